@@ -1,0 +1,1 @@
+//! Access control lists of the Cyrus mail store: rights, identifiers, groups and effective rights.

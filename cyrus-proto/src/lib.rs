@@ -1,0 +1,1 @@
+//! Mail protocol sessions without I/O, and the mio core that serves them.

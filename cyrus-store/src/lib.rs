@@ -1,0 +1,1 @@
+//! The Cyrus mail store as a library.

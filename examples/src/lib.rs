@@ -1,0 +1,1 @@
+//! Programs that embed the mail store; see the files in `src/bin`.

@@ -1,0 +1,1 @@
+//! What the daemons and tools share.
