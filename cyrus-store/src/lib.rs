@@ -1,1 +1,16 @@
 //! The Cyrus mail store as a library.
+
+mod flags;
+pub mod format;
+#[doc(hidden)]
+pub mod fuzz;
+mod ident;
+pub mod log;
+mod uid;
+
+pub use flags::{FlagNames, Flags, Keyword, KeywordBits, SystemFlags};
+pub use format::mboxentry::{MailboxKind, MailboxType};
+pub use format::quota::{Quota, Resource};
+pub use ident::{Guid, MailboxId, Partition};
+pub use log::{Level, Log};
+pub use uid::{ModSeq, Uid, UidMap, UidSet, UidValidity};
