@@ -1,5 +1,9 @@
 //! Access control lists of the Cyrus mail store: rights, identifiers, groups and effective rights.
 
+pub mod auth;
+mod identifier;
 mod rights;
 
+pub use auth::{AuthError, AuthState, GroupSource, Mechanism, Membership, SystemGroups, Unix};
+pub use identifier::{Identifier, IdentifierError};
 pub use rights::{DeleteRight, Rights, RightsError};
