@@ -6,3 +6,4 @@ pub mod job;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod output;
+pub mod sasl;
