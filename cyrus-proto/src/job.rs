@@ -72,7 +72,8 @@ pub trait Session: Send {
         let _ = tls;
     }
 
-    /// The peer closed its side; nothing more will be fed. The driver steps the session afterwards, and closes.
+    /// The peer closed its side; nothing more will be fed. The driver steps the session on, and closes when that
+    /// yields [`Step::NeedInput`].
     fn end_of_input(&mut self) {}
 
     /// The server is stopping: finish the command in hand, say goodbye, then return [`Step::Close`].
@@ -93,6 +94,8 @@ pub enum Step {
     /// Send what is queued, then do a TLS handshake as a server, then call [`Session::secured`].
     StartTls,
     /// Send what is queued, then pass all later bytes through this layer, both ways.
+    ///
+    /// As with TLS, the session must forget what it was fed before: it was not protected.
     Secure(Box<dyn SecurityLayer>),
     /// Send what is queued, then close.
     Close,
