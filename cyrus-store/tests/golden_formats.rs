@@ -1,6 +1,8 @@
 //! Every mailbox file that real Cyrus 3.6.1 left in the golden spools is read, all its checksums and counts are
 //! computed anew and are equal, and what is written back is equal byte for byte.
 
+#![allow(clippy::unwrap_used, reason = "a test may unwrap")]
+
 mod common;
 
 use std::fs;
