@@ -1,0 +1,3 @@
+//! On-disk formats: bytes to checked views and back. Nothing here opens a file or takes a lock.
+
+pub(crate) mod twoskip;
