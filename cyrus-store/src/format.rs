@@ -14,6 +14,7 @@ pub mod mboxentry;
 pub mod quota;
 pub mod seen;
 pub mod statuscache;
+pub(crate) mod twoskip;
 
 use std::fmt;
 

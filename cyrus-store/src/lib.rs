@@ -1,11 +1,14 @@
 //! The Cyrus mail store as a library.
 
+pub mod db;
 mod flags;
 pub mod format;
 #[doc(hidden)]
 pub mod fuzz;
 mod ident;
+pub mod lock;
 pub mod log;
+pub mod sys;
 mod uid;
 
 pub use flags::{FlagNames, Flags, Keyword, KeywordBits, SystemFlags};
