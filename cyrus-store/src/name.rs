@@ -65,7 +65,7 @@ impl MailboxName {
     }
 
     /// The INBOX of a user, `fred` or `fred@example.org`, where userids have domains. `userid` must not name the default
-    /// one. `Namespace::inbox` obeys the configuration.
+    /// one. [`Namespace::inbox`](crate::Namespace::inbox) obeys the configuration.
     ///
     /// # Errors
     /// The userid cannot be part of a mailbox name.
