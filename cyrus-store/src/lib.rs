@@ -1,1 +1,3 @@
 //! The Cyrus mail store as a library.
+
+pub mod message;
