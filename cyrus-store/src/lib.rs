@@ -23,3 +23,4 @@ pub mod utf7;
 
 pub use name::{MailboxName, NameError};
 pub use namespace::{ClientName, Namespace, Pattern, Separator, VirtualDomains};
+pub mod message;
