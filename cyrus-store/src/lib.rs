@@ -17,3 +17,9 @@ pub use format::quota::{Quota, Resource};
 pub use ident::{Guid, MailboxId, Partition};
 pub use log::{Level, Log};
 pub use uid::{ModSeq, Uid, UidMap, UidSet, UidValidity};
+pub mod name;
+pub mod namespace;
+pub mod utf7;
+
+pub use name::{MailboxName, NameError};
+pub use namespace::{ClientName, Namespace, Pattern, Separator, VirtualDomains};
