@@ -7,8 +7,11 @@
 //! processes have committed by then. What a commit returns from is on stable storage.
 
 mod error;
+mod flat;
 mod pool;
+mod quotalegacy;
 mod report;
+mod staged;
 mod twoskip;
 
 use std::fmt;
@@ -16,12 +19,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::lock::{LockTable, Recheck, Wait};
+use crate::lock::{DataFile, DataLock, LockTable, Recheck, Wait};
 use crate::sys::{Mode, Open};
 
 pub use crate::sys::Create;
 pub use error::DbError;
 pub use pool::{DbPool, Pooled};
+pub use quotalegacy::{QuotaFiles, QuotaLock, StagedQuota};
 pub use report::{Problem, Recovered, Report};
 
 /// A key and its value.
@@ -199,7 +203,8 @@ impl DbContext {
 /// Opens a database.
 ///
 /// An existing file is opened by the engine that its first octets name, if they name one, else by
-/// `configured`. A missing file is made if `create` allows, with its directories, and empty.
+/// `configured`. For [`Engine::QuotaLegacy`] `path` names no file; the directory that it is in is the
+/// configuration directory, under which the quota files are. A missing file is made if `create` allows, with its directories, and empty.
 ///
 /// # Errors
 /// [`DbError::Missing`] if there is no file and `create` is [`Create::No`].
@@ -219,6 +224,8 @@ pub fn open(
 fn open_as(context: &DbContext, path: &Path, engine: Engine, create: Create) -> Result<Box<dyn Db>, DbError> {
     Ok(match engine {
         Engine::Twoskip => Box::new(twoskip::Twoskip::open(context, path, create)?),
+        Engine::QuotaLegacy => Box::new(quotalegacy::QuotaLegacy::open(context, path)),
+        Engine::Flat => Box::new(flat::Flat::open(context, path, create)?),
         _ => {
             let what = "databases of this format cannot be opened";
             return Err(DbError::Unsuitable {
@@ -227,6 +234,20 @@ fn open_as(context: &DbContext, path: &Path, engine: Engine, create: Create) -> 
             });
         }
     })
+}
+
+/// Locks a database file, on the file that has the name.
+fn lock_data(context: &DbContext, file: &DataFile, mode: Mode, how: Open) -> Result<DataLock, DbError> {
+    file.lock(mode, context.wait.starting_now(), how, Recheck::Replaced)
+        .map_err(|error| {
+            if DbError::is_missing_file(&error) {
+                DbError::Missing {
+                    path: file.path().to_owned(),
+                }
+            } else {
+                error.into()
+            }
+        })
 }
 
 /// The engine of an existing file, if its first octets tell.

@@ -1,3 +1,4 @@
 //! On-disk formats: bytes to checked views and back. Nothing here opens a file or takes a lock.
 
+pub(crate) mod flat;
 pub(crate) mod twoskip;

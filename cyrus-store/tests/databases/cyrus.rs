@@ -130,3 +130,13 @@ fn take_turns(engine: Engine) {
 fn twoskip_takes_turns_with_cyrus() {
     take_turns(Engine::Twoskip);
 }
+
+#[test]
+fn flat_takes_turns_with_cyrus() {
+    take_turns(Engine::Flat);
+}
+
+#[test]
+fn quotalegacy_takes_turns_with_cyrus() {
+    take_turns(Engine::QuotaLegacy);
+}
