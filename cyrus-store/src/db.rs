@@ -11,6 +11,7 @@ mod flat;
 mod pool;
 mod quotalegacy;
 mod report;
+mod skiplist;
 mod staged;
 mod twoskip;
 
@@ -226,13 +227,7 @@ fn open_as(context: &DbContext, path: &Path, engine: Engine, create: Create) -> 
         Engine::Twoskip => Box::new(twoskip::Twoskip::open(context, path, create)?),
         Engine::QuotaLegacy => Box::new(quotalegacy::QuotaLegacy::open(context, path)),
         Engine::Flat => Box::new(flat::Flat::open(context, path, create)?),
-        _ => {
-            let what = "databases of this format cannot be opened";
-            return Err(DbError::Unsuitable {
-                path: path.to_owned(),
-                what,
-            });
-        }
+        Engine::Skiplist => Box::new(skiplist::Skiplist::open(context, path, create)?),
     })
 }
 
@@ -269,9 +264,7 @@ fn sniff(context: &DbContext, path: &Path) -> Result<Option<Engine>, DbError> {
     let count = locked.file().read_at(&mut magic, 0)?;
     Ok(match magic.get(..count) {
         Some(magic) if magic == crate::format::twoskip::MAGIC => Some(Engine::Twoskip),
-        Some(magic) if magic == SKIPLIST_MAGIC => Some(Engine::Skiplist),
+        Some(magic) if magic == crate::format::skiplist::MAGIC => Some(Engine::Skiplist),
         _ => None,
     })
 }
-
-const SKIPLIST_MAGIC: &[u8; 20] = b"\xa1\x02\x8b\x0dskiplist file\0\0\0";

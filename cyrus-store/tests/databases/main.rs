@@ -18,7 +18,7 @@ use cyrus_store::sys::{Disk, RealDisk};
 type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// The engines that keep a database in one file.
-const FILES: [Engine; 2] = [Engine::Twoskip, Engine::Flat];
+const FILES: [Engine; 3] = [Engine::Twoskip, Engine::Skiplist, Engine::Flat];
 
 fn context(disk: impl Disk + 'static) -> DbContext {
     DbContext::new(LockTable::new(Arc::new(disk)))

@@ -128,6 +128,11 @@ proptest! {
     }
 
     #[test]
+    fn skiplist_is_a_map(steps in prop::collection::vec(step(), 0..160)) {
+        run(Engine::Skiplist, &steps);
+    }
+
+    #[test]
     fn flat_is_a_map(steps in prop::collection::vec(step(), 0..160)) {
         run(Engine::Flat, &steps);
     }
