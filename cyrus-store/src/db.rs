@@ -7,8 +7,12 @@
 //! processes have committed by then. What a commit returns from is on stable storage.
 
 mod error;
+mod flat;
 mod pool;
+mod quotalegacy;
 mod report;
+mod skiplist;
+mod staged;
 mod twoskip;
 
 use std::fmt;
@@ -16,12 +20,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::lock::{LockTable, Recheck, Wait};
+use crate::lock::{DataFile, DataLock, LockTable, Recheck, Wait};
 use crate::sys::{Mode, Open};
 
 pub use crate::sys::Create;
 pub use error::DbError;
 pub use pool::{DbPool, Pooled};
+pub use quotalegacy::{QuotaFiles, QuotaLock, StagedQuota};
 pub use report::{Problem, Recovered, Report};
 
 /// A key and its value.
@@ -199,7 +204,8 @@ impl DbContext {
 /// Opens a database.
 ///
 /// An existing file is opened by the engine that its first octets name, if they name one, else by
-/// `configured`. A missing file is made if `create` allows, with its directories, and empty.
+/// `configured`. For [`Engine::QuotaLegacy`] `path` names no file; the directory that it is in is the
+/// configuration directory, under which the quota files are. A missing file is made if `create` allows, with its directories, and empty.
 ///
 /// # Errors
 /// [`DbError::Missing`] if there is no file and `create` is [`Create::No`].
@@ -219,14 +225,24 @@ pub fn open(
 fn open_as(context: &DbContext, path: &Path, engine: Engine, create: Create) -> Result<Box<dyn Db>, DbError> {
     Ok(match engine {
         Engine::Twoskip => Box::new(twoskip::Twoskip::open(context, path, create)?),
-        _ => {
-            let what = "databases of this format cannot be opened";
-            return Err(DbError::Unsuitable {
-                path: path.to_owned(),
-                what,
-            });
-        }
+        Engine::QuotaLegacy => Box::new(quotalegacy::QuotaLegacy::open(context, path)),
+        Engine::Flat => Box::new(flat::Flat::open(context, path, create)?),
+        Engine::Skiplist => Box::new(skiplist::Skiplist::open(context, path, create)?),
     })
+}
+
+/// Locks a database file, on the file that has the name.
+fn lock_data(context: &DbContext, file: &DataFile, mode: Mode, how: Open) -> Result<DataLock, DbError> {
+    file.lock(mode, context.wait.starting_now(), how, Recheck::Replaced)
+        .map_err(|error| {
+            if DbError::is_missing_file(&error) {
+                DbError::Missing {
+                    path: file.path().to_owned(),
+                }
+            } else {
+                error.into()
+            }
+        })
 }
 
 /// The engine of an existing file, if its first octets tell.
@@ -248,9 +264,7 @@ fn sniff(context: &DbContext, path: &Path) -> Result<Option<Engine>, DbError> {
     let count = locked.file().read_at(&mut magic, 0)?;
     Ok(match magic.get(..count) {
         Some(magic) if magic == crate::format::twoskip::MAGIC => Some(Engine::Twoskip),
-        Some(magic) if magic == SKIPLIST_MAGIC => Some(Engine::Skiplist),
+        Some(magic) if magic == crate::format::skiplist::MAGIC => Some(Engine::Skiplist),
         _ => None,
     })
 }
-
-const SKIPLIST_MAGIC: &[u8; 20] = b"\xa1\x02\x8b\x0dskiplist file\0\0\0";

@@ -14,6 +14,8 @@ pub mod mboxentry;
 pub mod quota;
 pub mod seen;
 pub mod statuscache;
+pub(crate) mod flat;
+pub(crate) mod skiplist;
 pub(crate) mod twoskip;
 
 use std::fmt;

@@ -8,19 +8,18 @@ pub mod fuzz;
 mod ident;
 pub mod lock;
 pub mod log;
+pub mod message;
+pub mod name;
+pub mod namespace;
 pub mod sys;
 mod uid;
+pub mod utf7;
 
 pub use flags::{FlagNames, Flags, Keyword, KeywordBits, SystemFlags};
 pub use format::mboxentry::{MailboxKind, MailboxType};
 pub use format::quota::{Quota, Resource};
 pub use ident::{Guid, MailboxId, Partition};
 pub use log::{Level, Log};
-pub use uid::{ModSeq, Uid, UidMap, UidSet, UidValidity};
-pub mod name;
-pub mod namespace;
-pub mod utf7;
-
 pub use name::{MailboxName, NameError};
 pub use namespace::{ClientName, Namespace, Pattern, Separator, VirtualDomains};
-pub mod message;
+pub use uid::{ModSeq, Uid, UidMap, UidSet, UidValidity};

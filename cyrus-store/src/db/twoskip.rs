@@ -15,9 +15,10 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::staged::Staged;
 use super::{Create, Db, DbContext, DbError, Each, Engine, Entry, Recovered, Report, Txn};
 use crate::format::twoskip::{self as format, Header};
-use crate::lock::{DataFile, DataLock, Mapping, Recheck};
+use crate::lock::{DataFile, DataLock, Mapping};
 use crate::sys::{Disk, Mode, Open};
 
 use txn::TwoskipTxn;
@@ -55,22 +56,7 @@ impl Twoskip {
     }
 
     fn lock(&self, mode: Mode) -> Result<DataLock, DbError> {
-        self.file
-            .lock(
-                mode,
-                self.context.wait.starting_now(),
-                self.how,
-                Recheck::Replaced,
-            )
-            .map_err(|error| {
-                if DbError::is_missing_file(&error) {
-                    DbError::Missing {
-                        path: self.file.path().to_owned(),
-                    }
-                } else {
-                    error.into()
-                }
-            })
+        super::lock_data(&self.context, &self.file, mode, self.how)
     }
 
     /// A shared lock on a clean file, and its header.
@@ -112,10 +98,11 @@ impl Twoskip {
     /// Gives an empty file its content, all at once.
     fn fill_new(&self, lock: &mut DataLock) -> Result<(), DbError> {
         let disk = self.disk();
-        let new = anew::stage(&*disk, self.file.path(), |new| {
-            Ok(new.write_at(&format::empty_file(1), 0)?)
+        let new = Staged::write(&*disk, self.file.path(), 0o644, |new| {
+            new.write_at(&format::empty_file(1), 0)
         })?;
-        new.install(&*disk, lock)
+        new.install(&*disk, lock)?;
+        Ok(())
     }
 
     /// Replaces the file by one with the keys that its transactions, one after the other, have left.
@@ -145,7 +132,8 @@ impl Twoskip {
             generation,
             &mut self.levels,
         )?;
-        new.install(&*disk, lock)
+        new.install(&*disk, lock)?;
+        Ok(())
     }
 }
 

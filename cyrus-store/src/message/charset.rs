@@ -39,7 +39,12 @@ impl Charset {
         let index = table.whole.get(&*lower).or_else(|| {
             // ICU converter options follow a comma.
             let plain = lower.split(|&byte| byte == b',').next().unwrap_or_default();
-            table.letters.get(letters_and_digits(plain).as_slice())
+            let letters = |name: &[u8]| table.letters.get(letters_and_digits(name).as_slice());
+            let short = plain.len() < MAX_ICU_NAME;
+            // A name not found is looked up once more without `x-`; a capital X does not count.
+            short.then(|| {
+                letters(plain).or_else(|| letters(plain.get(2..).filter(|_| name.starts_with(b"x-"))?))
+            })?
         })?;
         table.entries.get(*index).map(Self)
     }
@@ -65,7 +70,9 @@ impl Charset {
     }
 }
 
-/// Longest name that is looked at.
+/// ICU refuses names of this many bytes or more, options not counted.
+const MAX_ICU_NAME: usize = 60;
+/// Longest name with options that is looked at.
 const MAX_NAME: usize = 128;
 
 /// A decoder that carries a character begun in one piece over to the next, where Cyrus does so.

@@ -138,6 +138,14 @@ pub struct Extent {
     pub size: u32,
 }
 
+impl Extent {
+    /// The octets of this stretch, as far as `message` has them.
+    pub fn of(self, message: &[u8]) -> &[u8] {
+        let rest = message.get(self.offset as usize..).unwrap_or_default();
+        rest.get(..self.size as usize).unwrap_or(rest)
+    }
+}
+
 /// One part of a message as its SECTION item tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Section<'a> {

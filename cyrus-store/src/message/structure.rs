@@ -122,7 +122,7 @@ impl Tree {
 
     /// The encoding of the content, and its character set if it is text.
     ///
-    /// The set's name is as the message writes it; text of an unknown set counts as US-ASCII.
+    /// The set's name is as the message writes it; the first known one counts, or else US-ASCII.
     pub(super) fn charset(&self, part: &Part) -> (Encoding, Option<&[u8]>) {
         let encoding = match part.kind {
             Kind::Message | Kind::OtherMessage => Encoding::Identity,
@@ -134,10 +134,9 @@ impl Tree {
             Kind::Text => part
                 .params
                 .iter()
-                .find(|param| self.text.get(param.name) == b"CHARSET")
+                .filter(|param| self.text.get(param.name) == b"CHARSET")
                 .map(|param| self.text.get(param.value))
-                .filter(|value| !value.is_empty())
-                .filter(|name| Charset::by_name(name).is_some())
+                .find(|name| Charset::by_name(name).is_some())
                 .or(Some(US_ASCII)),
             Kind::OtherMessage => Some(US_ASCII),
             Kind::Message | Kind::Multipart | Kind::Other => None,

@@ -113,7 +113,8 @@ fn take_turns(engine: Engine) {
                 map.insert(key.into_bytes(), value.into_bytes());
             }
         }
-        if round % 5 == 4 {
+        // cyr_dbtool 3.6.1 fails an assertion of its own when told to repack a skiplist.
+        if round % 5 == 4 && engine != Engine::Skiplist {
             tool.run(&["repack"]);
         }
         if round % 5 == 2 {
@@ -129,4 +130,19 @@ fn take_turns(engine: Engine) {
 #[test]
 fn twoskip_takes_turns_with_cyrus() {
     take_turns(Engine::Twoskip);
+}
+
+#[test]
+fn flat_takes_turns_with_cyrus() {
+    take_turns(Engine::Flat);
+}
+
+#[test]
+fn quotalegacy_takes_turns_with_cyrus() {
+    take_turns(Engine::QuotaLegacy);
+}
+
+#[test]
+fn skiplist_takes_turns_with_cyrus() {
+    take_turns(Engine::Skiplist);
 }

@@ -18,7 +18,7 @@ use cyrus_store::sys::{Disk, RealDisk};
 type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// The engines that keep a database in one file.
-const FILES: [Engine; 1] = [Engine::Twoskip];
+const FILES: [Engine; 3] = [Engine::Twoskip, Engine::Skiplist, Engine::Flat];
 
 fn context(disk: impl Disk + 'static) -> DbContext {
     DbContext::new(LockTable::new(Arc::new(disk)))
@@ -54,6 +54,21 @@ fn compare(engine: Engine, one: &[u8], two: &[u8]) -> Ordering {
             let signed = |key: &[u8]| key.iter().map(|byte| *byte as i8).collect::<Vec<_>>();
             signed(one).cmp(&signed(two))
         }
-        Engine::Flat => one.cmp(two),
+        Engine::Flat => {
+            let ranks = |key: &[u8]| {
+                let mut ranks = Vec::new();
+                for byte in key {
+                    match byte {
+                        0 | 9 | 10 | 13 => ranks.extend([0xff, byte | 0x80]),
+                        0xff => ranks.extend([0xff, 0xff]),
+                        b'.' => ranks.push(2),
+                        1..=8 => ranks.push(byte + 2),
+                        other => ranks.push(*other),
+                    }
+                }
+                ranks
+            };
+            ranks(one).cmp(&ranks(two))
+        }
     }
 }

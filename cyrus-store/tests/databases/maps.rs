@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use cyrus_store::db::{Engine, Txn as _};
+use cyrus_store::db::Engine;
 use cyrus_store::sys::SimDisk;
 use proptest::prelude::*;
 
@@ -125,6 +125,16 @@ proptest! {
     #[test]
     fn twoskip_is_a_map(steps in prop::collection::vec(step(), 0..160)) {
         run(Engine::Twoskip, &steps);
+    }
+
+    #[test]
+    fn skiplist_is_a_map(steps in prop::collection::vec(step(), 0..160)) {
+        run(Engine::Skiplist, &steps);
+    }
+
+    #[test]
+    fn flat_is_a_map(steps in prop::collection::vec(step(), 0..160)) {
+        run(Engine::Flat, &steps);
     }
 }
 

@@ -1,13 +1,13 @@
-//! Writing a twoskip file anew and putting it in the place of the old one.
+//! Writing a twoskip file anew.
 
 use std::path::Path;
 
+use super::super::staged::Staged;
 use super::super::{DbError, Entry};
 use super::Levels;
 use super::view::LISTS;
 use crate::format::twoskip::{DUMMY, EMPTY_SIZE, Header, Kind, extent, put_record};
-use crate::lock::DataLock;
-use crate::sys::{Disk, File, Open};
+use crate::sys::Disk;
 
 /// Writes `entries`, which are in order, to a new file beside the one at `path`.
 pub(super) fn write(
@@ -36,7 +36,7 @@ pub(super) fn write(
         links.iter_mut().take(level).for_each(|link| *link = offset);
     }
 
-    stage(disk, path, |new| {
+    Staged::write(disk, path, 0o644, |new| {
         let mut header = Header {
             generation,
             records: entries.len() as u64,
@@ -67,39 +67,8 @@ pub(super) fn write(
         }
         new.write_at(&piece, start)?;
         header.current_size = start + piece.len() as u64;
-        Ok(new.write_at(&header.encode(), 0)?)
+        new.write_at(&header.encode(), 0)
     })
-}
-
-/// A new file beside the old one, complete and durable, but without the name.
-pub(super) struct Staged(File);
-
-/// Has `fill` write a new file beside the one at `path`.
-pub(super) fn stage(
-    disk: &dyn Disk,
-    path: &Path,
-    fill: impl FnOnce(&File) -> Result<(), DbError>,
-) -> Result<Staged, DbError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".NEW");
-    let new = disk.open(name.as_ref(), Open::replace().mode(0o644))?;
-    let done = fill(&new).and_then(|()| Ok(new.sync()?));
-    if done.is_err() {
-        // What is wrong is reported; a leftover would only be overwritten by the next attempt.
-        let _ = disk.unlink(name.as_ref());
-    }
-    done.map(|()| Staged(new))
-}
-
-impl Staged {
-    /// Replaces the locked file. On return the lock is on the new file, which has the name for good.
-    pub(super) fn install(self, disk: &dyn Disk, lock: &mut DataLock) -> Result<(), DbError> {
-        lock.replace(disk, self.0)?;
-        if let Some(directory) = lock.path().parent() {
-            disk.sync_dir(directory)?;
-        }
-        Ok(())
-    }
 }
 
 fn pointers_to(links: &[u64; LISTS], level: usize) -> Vec<u64> {
