@@ -8,14 +8,14 @@ pub mod cache;
 pub mod counters;
 pub mod dlist;
 pub mod duplicate;
+pub(crate) mod flat;
 pub mod header;
 pub mod index;
 pub mod mboxentry;
 pub mod quota;
 pub mod seen;
-pub mod statuscache;
-pub(crate) mod flat;
 pub(crate) mod skiplist;
+pub mod statuscache;
 pub(crate) mod twoskip;
 
 use std::fmt;

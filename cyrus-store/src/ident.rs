@@ -1,6 +1,7 @@
 //! Identities: message GUIDs, mailbox unique ids, partitions.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// The SHA-1 of a message file: what makes two messages the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,13 +41,13 @@ fn push_hex(out: &mut String, byte: u8) {
 
 /// A mailbox's unique id: given at creation, kept through every rename; also its IMAP MAILBOXID.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MailboxId(Box<str>);
+pub struct MailboxId(Arc<str>);
 
 impl MailboxId {
-    /// The id with this text; `None` unless it is 2 to 255 printable ASCII characters that are safe in a path.
+    /// The id with this text; `None` unless it is 2 to 255 ASCII letters, digits, `-` and `_`.
     pub fn new(text: &str) -> Option<Self> {
-        let fits = (2..=255).contains(&text.len()) && !text.starts_with('.');
-        (fits && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/')).then(|| Self(text.into()))
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        ((2..=255).contains(&text.len()) && text.bytes().all(good)).then(|| Self(text.into()))
     }
 
     /// The text.
@@ -63,7 +64,7 @@ impl fmt::Display for MailboxId {
 
 /// The name of a partition: ASCII letters and digits, as in `partition-NAME` of `imapd.conf`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Partition(Box<str>);
+pub struct Partition(Arc<str>);
 
 impl Partition {
     /// The partition of this name; `None` unless it is 1 to 80 letters, digits, `-`, `_` or `.`.

@@ -145,6 +145,28 @@ impl UidSet {
         *self = Self::from_ranges(self.ranges().chain(other.ranges()));
     }
 
+    /// Takes every UID of `other` away.
+    pub fn remove_all(&mut self, other: &Self) {
+        let mut left = Vec::with_capacity(self.ranges.len());
+        for &(first, last) in &self.ranges {
+            let mut from = Some(first);
+            let start = other.ranges.partition_point(|&(_, gone_last)| gone_last < first);
+            for &(gone_first, gone_last) in other
+                .ranges
+                .iter()
+                .skip(start)
+                .take_while(|&&(first, _)| first <= last)
+            {
+                if let Some(from) = from.filter(|&from| from < gone_first) {
+                    left.push((from, gone_first - 1));
+                }
+                from = gone_last.checked_add(1).filter(|&next| next <= last);
+            }
+            left.extend(from.map(|from| (from, last)));
+        }
+        self.ranges = left;
+    }
+
     /// Whether `uid` is in the set; logarithmic in the number of ranges.
     pub fn contains(&self, uid: Uid) -> bool {
         let uid = uid.get();
@@ -402,6 +424,14 @@ mod tests {
             let mut union = set(&a);
             union.extend_from(&set(&b));
             prop_assert_eq!(union, set(&[a, b].concat()));
+        }
+
+        #[test]
+        fn what_is_taken_away_is_gone(a in prop::collection::vec(1u32..60, 0..40), b in prop::collection::vec(1u32..60, 0..40)) {
+            let mut left = set(&a);
+            left.remove_all(&set(&b));
+            let model: Vec<u32> = a.into_iter().filter(|n| !b.contains(n)).collect();
+            prop_assert_eq!(left, set(&model));
         }
 
         #[test]
