@@ -7,6 +7,7 @@
 //! processes have committed by then. What a commit returns from is on stable storage.
 
 mod error;
+mod exercise;
 mod flat;
 mod pool;
 mod quotalegacy;
@@ -25,6 +26,7 @@ use crate::sys::{Mode, Open};
 
 pub use crate::sys::Create;
 pub use error::DbError;
+pub use exercise::exercise;
 pub use pool::{DbPool, Pooled};
 pub use quotalegacy::{QuotaFiles, QuotaLock, StagedQuota};
 pub use report::{Problem, Recovered, Report};
@@ -215,19 +217,42 @@ pub fn open(
     configured: Engine,
     create: Create,
 ) -> Result<Box<dyn Db>, DbError> {
-    let engine = match configured {
-        Engine::QuotaLegacy => Engine::QuotaLegacy,
-        other => sniff(context, path)?.unwrap_or(other),
-    };
-    open_as(context, path, engine, create)
+    Ok(match engine_of(context, path, configured)? {
+        Engine::Twoskip => Box::new(twoskip::Twoskip::open(context, path, create)?),
+        Engine::Skiplist => Box::new(skiplist::Skiplist::open(context, path, create)?),
+        Engine::Flat => Box::new(flat::Flat::open(context, path, create)?),
+        Engine::QuotaLegacy => Box::new(quotalegacy::QuotaLegacy::open(context, path)),
+    })
 }
 
-fn open_as(context: &DbContext, path: &Path, engine: Engine, create: Create) -> Result<Box<dyn Db>, DbError> {
-    Ok(match engine {
-        Engine::Twoskip => Box::new(twoskip::Twoskip::open(context, path, create)?),
+/// Reads a whole database and tells what is wrong with it, changing nothing. Works where [`open`] fails.
+///
+/// `configured` is the engine of a file whose first octets do not tell.
+pub fn check(context: &DbContext, path: &Path, configured: Engine) -> Result<Report, DbError> {
+    unopened(context, path, configured)?.check()
+}
+
+/// Mends a database as far as can be done without guessing. Works where [`open`] fails.
+///
+/// `configured` is the engine of a file whose first octets do not tell.
+pub fn recover(context: &DbContext, path: &Path, configured: Engine) -> Result<Recovered, DbError> {
+    unopened(context, path, configured)?.recover()
+}
+
+/// Writes a database anew without what deletions and replacements left in it.
+///
+/// `configured` is the engine of a file whose first octets do not tell.
+pub fn checkpoint(context: &DbContext, path: &Path, configured: Engine) -> Result<(), DbError> {
+    unopened(context, path, configured)?.checkpoint()
+}
+
+/// A handle for a file that may be missing or damaged.
+fn unopened(context: &DbContext, path: &Path, configured: Engine) -> Result<Box<dyn Db>, DbError> {
+    Ok(match engine_of(context, path, configured)? {
+        Engine::Twoskip => Box::new(twoskip::Twoskip::new(context, path, Create::No)),
+        Engine::Skiplist => Box::new(skiplist::Skiplist::new(context, path, Create::No)),
+        Engine::Flat => Box::new(flat::Flat::new(context, path, Create::No)),
         Engine::QuotaLegacy => Box::new(quotalegacy::QuotaLegacy::open(context, path)),
-        Engine::Flat => Box::new(flat::Flat::open(context, path, create)?),
-        Engine::Skiplist => Box::new(skiplist::Skiplist::open(context, path, create)?),
     })
 }
 
@@ -245,8 +270,11 @@ fn lock_data(context: &DbContext, file: &DataFile, mode: Mode, how: Open) -> Res
         })
 }
 
-/// The engine of an existing file, if its first octets tell.
-fn sniff(context: &DbContext, path: &Path) -> Result<Option<Engine>, DbError> {
+/// The engine that an existing file's first octets tell, else the configured one.
+fn engine_of(context: &DbContext, path: &Path, configured: Engine) -> Result<Engine, DbError> {
+    if configured == Engine::QuotaLegacy {
+        return Ok(configured);
+    }
     // Read under the lock, on the one descriptor that the lock table opens: another could not be closed
     // again without dropping the lock where locks belong to the process.
     let file = context.locks.data_file(path);
@@ -257,14 +285,14 @@ fn sniff(context: &DbContext, path: &Path) -> Result<Option<Engine>, DbError> {
         Recheck::Replaced,
     ) {
         Ok(locked) => locked,
-        Err(error) if DbError::is_missing_file(&error) => return Ok(None),
+        Err(error) if DbError::is_missing_file(&error) => return Ok(configured),
         Err(error) => return Err(error.into()),
     };
     let mut magic = [0; 20];
     let count = locked.file().read_at(&mut magic, 0)?;
     Ok(match magic.get(..count) {
-        Some(magic) if magic == crate::format::twoskip::MAGIC => Some(Engine::Twoskip),
-        Some(magic) if magic == crate::format::skiplist::MAGIC => Some(Engine::Skiplist),
-        _ => None,
+        Some(magic) if magic == crate::format::twoskip::MAGIC => Engine::Twoskip,
+        Some(magic) if magic == crate::format::skiplist::MAGIC => Engine::Skiplist,
+        _ => configured,
     })
 }

@@ -11,14 +11,14 @@ use super::*;
 
 const DBTOOL: &str = "/usr/lib/cyrus/bin/cyr_dbtool";
 
-struct DbTool {
+pub(crate) struct DbTool {
     dir: tempfile::TempDir,
     engine: Engine,
 }
 
 impl DbTool {
     /// Nothing, with the reason printed, where Cyrus is not installed.
-    fn new(engine: Engine) -> Option<Self> {
+    pub(crate) fn new(engine: Engine) -> Option<Self> {
         if !Path::new(DBTOOL).exists() {
             println!("skipped: no {DBTOOL}");
             return None;
@@ -34,20 +34,22 @@ impl DbTool {
         Some(Self { dir, engine })
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.dir.path().join("conf/test.db")
     }
 
-    fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> String {
-        let output = Command::new(DBTOOL)
+    pub(crate) fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
+        let mut command = Command::new(DBTOOL);
+        command
             .arg("-C")
             .arg(self.dir.path().join("imapd.conf"))
-            .arg("-n")
-            .arg(self.path())
-            .arg(self.engine.name())
-            .args(arguments)
-            .output()
-            .unwrap();
+            .arg("-n");
+        command.arg(self.path()).arg(self.engine.name()).args(arguments);
+        command
+    }
+
+    pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> String {
+        let output = self.command(arguments).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(
             output.status.success(),
