@@ -9,6 +9,7 @@
 mod error;
 mod exercise;
 mod flat;
+mod maintain;
 mod pool;
 mod quotalegacy;
 mod report;
@@ -27,6 +28,7 @@ use crate::sys::{Mode, Open};
 pub use crate::sys::Create;
 pub use error::DbError;
 pub use exercise::exercise;
+pub use maintain::{archive, check, checkpoint, recover, stamp_recovery};
 pub use pool::{DbPool, Pooled};
 pub use quotalegacy::{QuotaFiles, QuotaLock, StagedQuota};
 pub use report::{Problem, Recovered, Report};
@@ -221,37 +223,6 @@ pub fn open(
         Engine::Twoskip => Box::new(twoskip::Twoskip::open(context, path, create)?),
         Engine::Skiplist => Box::new(skiplist::Skiplist::open(context, path, create)?),
         Engine::Flat => Box::new(flat::Flat::open(context, path, create)?),
-        Engine::QuotaLegacy => Box::new(quotalegacy::QuotaLegacy::open(context, path)),
-    })
-}
-
-/// Reads a whole database and tells what is wrong with it, changing nothing. Works where [`open`] fails.
-///
-/// `configured` is the engine of a file whose first octets do not tell.
-pub fn check(context: &DbContext, path: &Path, configured: Engine) -> Result<Report, DbError> {
-    unopened(context, path, configured)?.check()
-}
-
-/// Mends a database as far as can be done without guessing. Works where [`open`] fails.
-///
-/// `configured` is the engine of a file whose first octets do not tell.
-pub fn recover(context: &DbContext, path: &Path, configured: Engine) -> Result<Recovered, DbError> {
-    unopened(context, path, configured)?.recover()
-}
-
-/// Writes a database anew without what deletions and replacements left in it.
-///
-/// `configured` is the engine of a file whose first octets do not tell.
-pub fn checkpoint(context: &DbContext, path: &Path, configured: Engine) -> Result<(), DbError> {
-    unopened(context, path, configured)?.checkpoint()
-}
-
-/// A handle for a file that may be missing or damaged.
-fn unopened(context: &DbContext, path: &Path, configured: Engine) -> Result<Box<dyn Db>, DbError> {
-    Ok(match engine_of(context, path, configured)? {
-        Engine::Twoskip => Box::new(twoskip::Twoskip::new(context, path, Create::No)),
-        Engine::Skiplist => Box::new(skiplist::Skiplist::new(context, path, Create::No)),
-        Engine::Flat => Box::new(flat::Flat::new(context, path, Create::No)),
         Engine::QuotaLegacy => Box::new(quotalegacy::QuotaLegacy::open(context, path)),
     })
 }

@@ -289,7 +289,8 @@ fn too_large(path: &Path) -> DbError {
     }
 }
 
-fn now() -> u32 {
+/// The time as skiplist files tell it.
+pub(super) fn now() -> u32 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
 }
