@@ -1,8 +1,11 @@
 //! Character sets: which names Cyrus knows, and their text in Unicode.
 //!
-//! `charsets.txt` lists them. A name is first compared as a whole with Cyrus's own list, then, as ICU does, by its
-//! letters and digits alone. What is read differently from Cyrus: text that is not valid in a multi-byte set may
-//! give another number of replacement characters, and sets of method `unsupported` give one for the whole text.
+//! `charset/names.txt` lists them. A name is first compared as a whole with Cyrus's own list, then, as ICU does, by its
+//! letters and digits alone. Known to be read otherwise than by Cyrus: damaged text in ISO-2022, GB 18030, UTF-7, UTF-16
+//! or UTF-32 may give another number of replacement characters, some rare rows of EUC-JP's third set are missing, and
+//! sets of method `unsupported` give one replacement character for the whole text.
+
+mod double_byte;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -52,7 +55,7 @@ impl Charset {
     /// US-ASCII, the set of all that names none.
     pub fn us_ascii() -> Self {
         static ASCII: LazyLock<Charset> =
-            LazyLock::new(|| Charset::by_name(b"us-ascii").expect("charsets.txt lists us-ascii"));
+            LazyLock::new(|| Charset::by_name(b"us-ascii").expect("charset/names.txt lists us-ascii"));
         *ASCII
     }
 
@@ -120,6 +123,12 @@ impl Decoder {
             }
             "utf-32" | "utf-32be" | "utf-32le" => utf32(entry.method, text, out),
             "utf-7" => utf7(text, out),
+            "gbk" => double_byte::decode(&double_byte::GBK_936, text, out),
+            "big5" => double_byte::decode(&double_byte::BIG5_950, text, out),
+            "euc-kr" => double_byte::decode(&double_byte::EUC_KR_970, text, out),
+            "euc-jp" => double_byte::decode(&double_byte::EUC_JP_33722, text, out),
+            "shift_jis" => double_byte::decode(&double_byte::SHIFT_JIS_943, text, out),
+            "windows-949" => double_byte::decode(&double_byte::KOREAN_949, text, out),
             method => match entry
                 .encoding
                 .get_or_init(|| Encoding::for_label(method.trim_start_matches("icu-").as_bytes()))
@@ -258,7 +267,7 @@ fn utf7(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// A line of `charsets.txt`.
+/// A line of `charset/names.txt`.
 struct Entry {
     index: usize,
     method: &'static str,
@@ -301,7 +310,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         whole: HashMap::new(),
         letters: HashMap::new(),
     };
-    for line in include_str!("charsets.txt")
+    for line in include_str!("charset/names.txt")
         .lines()
         .filter(|line| !line.starts_with('#'))
     {
