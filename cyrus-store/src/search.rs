@@ -1,9 +1,10 @@
 //! Looking for a string in a message, as SEARCH (RFC 3501, section 6.4.4) asks for it.
 //!
 //! String and text are compared in *search form*: case, diacritics and compatibility forms are folded, any run of
-//! white space is one space. The form of each character is Cyrus's (`form.txt`), so both servers find the same.
+//! white space is one space. The form of each character is Cyrus's (`form.txt`), so what Cyrus finds is found here too.
 //! Where Cyrus's matcher misses text for no reason in the RFC, this one finds it: the last line of quoted-printable
-//! content without line break, a space after a character that has no other form, message/delivery-status and its kin.
+//! content without line break, the last few thousand octets of content in a set that ICU converts for it (ISO-8859-1
+//! among them), a space after a character that has no other form, message/delivery-status and its kin.
 //!
 //! A search takes time in proportion to the text, whatever the string.
 
@@ -11,7 +12,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use crate::message::{Charset, Encoding, Section, Sections, decode_content, decode_header};
+use crate::message::{Charset, Encoding, Section, Sections, ascii_runs, decode_content, decode_header};
 
 /// A string to look for.
 #[derive(Clone, Debug)]
@@ -161,34 +162,31 @@ struct Folder {
 
 impl Folder {
     fn fold(&mut self, text: &str, out: &mut Vec<u8>) {
-        let mut rest = text.as_bytes();
-        while !rest.is_empty() {
-            let ascii = rest
-                .iter()
-                .position(|byte| !byte.is_ascii())
-                .unwrap_or(rest.len());
-            let (plain, after) = rest.split_at(ascii);
-            self.fold_ascii(plain, out);
-            let other = after.iter().position(u8::is_ascii).unwrap_or(after.len());
-            let (wide, after) = after.split_at(other);
-            for char in std::str::from_utf8(wide).unwrap_or_default().chars() {
-                self.fold_char(char, out);
+        for (ascii, run) in ascii_runs(text.as_bytes()) {
+            if ascii {
+                self.fold_ascii(run, out);
+            } else {
+                for char in std::str::from_utf8(run).unwrap_or_default().chars() {
+                    self.fold_char(char, out);
+                }
             }
-            rest = after;
         }
     }
 
     fn fold_ascii(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        out.resize(start + text.len(), 0);
+        let mut len = 0;
+        let folded = out.get_mut(start..).unwrap_or_default();
         for &byte in text {
-            if matches!(byte, b' ' | b'\t'..=b'\r') {
-                if !std::mem::replace(&mut self.after_space, true) {
-                    out.push(b' ');
-                }
-            } else {
-                self.after_space = false;
-                out.push(byte.to_ascii_uppercase());
-            }
+            // Without branches: a space after a space is written, and then written over.
+            let byte = ASCII[usize::from(byte)];
+            let space = byte == b' ';
+            folded[len] = byte;
+            len += usize::from(!(space & self.after_space));
+            self.after_space = space;
         }
+        out.truncate(start + len);
     }
 
     fn fold_char(&mut self, char: char, out: &mut Vec<u8>) {
@@ -206,6 +204,22 @@ impl Folder {
         }
     }
 }
+
+/// The search form of each ASCII character.
+static ASCII: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let this = byte as u8;
+        table[byte] = if matches!(this, b'\t'..=b'\r') {
+            b' '
+        } else {
+            this.to_ascii_uppercase()
+        };
+        byte += 1;
+    }
+    table
+};
 
 /// The characters whose search form is not themselves, by pages of 256 code points.
 struct Forms {

@@ -61,7 +61,7 @@ impl Charset {
 
     /// Decodes a whole text to UTF-8.
     pub fn decode(self, text: &[u8]) -> Cow<'_, str> {
-        if matches!(self.0.method, "us-ascii" | "utf-8" | "icu-utf-8")
+        if matches!(self.0.method, "us-ascii" | "utf-8" | "icu-utf-8" | "upper")
             && let Some(ascii) = text.is_ascii().then(|| std::str::from_utf8(text).ok()).flatten()
         {
             return Cow::Borrowed(ascii);
@@ -104,11 +104,18 @@ impl Decoder {
             "utf-8" => self.utf8.feed(text, out),
             "upper" | "full" => {
                 let chars = entry.chars();
-                for &byte in text {
-                    match chars.get(usize::from(byte)) {
-                        Some('\0') if byte != 0 => {}
-                        Some(&char) => push(char, out),
-                        None => {}
+                let plain = entry.method == "upper";
+                for (ascii, run) in ascii_runs(text) {
+                    if ascii && plain {
+                        out.extend_from_slice(run);
+                        continue;
+                    }
+                    for &byte in run {
+                        match chars.get(usize::from(byte)) {
+                            Some('\0') if byte != 0 => {}
+                            Some(&char) => push(char, out),
+                            None => {}
+                        }
                     }
                 }
             }
@@ -145,13 +152,32 @@ impl Decoder {
 
 /// Decodes US-ASCII; every other byte gives a replacement character.
 pub(super) fn decode_ascii(text: &[u8], out: &mut Vec<u8>) {
-    for chunk in text.chunk_by(|a, b| a.is_ascii() == b.is_ascii()) {
-        if chunk.is_ascii() {
-            out.extend_from_slice(chunk);
+    for (ascii, run) in ascii_runs(text) {
+        if ascii {
+            out.extend_from_slice(run);
         } else {
-            chunk.iter().for_each(|_| push(char::REPLACEMENT_CHARACTER, out));
+            run.iter().for_each(|_| push(char::REPLACEMENT_CHARACTER, out));
         }
     }
+}
+
+/// The runs of ASCII and of other bytes in `text`, in turn; the first may be empty.
+pub(crate) fn ascii_runs(text: &[u8]) -> impl Iterator<Item = (bool, &[u8])> {
+    let mut rest = text;
+    let mut ascii = false;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        ascii = !ascii;
+        let len = match ascii {
+            true => encoding_rs::Encoding::ascii_valid_up_to(rest),
+            false => rest.iter().position(u8::is_ascii).unwrap_or(rest.len()),
+        };
+        let (run, after) = rest.split_at(len);
+        rest = after;
+        Some((ascii, run))
+    })
 }
 
 /// Appends `char` as UTF-8.
