@@ -20,6 +20,7 @@ pub mod namespace;
 pub mod options;
 pub mod paths;
 mod quota;
+pub mod search;
 mod seen;
 mod staging;
 mod statuscache;
