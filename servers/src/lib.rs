@@ -1,1 +1,3 @@
 //! What the daemons and tools share.
+
+pub mod config;
