@@ -26,6 +26,7 @@ pub use self::show::{Listing, settings};
 pub use self::spec::{Area, ByteUnit, Deprecated, Kind, OptionSpec, TimeUnit, UNRELEASED};
 pub use self::value::BadValue;
 use self::value::Value;
+pub(crate) use self::value::nearest;
 
 /// Where imapd.conf lies when no `-C` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/imapd.conf";
