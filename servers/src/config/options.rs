@@ -1,12 +1,12 @@
 //! Every option of imapd.conf that Cyrus 3.6 knows: name, type and default, capability, release of the last change.
 //!
-//! The rows stand in the order in which `cyr_info conf-default` prints them.
+//! The rows stand in the order in which `cyr_info conf-default` prints them; options of later releases come last.
 
 use super::spec::Area::*;
 use super::spec::ByteUnit::{KiB, Octets};
 use super::spec::Kind::{self, Bits, Bytes, Choice, Int, Switch, Text, Time, Word};
 use super::spec::TimeUnit::{Days, Minutes, Seconds};
-use super::spec::{Deprecated, OptionSpec, UNRELEASED};
+use super::spec::{Deprecated, LATER, OptionSpec, UNRELEASED};
 use super::words::*;
 
 const ON: Kind = Switch(true);
@@ -566,4 +566,6 @@ options! {
     CaringoHostname "caringo_hostname", UNSET, ObjectStorage, (3, 0, 0), CURRENT;
     CaringoPort "caringo_port", Int(80), ObjectStorage, (3, 0, 0), CURRENT;
     Fastmailsharing "fastmailsharing", OFF, Dav, (3, 0, 0), CURRENT;
+    MasterPidFile "master_pid_file", Text(Some("{configdirectory}/master.pid")), Master, LATER, CURRENT;
+    MasterReadyFile "master_ready_file", Text(Some("{configdirectory}/master.ready")), Master, LATER, CURRENT;
 }

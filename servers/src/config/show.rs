@@ -1,7 +1,7 @@
 //! A configuration as text, in the form of `cyr_info`.
 
 use super::options::OPTIONS;
-use super::spec::{Kind, OptionSpec};
+use super::spec::{Kind, LATER, OptionSpec};
 use super::value::Value;
 use super::{Config, Setting, lint};
 
@@ -21,7 +21,10 @@ pub enum Listing {
 /// With `since`, options that have changed after that release have the release of the change in front.
 pub fn settings(config: &Config, listing: Listing, since: Option<(u8, u8, u8)>) -> String {
     let mut text = String::new();
-    for spec in OPTIONS {
+    for spec in OPTIONS
+        .iter()
+        .filter(|spec| spec.changed != LATER || listing == Listing::Set)
+    {
         let setting = config.set[spec.id as usize].as_ref();
         let value = match listing {
             Listing::Default => default_text(spec.kind),

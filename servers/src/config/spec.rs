@@ -166,3 +166,6 @@ impl Opt {
 
 /// The release number of options that carry none.
 pub const UNRELEASED: (u8, u8, u8) = (255, 255, 255);
+
+/// The release number of options that came after 3.6, which listings of its options leave out.
+pub(super) const LATER: (u8, u8, u8) = (3, 8, 0);
