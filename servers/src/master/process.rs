@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitStatus};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::daemonize::BACKGROUND;
@@ -88,11 +89,12 @@ pub(super) fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// Sends `signal`; a process that is gone already needs none.
-pub(super) fn signal(pid: u32, signal: Signal) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(pid, signal);
-    }
+/// Sends `signal`; a process that is gone already needs none. `false` when the process belongs to somebody else.
+pub(super) fn signal(pid: u32, signal: Signal) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return true;
+    };
+    !matches!(kill_process(pid, signal), Err(Errno::PERM))
 }
 
 /// The processes whose parent this one is, including those that lost theirs and were left to this one.

@@ -673,9 +673,14 @@ impl Supervisor {
     fn end(&mut self, chosen: &dyn Fn(u32) -> bool) {
         let began = Instant::now();
         let mut told: HashMap<u32, Signal> = HashMap::new();
+        // What a START command left running as root cannot be ended by the Cyrus user.
+        let mut foreign: HashSet<u32> = HashSet::new();
         loop {
             self.reap();
-            let left: Vec<u32> = children().into_iter().filter(|pid| chosen(*pid)).collect();
+            let left: Vec<u32> = children()
+                .into_iter()
+                .filter(|pid| chosen(*pid) && !foreign.contains(pid))
+                .collect();
             if left.is_empty() {
                 return;
             }
@@ -692,7 +697,13 @@ impl Supervisor {
                             &format!("pid {pid} did not end in time; killing it"),
                         );
                     }
-                    process::signal(pid, signal);
+                    if !process::signal(pid, signal) {
+                        log(
+                            Level::Warning,
+                            &format!("pid {pid} belongs to another user and is left running"),
+                        );
+                        foreign.insert(pid);
+                    }
                 }
             }
             let descriptor = self.signals.descriptor();
