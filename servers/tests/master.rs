@@ -3,18 +3,17 @@
 mod rig;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use rig::{REAL, Rig, eventually};
+use rig::{Rig, eventually};
 
 /// Says who it is and what it got, once for each connection that master starts it for.
 const ECHO: &str = r#"
 echo "$CYRUS_SERVICE $CYRUS_ID $$" >> DIR/log
-exec 5>&3
 while true; do sleep 1; done
 "#;
 
@@ -272,5 +271,62 @@ fn real_daemons_of_cyrus_run_under_our_master() {
         "idled, which went into the background, ends too"
     );
     assert_eq!(fs::read_dir(rig.path("conf/proc")).unwrap().count(), 0);
-    let _ = REAL;
+}
+
+/// Connects and reads the greeting of the example service: process id and number of the connection.
+fn greeted(rig: &Rig) -> (TcpStream, u32, u32) {
+    let stream = TcpStream::connect(rig.address(0)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut line = String::new();
+    BufReader::new(&stream).read_line(&mut line).unwrap();
+    let (pid, count) = line.trim().split_once(' ').unwrap();
+    let numbers = (pid.parse().unwrap(), count.parse().unwrap());
+    (stream, numbers.0, numbers.1)
+}
+
+/// One process takes every connection, makes room after SIGHUP, and keeps its old clients.
+fn one_process_serves_many(mut rig: Rig, master: &str) {
+    let program = rig::example("greeter");
+    fs::copy(program, rig.path("greeter")).unwrap();
+    rig.own_everything();
+    rig.cyrus_conf("SERVICES {\n g cmd=\"DIR/greeter\" listen=\"127.0.0.1:BASE0\"\n}\n");
+    assert_eq!(rig.start_program(master, &["-d"]), 0);
+    let mut clients: Vec<_> = Vec::new();
+    eventually("it listens", || TcpStream::connect(rig.address(0)).is_ok());
+    for _ in 0..20 {
+        clients.push(greeted(&rig));
+    }
+    let (mut old, pid, count) = clients.pop().unwrap();
+    assert!(count >= 20);
+    assert!(
+        clients.iter().all(|client| client.1 == pid),
+        "a second process was started"
+    );
+    clients.clear();
+    rig::kill("HUP", rig.pid());
+    eventually("a successor takes over", || {
+        TcpStream::connect(rig.address(0)).is_ok() && greeted(&rig).1 != pid
+    });
+    old.write_all(b"still there\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(&old).read_line(&mut line).unwrap();
+    assert_eq!(line, "still there\n");
+    drop(old);
+    eventually("the old process ends", || {
+        !std::path::Path::new(&format!("/proc/{pid}")).exists()
+    });
+    rig.stop();
+    assert_eq!(rig.processes(), Vec::<u32>::new());
+}
+
+#[test]
+fn one_process_of_ours_serves_many_connections_under_our_master() {
+    one_process_serves_many(Rig::new(24_100), env!("CARGO_BIN_EXE_master"));
+}
+
+#[test]
+fn one_process_of_ours_serves_many_connections_under_the_master_of_cyrus() {
+    let name = "one_process_of_ours_serves_many_connections_under_the_master_of_cyrus";
+    let Some(bin) = rig::real_cyrus(name) else { return };
+    one_process_serves_many(Rig::new(24_110), &format!("{bin}/master"));
 }

@@ -19,6 +19,22 @@ pub fn real_cyrus(test: &str) -> Option<&'static str> {
     None
 }
 
+/// The path of an example program of this crate; builds it when cargo has not (as with `cargo test --test`).
+pub fn example(name: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let profile = own.parent().unwrap().parent().unwrap();
+    let path = profile.join("examples").join(name);
+    if !path.is_file() {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo
+            .args(["build", "--quiet", "--example", name, "--target-dir"])
+            .arg(profile.parent().unwrap());
+        cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+        assert!(cargo.status().unwrap().success());
+    }
+    path
+}
+
 pub struct Rig {
     dir: tempfile::TempDir,
     base: u16,
