@@ -1,0 +1,85 @@
+//! Spools that real Cyrus 3.6.1 wrote, served again: every answer equals what real Cyrus said.
+//!
+//! Real Cyrus itself is held to the same manifests, which proves the comparison.
+
+use serde_json::Value as Json;
+
+use crate::rig::programs::Programs;
+use crate::rig::site::{Site, fixtures};
+use crate::rig::snapshot::{Comparison, View};
+
+/// Serves a fixture by one implementation and compares every user's view with the manifest.
+fn served_as_recorded(fixture: &str, programs: Option<Programs>) {
+    let Some(programs) = programs else { return };
+    let text =
+        std::fs::read_to_string(fixtures().join(format!("{fixture}.manifest.json"))).expect("the manifest");
+    let manifest: Json = serde_json::from_str(&text).expect("the manifest is JSON");
+    let users = manifest["users"].as_object().expect("the manifest names users");
+    let logins: Vec<&str> = users.keys().map(String::as_str).collect();
+    let site = Site::fixture(fixture, &logins);
+    let server = site.start(&programs);
+    let mut comparison = Comparison::default();
+    for (login, wanted) in users {
+        View::new(server.imap(login)).compare(login, wanted, &mut comparison);
+    }
+    server.stop();
+    println!(
+        "{fixture} by {}: {} values equal, {} different, not offered: {:?}",
+        programs.name,
+        comparison.equal,
+        comparison.differences.len(),
+        comparison.not_offered
+    );
+    comparison.assert_equal(fixture);
+    assert!(comparison.equal > 100, "the comparison saw next to nothing");
+}
+
+#[test]
+fn real_cyrus_serves_default_uuid_as_recorded() {
+    served_as_recorded("default-uuid", Programs::real());
+}
+
+#[test]
+fn real_cyrus_serves_legacy_virtdomains_conversations_as_recorded() {
+    served_as_recorded("legacy-virtdomains-conversations", Programs::real());
+}
+
+#[test]
+fn real_cyrus_serves_uuid_altbackends_as_recorded() {
+    served_as_recorded("uuid-altbackends", Programs::real());
+}
+
+#[test]
+fn real_cyrus_serves_killed_mid_write_as_recorded() {
+    served_as_recorded("killed-mid-write", Programs::real());
+}
+
+#[test]
+fn real_cyrus_serves_killed_mid_repack_as_recorded() {
+    served_as_recorded("killed-mid-repack", Programs::real());
+}
+
+#[test]
+fn we_serve_default_uuid_as_recorded() {
+    served_as_recorded("default-uuid", Programs::ours());
+}
+
+#[test]
+fn we_serve_legacy_virtdomains_conversations_as_recorded() {
+    served_as_recorded("legacy-virtdomains-conversations", Programs::ours());
+}
+
+#[test]
+fn we_serve_uuid_altbackends_as_recorded() {
+    served_as_recorded("uuid-altbackends", Programs::ours());
+}
+
+#[test]
+fn we_serve_killed_mid_write_as_recorded() {
+    served_as_recorded("killed-mid-write", Programs::ours());
+}
+
+#[test]
+fn we_serve_killed_mid_repack_as_recorded() {
+    served_as_recorded("killed-mid-repack", Programs::ours());
+}
