@@ -5,6 +5,7 @@
 //! a failure. `RIG_SECONDS` and `RIG_KILLS` lengthen the tests under load; `RIG_KEEP=1` keeps the folders of the sites.
 
 mod clients;
+mod corpus;
 mod crash;
 mod fixtures;
 mod reverse;
