@@ -1,1 +1,8 @@
 //! The Cyrus mail store as a library.
+
+pub mod name;
+pub mod namespace;
+pub mod utf7;
+
+pub use name::{MailboxName, NameError};
+pub use namespace::{ClientName, Namespace, Pattern, Separator, VirtualDomains};
