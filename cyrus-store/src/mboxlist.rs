@@ -252,7 +252,7 @@ impl RowCache {
 
 /// Databases grow at every commit and get a new inode at every checkpoint.
 fn same_content(then: &Stat, now: &Stat) -> bool {
-    then.same_file(now) && then.size == now.size && then.modified == now.modified
+    then.identity() == now.identity() && then.size == now.size && then.modified == now.modified
 }
 
 /// Rows kept in memory; a row is a few hundred octets.
