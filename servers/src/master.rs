@@ -8,7 +8,7 @@ mod daemonize;
 mod events;
 mod files;
 mod janitor;
-mod listen;
+pub(crate) mod listen;
 mod process;
 mod service;
 mod signals;
