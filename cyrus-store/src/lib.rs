@@ -2,6 +2,7 @@
 
 mod commit;
 pub mod db;
+mod deliver;
 mod error;
 mod flags;
 pub mod format;
@@ -29,6 +30,7 @@ pub mod sys;
 mod uid;
 pub mod utf7;
 
+pub use deliver::{DeliverOptions, Delivered, Recipient};
 pub use error::{ErrorClass, MailboxError};
 pub use flags::{FlagNames, Flags, Keyword, KeywordBits, SystemFlags};
 pub use format::mboxentry::{MailboxKind, MailboxType};
