@@ -669,3 +669,51 @@ proptest! {
         }
     }
 }
+
+#[cfg(feature = "net")]
+#[test]
+fn mail_comes_in_over_a_unix_socket() {
+    use std::io::{Read, Write};
+
+    use cyrus_proto::net::{Listener, NetOptions, Server, Service, Unobserved};
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lmtp");
+    let mailboxes = Mailboxes::default();
+    let service = LmtpService::new(mailboxes.clone(), None, preauthorised());
+    let server = Server::new(
+        &NetOptions {
+            workers: 2,
+            ..NetOptions::default()
+        },
+        Arc::new(Unobserved),
+    )
+    .unwrap();
+    let handle = server.handle();
+    let sessions = Service::new("lmtp", move |_| Box::new(service.session()));
+    handle.listen(Listener::unix(&path).unwrap(), Arc::new(sessions));
+    let thread = std::thread::spawn(move || server.run().unwrap());
+
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+                let mut mail =
+                    b"LHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<user1>\r\nRCPT TO:<user2>\r\nDATA\r\n".to_vec();
+                mail.extend_from_slice(b"Subject: large\r\n\r\n");
+                mail.extend_from_slice(&b"0123456789abcde\r\n".repeat(20_000));
+                mail.extend_from_slice(b".\r\nQUIT\r\n");
+                stream.write_all(&mail).unwrap();
+                let mut heard = String::new();
+                stream.read_to_string(&mut heard).unwrap();
+                assert_eq!(heard.matches("250 2.1.5 Success").count(), 2, "{heard}");
+                assert!(heard.ends_with("221 2.0.0 bye\r\n"));
+            });
+        }
+    });
+    handle.stop(Duration::from_secs(5));
+    thread.join().unwrap();
+    let delivered = mailboxes.0.lock().unwrap();
+    assert_eq!(delivered.len(), 4);
+    assert!(delivered.iter().all(|mail| mail.message.len() > 17 * 20_000));
+}

@@ -83,7 +83,8 @@ impl<S: Sink> Intake<S> {
             Piece::BareCr => b"\r\n",
         };
         if memchr::memchr(0, text).is_some() {
-            self.fail(response::NUL_IN_MESSAGE);
+            // Counts before any other reason, whatever came first.
+            self.failure = Some(response::NUL_IN_MESSAGE);
         }
         let mut rest = text;
         while !rest.is_empty() {
