@@ -11,4 +11,5 @@ pub mod service;
 mod sys;
 pub mod syslog;
 pub mod telemetry;
+pub mod tools;
 pub mod version;
