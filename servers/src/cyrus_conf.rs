@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::cron::{Moment, Schedule};
 use self::entry::Arguments;
-use self::grammar::Section;
+use self::grammar::{Section, Strict};
 use crate::config::Place;
 
 /// Where cyrus.conf lies when no `-M` says otherwise.
@@ -174,7 +174,7 @@ impl CyrusConf {
     /// Reads `path`.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, CyrusConfError> {
         let path = path.as_ref();
-        let (entries, reports) = grammar::read(path)?;
+        let (entries, reports) = grammar::read(path, Strict::All)?;
         let mut conf = Self {
             reports,
             ..Self::default()
@@ -211,14 +211,15 @@ impl CyrusConf {
     }
 }
 
-/// The names of the services in the file at `path`, whatever else is wrong with its entries.
-pub fn service_names(path: impl AsRef<Path>) -> Result<Vec<String>, CyrusConfError> {
-    let (entries, _) = grammar::read(path.as_ref())?;
-    Ok(entries
+/// The names of the services in the file at `path`, and remarks about the file.
+///
+/// Mistakes in other sections and in the entries' arguments are remarks here, not errors.
+pub fn service_names(path: impl AsRef<Path>) -> Result<(Vec<String>, Vec<String>), CyrusConfError> {
+    let (entries, reports) = grammar::read(path.as_ref(), Strict::Only(Section::Services))?;
+    let services = entries
         .into_iter()
-        .filter(|entry| entry.section == Section::Services)
-        .map(|entry| entry.name)
-        .collect())
+        .filter(|entry| entry.section == Section::Services);
+    Ok((services.map(|entry| entry.name).collect(), reports))
 }
 
 #[cfg(test)]

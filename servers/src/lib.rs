@@ -19,4 +19,5 @@ pub mod settings;
 mod sys;
 pub mod syslog;
 pub mod telemetry;
+pub mod tools;
 pub mod version;

@@ -158,8 +158,8 @@ pub(crate) fn owner_of(path: &Path) -> Option<u32> {
     owner.or_else(|| number.parse().ok())
 }
 
-/// A session as listed: the number of its file and the fields of its line.
-pub fn sessions(directory: &Path) -> io::Result<Vec<(u32, Vec<String>)>> {
+/// The sessions: the number of each file and its line, in the order of the directory.
+pub fn sessions(directory: &Path) -> io::Result<Vec<(u32, String)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -173,10 +173,9 @@ pub fn sessions(directory: &Path) -> io::Result<Vec<(u32, Vec<String>)>> {
             continue;
         };
         let text = String::from_utf8_lossy(&bytes);
-        let Some(line) = text.lines().next().filter(|line| line.contains('\t')) else {
-            continue;
-        };
-        found.push((number, line.split('\t').map(str::to_owned).collect()));
+        if let Some(line) = text.lines().next().filter(|line| line.contains('\t')) {
+            found.push((number, line.to_owned()));
+        }
     }
     Ok(found)
 }

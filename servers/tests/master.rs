@@ -1,4 +1,5 @@
 //! master as administrators meet it: started for real, on high ports, in directories of its own.
+#![allow(clippy::unwrap_used)]
 
 mod rig;
 
