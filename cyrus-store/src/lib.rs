@@ -3,6 +3,7 @@
 mod annotate;
 mod commit;
 pub mod db;
+mod deliver;
 mod error;
 mod flags;
 pub mod format;
@@ -32,6 +33,7 @@ mod user;
 pub mod utf7;
 
 pub use annotate::{Annotation, AnnotationScope, Audience};
+pub use deliver::{DeliverOptions, Delivered, Recipient};
 pub use error::{ErrorClass, MailboxError};
 pub use flags::{FlagNames, Flags, Keyword, KeywordBits, SystemFlags};
 pub use format::mboxentry::{MailboxKind, MailboxType};
