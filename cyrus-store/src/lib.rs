@@ -1,5 +1,6 @@
 //! The Cyrus mail store as a library.
 
+mod annotate;
 mod commit;
 pub mod db;
 mod deliver;
@@ -26,10 +27,13 @@ mod seen;
 mod staging;
 mod statuscache;
 mod store;
+mod subs;
 pub mod sys;
 mod uid;
+mod user;
 pub mod utf7;
 
+pub use annotate::{Annotation, AnnotationScope, Audience};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
 pub use error::{ErrorClass, MailboxError};
 pub use flags::{FlagNames, Flags, Keyword, KeywordBits, SystemFlags};
@@ -42,11 +46,11 @@ pub use mailbox::{
     Appended, CachedRecord, Change, Copied, CopyMode, Expunge, FlagChange, FlagMode, FlagsStored, IndexRead,
     Mailbox, Message, MessageFile, NewMessage,
 };
-pub use mboxlist::MailboxEntry;
+pub use mboxlist::{CreateOptions, MailboxEntry, Step};
 pub use name::{MailboxName, NameError};
 pub use namespace::{ClientName, Namespace, Pattern, Separator, VirtualDomains};
 pub use options::StoreOptions;
-pub use quota::QuotaPolicy;
+pub use quota::{QuotaPolicy, QuotaRoot};
 pub use staging::{Staged, StagingFile};
 pub use store::Store;
 pub use uid::{ModSeq, Uid, UidMap, UidSet, UidValidity};
