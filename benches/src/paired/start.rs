@@ -251,6 +251,8 @@ impl Drop for Started {
         }
         if !self.keep {
             let _ = fs::remove_dir_all(&self.folder);
+            // The folder above goes with the last server in it.
+            let _ = self.folder.parent().map(fs::remove_dir);
         }
     }
 }
