@@ -5,6 +5,7 @@
 //! [`Deliverer`], in jobs. Extensions: PIPELINING, 8BITMIME, SIZE, ENHANCEDSTATUSCODES, IGNOREQUOTA, STARTTLS, AUTH.
 
 pub use self::deliverer::{Deliverer, Envelope};
+pub use self::mailboxes::{DeliveryOptions, Destination, StoreDeliverer};
 pub use self::intake::EightBitHeaders;
 pub use self::options::{Environment, LmtpOptions, SystemEnvironment};
 pub use self::response::Reply;
@@ -13,6 +14,7 @@ pub use self::session::{LmtpService, LmtpSession};
 mod command;
 mod deliverer;
 mod intake;
+mod mailboxes;
 mod options;
 mod response;
 mod session;

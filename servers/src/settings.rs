@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cyrus_acl::{DeleteRight, Mechanism, Policy, Rights, Unix};
 use cyrus_proto::imap::{ImapOptions, ServerInfo};
-use cyrus_proto::lmtp::{EightBitHeaders, LmtpOptions};
+use cyrus_proto::lmtp::{DeliveryOptions, EightBitHeaders, LmtpOptions};
 use cyrus_proto::net::{ClientCertificates, TlsOptions, TlsVersion};
 use cyrus_store::db::Engine;
 use cyrus_store::options::{Databases, DeleteMode, ExpungeMode, MetaFiles, PartitionPaths};
@@ -253,6 +253,19 @@ pub fn lmtp(config: &Config, tls: bool) -> LmtpOptions {
         .duration(Opt::LmtptxnTimeout)
         .unwrap_or(Duration::from_secs(300));
     options
+}
+
+/// How addresses mean mailboxes.
+pub fn delivery(config: &Config) -> DeliveryOptions {
+    DeliveryOptions {
+        submitters: admins(config),
+        namespace: namespace(config),
+        downcase: config.switch(Opt::LmtpDowncaseRcpt),
+        postuser: config.string(Opt::Postuser),
+        over_quota_is_permanent: config.switch(Opt::LmtpOverQuotaPermFailure),
+        fuzzy: config.switch(Opt::LmtpFuzzyMailboxMatch),
+        catchall: config.text(Opt::LmtpCatchallMailbox).map(Into::into),
+    }
 }
 
 /// How TLS is served; `None` without a certificate.
