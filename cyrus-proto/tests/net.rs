@@ -29,8 +29,8 @@ impl Running {
     fn start(options: &NetOptions, change: impl FnOnce(&mut Service)) -> Self {
         let counts = Arc::new(Counts::default());
         let server = Server::new(options, counts.clone()).unwrap();
-        let watchers = Arc::clone(&counts.watchers);
-        let mut service = Service::new("echo", move |_| Box::new(Echo::new(&watchers)));
+        let shared = Arc::clone(&counts);
+        let mut service = Service::new("echo", move |_| Box::new(Echo::new(&shared)));
         change(&mut service);
         let service = Arc::new(service);
         let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -160,6 +160,31 @@ fn a_panicking_job_costs_only_its_command() {
         assert_eq!(read_line(&mut stream), "y");
         assert_eq!(server.counts.troubles(), 1);
     });
+}
+
+#[test]
+fn jobs_that_wait_for_a_lock_do_not_hold_up_the_others() {
+    let server = Running::start(
+        &NetOptions {
+            workers: 1,
+            most_workers: 4,
+            ..NetOptions::default()
+        },
+        |_| {},
+    );
+    let gate = Arc::clone(&server.counts.gate);
+    let held = gate.lock().unwrap();
+    let mut stuck: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    for stream in &mut stuck {
+        stream.write_all(b"LOCK\r\n").unwrap();
+    }
+    let mut other = server.connect();
+    other.write_all(b"JOB x\r\n").unwrap();
+    assert_eq!(read_line(&mut other), "x");
+    drop(held);
+    for stream in &mut stuck {
+        assert_eq!(read_line(stream), "locked");
+    }
 }
 
 #[test]
@@ -320,8 +345,8 @@ fn many_connections_at_once_are_all_answered() {
 fn an_unlistened_service_accepts_no_more_and_keeps_what_it_has() {
     let counts = Arc::new(Counts::default());
     let server = Server::new(&NetOptions::default(), counts.clone()).unwrap();
-    let watchers = Arc::clone(&counts.watchers);
-    let service = Arc::new(Service::new("echo", move |_| Box::new(Echo::new(&watchers))));
+    let shared = Arc::clone(&counts);
+    let service = Arc::new(Service::new("echo", move |_| Box::new(Echo::new(&shared))));
     let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let handle = server.handle();

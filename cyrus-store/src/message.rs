@@ -22,6 +22,7 @@ mod text;
 use sha1::{Digest, Sha1};
 
 pub use self::charset::Charset;
+pub(crate) use self::charset::ascii_runs;
 pub use self::decode::{Encoding, decode as decode_content};
 pub use self::headers::is_cached_header;
 pub use self::imap_text::write_nstring;

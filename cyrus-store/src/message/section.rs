@@ -210,6 +210,14 @@ impl<'a> Sections<'a> {
         Some(word(&mut rest)?.saturating_sub(1))
     }
 
+    /// Whether `found` is true for the message itself or any part in it, in the order of the message.
+    ///
+    /// Each enclosed message comes as a part (its content is its parts, not counted as content here) and as a
+    /// message, with its own header. The content of a container is left out, for its parts come by themselves.
+    pub fn any(&self, found: &mut dyn FnMut(&Section<'a>) -> bool) -> bool {
+        any(self.0, found).unwrap_or(false)
+    }
+
     /// The item from the container at `path` on.
     fn descend(&self, path: &[u32]) -> Option<&'a [u8]> {
         let mut rest = self.0;
@@ -225,6 +233,48 @@ impl<'a> Sections<'a> {
         }
         Some(rest)
     }
+}
+
+/// See [`Sections::any`]; `None` if the item ends early, which parse() excludes.
+fn any<'a>(item: &'a [u8], found: &mut dyn FnMut(&Section<'a>) -> bool) -> Option<bool> {
+    let mut rest = item;
+    // The entries whose SECTION is still to come, the next one last.
+    let mut waiting: Vec<Section<'a>> = Vec::new();
+    let mut first = true;
+    while first || !waiting.is_empty() {
+        let own = waiting.pop();
+        let count = word(&mut rest)?;
+        if count == 0 {
+            if own.is_some_and(|section| found(&section)) {
+                return Some(true);
+            }
+        } else {
+            let own = own.map(|section| Section {
+                content: None,
+                ..section
+            });
+            let message = section(&mut rest).map(|section| Section {
+                content: None,
+                ..section
+            })?;
+            // A message of one part lists its body as part 1 with the header of the message.
+            let mut children = (1..count)
+                .map(|_| section(&mut rest))
+                .collect::<Option<Vec<_>>>()?;
+            if let [only] = children.as_mut_slice()
+                && only.header == message.header
+            {
+                only.header = None;
+            }
+            if own.is_some_and(|section| found(&section)) || (message.header.is_some() && found(&message)) {
+                return Some(true);
+            }
+            children.reverse();
+            waiting.append(&mut children);
+        }
+        first = false;
+    }
+    Some(false)
 }
 
 /// Entry `number` of the container that `rest` begins with.
