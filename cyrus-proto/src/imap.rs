@@ -2,5 +2,12 @@
 
 pub mod command;
 pub mod date;
+mod options;
 pub mod response;
+mod run;
+mod selected;
 pub mod sequence;
+mod session;
+
+pub use options::{ImapOptions, ServerInfo};
+pub use session::{ImapService, ImapSession, User};

@@ -2,9 +2,9 @@
 
 pub mod drive;
 pub mod frame;
-pub mod imap;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod imap;
 pub mod job;
 pub mod lmtp;
 #[cfg(feature = "net")]

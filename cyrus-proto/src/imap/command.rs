@@ -12,6 +12,7 @@ use super::sequence::SequenceSet;
 pub use self::append::{AppendContent, AppendMessage};
 pub use self::fetch::{AnnotationQuery, BodySection, FetchAttributes, FetchItems, Section, SectionText};
 pub use self::list::{ListCommand, ListOptions, StatusItems};
+pub(crate) use self::parse::append_target;
 pub use self::parse::{Head, Refusal, arguments, head, parse};
 pub use self::search::{DateField, DateTest, SearchKey, SearchProgram, TextField};
 pub use self::verb::{Needs, Verb};

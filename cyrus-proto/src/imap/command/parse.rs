@@ -106,6 +106,16 @@ pub fn arguments(
     }
 }
 
+/// The mailbox of an APPEND whose next literal is a message: of `text` as far as the announcement of that literal.
+pub(crate) fn append_target(head: &Head<'_>) -> Option<Vec<u8>> {
+    if head.verb != Some(Verb::Append) {
+        return None;
+    }
+    let (rest, ()) = sp(head.rest).ok()?;
+    let (rest, mailbox) = astring(rest).ok()?;
+    (!rest.is_empty()).then(|| mailbox.into_owned())
+}
+
 /// Reads a whole command, without its final line end.
 ///
 /// # Errors

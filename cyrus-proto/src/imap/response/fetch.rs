@@ -29,6 +29,16 @@ impl<'b> FetchLine<'b> {
         Self { out, first: false }
     }
 
+    /// [`FetchLine::resume`] before the first item.
+    pub fn resume_first(out: &'b mut Vec<u8>) -> Self {
+        Self { out, first: true }
+    }
+
+    /// Whether no item is written yet.
+    pub fn is_first(&self) -> bool {
+        self.first
+    }
+
     fn item(&mut self, name: &[u8]) -> &mut Vec<u8> {
         if !self.first {
             self.out.push(b' ');
