@@ -4,6 +4,7 @@ pub mod drive;
 pub mod frame;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod imap;
 pub mod job;
 pub mod lmtp;
 #[cfg(feature = "net")]
