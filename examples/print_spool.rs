@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let reader = AuthState::system();
 
     let mut names = Vec::new();
-    store.list(b"", &reader, &mut |entry, _rights| {
+    store.list("", &reader, &mut |entry, _rights| {
         names.push(entry.name.clone());
         ControlFlow::Continue(())
     })?;

@@ -223,7 +223,7 @@ fn special_uses_are_for_mailboxes_right_below_the_own_inbox_and_protect_them() {
             special_use: vec![special_use.to_owned()],
             ..CreateOptions::default()
         };
-        store.create(&name(mailbox), &options, &user("bovik"))
+        store.create_with(&name(mailbox), &options, &user("bovik"))
     };
     assert!(matches!(
         with("user.bovik.x.Sent", "\\Sent"),
@@ -372,7 +372,7 @@ fn s135_s140_partitions_are_inherited_or_chosen_by_administrators() {
             partition: Some(partition(partition_name)),
             ..CreateOptions::default()
         };
-        store.create(&name(mailbox), &options, auth)
+        store.create_with(&name(mailbox), &options, auth)
     };
     assert!(matches!(
         on("news", "user.bovik.z", &user("bovik")),

@@ -90,7 +90,7 @@ impl Server {
         let name = namespace
             .to_internal(client_name, None, true)
             .expect("a mailbox name");
-        let _ = self.service.store.create(&name, CreateOptions::default(), &admin);
+        let _ = self.service.store.create(&name, &admin);
     }
 }
 

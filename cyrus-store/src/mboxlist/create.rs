@@ -34,6 +34,14 @@ pub struct CreateOptions {
 }
 
 impl Store {
+    /// Makes an ordinary mailbox for mail: [`Store::create_with`] without wishes.
+    ///
+    /// # Errors
+    /// As [`Store::create_with`].
+    pub fn create(&self, name: &MailboxName, auth: &AuthState) -> Result<Arc<MailboxEntry>, MailboxError> {
+        self.create_with(name, &CreateOptions::default(), auth)
+    }
+
     /// Makes a mailbox, and those above it that are missing.
     ///
     /// It gets the rights and the partition of the nearest mailbox above it; an INBOX belongs to its user alone, and
@@ -43,7 +51,7 @@ impl Store {
     /// # Errors
     /// [`MailboxError::Exists`]; [`MailboxError::PermissionDenied`] without `k` on the mailbox above, or for a partition
     /// without being an administrator; [`MailboxError::OverQuota`].
-    pub fn create(
+    pub fn create_with(
         &self,
         name: &MailboxName,
         options: &CreateOptions,

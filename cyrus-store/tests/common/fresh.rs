@@ -50,7 +50,7 @@ pub(crate) fn admin() -> AuthState {
 
 pub(crate) fn create(store: &Store, internal: &str, auth: &AuthState) -> Result<(), MailboxError> {
     store
-        .create(&name(internal), &CreateOptions::default(), auth)
+        .create(&name(internal), auth)
         .map(drop)
 }
 
