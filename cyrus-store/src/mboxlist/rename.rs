@@ -261,7 +261,7 @@ impl Store {
         if let Some(root) = &new_root
             && old_root != new_root
         {
-            self.charge_quota(root, usage)?;
+            self.count_more(root, usage)?;
         }
         let (old_paths, new_paths) = (self.paths_of(entry)?, self.paths_of(&moved)?);
         let change = if entry.name == *to {
