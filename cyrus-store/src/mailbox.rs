@@ -1,5 +1,6 @@
 //! A mailbox that somebody has opened.
 
+mod annotations;
 mod append;
 mod copy;
 mod expunge;
