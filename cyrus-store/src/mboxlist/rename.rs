@@ -20,7 +20,7 @@ impl Store {
     /// Renames a mailbox and all below it, and returns the old and new name of each in the order in which it was done.
     ///
     /// With a partition, which is for administrators, the mailbox keeps its name and its files move. Renaming one's own
-    /// INBOX moves its messages to a new mailbox and leaves it empty; see [`Store::rename_inbox`].
+    /// INBOX moves its messages to a new mailbox and leaves it empty; mailboxes below it stay (RFC 3501, section 6.3.5).
     ///
     /// Each mailbox is renamed durably before the next one: after a crash the first ones may have their new names. A
     /// mailbox itself has one name or the other, with all its messages.
