@@ -1,8 +1,9 @@
 //! A message file to the facts that a mailbox keeps about it: envelope, structure, sections, the cache record.
 //!
 //! The result is byte for byte what Cyrus 3.6.1 with its default options writes, on any input, valid or not. Known
-//! differences, each told where it is decided: messages, parts and addresses past generous limits (`structure`,
-//! `address`), damaged text in some rare character sets (`charset`), bytes above 7F inside a Date field (`date`).
+//! differences, each told where it is decided: messages, parts, parameters and addresses past generous limits
+//! (`structure`, `params`, `address`), damaged text in some rare character sets (`charset`), bytes above 7F inside a
+//! Date field (`date`).
 //! Parsing takes time and memory in proportion to the message.
 
 mod address;
