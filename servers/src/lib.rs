@@ -2,8 +2,12 @@
 
 pub mod config;
 pub mod cyrus_conf;
+pub mod daemon;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod getopt;
 pub mod limits;
+pub mod listen;
 pub mod master;
 pub mod privilege;
 pub mod procdir;
