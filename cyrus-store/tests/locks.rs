@@ -194,6 +194,7 @@ fn threads_never_hold_an_exclusive_lock_together() {
         }
     });
     assert_eq!(std::fs::read(&path).unwrap(), 396u64.to_be_bytes());
+    assert!(table.is_empty());
 }
 
 #[test]

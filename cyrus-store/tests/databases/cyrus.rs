@@ -59,24 +59,27 @@ impl DbTool {
         text
     }
 
+    /// All that Cyrus finds in the database.
+    pub(crate) fn entries(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let text = self.run(&["show"]);
+        let lines = text.lines().map(|line| line.split_once('\t').unwrap());
+        lines
+            .map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec()))
+            .collect()
+    }
+
     fn check(&self, map: &BTreeMap<Vec<u8>, Vec<u8>>) {
         let text = self.run(&["consistent"]);
         assert!(text.starts_with("Yes, consistent"), "{text}");
-        let shown: BTreeMap<Vec<u8>, Vec<u8>> = self
-            .run(&["show"])
-            .lines()
-            .map(|line| line.split_once('\t').unwrap())
-            .map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec()))
-            .collect();
-        assert_eq!(&shown, map);
+        assert_eq!(&self.entries(), map);
     }
 }
 
 /// A small reproducible source of choices.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)

@@ -1,0 +1,560 @@
+//! The steps of a batch, as types that only the step before can make.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::{AppendRequest, Appends, Incoming, Outcome, Slot, Target, Waiting};
+use crate::error::MailboxError;
+use crate::flags::SystemFlags;
+use crate::format::index::{Record, options};
+use crate::format::quota::Usage;
+use crate::lock::{Guard, Wait};
+use crate::mailbox::{CachedRecord, IndexWrite};
+use crate::quota::QuotaCharges;
+use crate::staging::{Staged, create_over, link_over};
+use crate::store::Store;
+use crate::sys::{DiskError, File, Mode};
+use crate::uid::{Uid, UidSet, UidValidity};
+
+/// Exclusive namespace locks, by owner.
+pub(crate) type Namespaces = Vec<(Arc<str>, Arc<Guard>)>;
+
+/// Where a message comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// From outside.
+    Staged(Staged),
+    /// From another mailbox, whose shared lock the caller holds.
+    Message {
+        /// The original's file.
+        path: PathBuf,
+        /// The original's record.
+        record: Record,
+        /// The original's cache record.
+        cache: CachedRecord,
+    },
+}
+
+/// A mailbox of the batch, locked, with the messages that are to be put into it.
+struct Locked {
+    write: IndexWrite,
+    target: Target,
+    requests: Waiting,
+}
+
+/// The message files are in place.
+struct Linked {
+    write: IndexWrite,
+    target: Target,
+    appends: Vec<Accepted>,
+    sync: Sync,
+}
+
+/// The cache records are written, and their places known.
+struct Cached(Linked);
+
+/// The index records are written behind the last that counts.
+struct Recorded(Linked);
+
+/// All that was written is on stable storage, and usage is raised.
+struct Charged(Linked);
+
+/// The index header is written: the messages exist, once it is synced.
+struct Committed(Linked);
+
+/// A request that has a place.
+struct Accepted {
+    slot: Arc<Slot>,
+    records: Vec<Record>,
+    caches: Vec<Cache>,
+    seen: UidSet,
+}
+
+/// A cache record to be written.
+enum Cache {
+    Staged(Staged),
+    Copied(CachedRecord),
+}
+
+/// What a barrier has to sync.
+#[derive(Default)]
+struct Sync {
+    files: Vec<File>,
+    dirs: BTreeSet<PathBuf>,
+}
+
+/// Commits the requests of a batch, grouped by mailbox, mailboxes in the order of their names.
+///
+/// `held` are the namespaces that the caller has locked exclusively.
+pub(super) fn commit(store: &Store, groups: Vec<Waiting>, held: Namespaces, wait: Wait) {
+    let locked = lock(store, groups, held, wait);
+    let mut charges = match open_quotas(store, &locked) {
+        Ok(charges) => charges,
+        Err(error) => {
+            return fail(
+                locked
+                    .into_iter()
+                    .flat_map(|locked| locked.requests)
+                    .map(|(_, slot)| slot),
+                error,
+            );
+        }
+    };
+    let mut recorded = Vec::new();
+    for mailbox in locked {
+        let linked = mailbox.link(store, &mut charges);
+        if linked.appends.is_empty() {
+            continue;
+        }
+        let slots = linked.slots();
+        match linked.write_cache(store).and_then(Cached::write_records) {
+            Ok(written) => recorded.push(written),
+            Err(error) => fail(slots, error),
+        }
+    }
+    if recorded.is_empty() {
+        return;
+    }
+    let slots: Vec<_> = recorded.iter().flat_map(|mailbox| mailbox.0.slots()).collect();
+    let result = first_barrier(store, recorded, charges).and_then(|charged| {
+        let committed = charged
+            .into_iter()
+            .map(Charged::commit)
+            .collect::<Result<Vec<_>, _>>()?;
+        second_barrier(store, committed)
+    });
+    match result {
+        Ok(committed) => announce(store, committed),
+        Err(error) => fail(slots, error),
+    }
+}
+
+/// Locks the mailboxes of the batch: the first as patiently as `wait` says, the others only if nobody holds them.
+fn lock(store: &Store, groups: Vec<Waiting>, mut namespaces: Namespaces, wait: Wait) -> Vec<Locked> {
+    let mut locked: Vec<Locked> = Vec::new();
+    for requests in groups {
+        let Some(target) = requests.first().map(|(request, _)| request.target.clone()) else {
+            continue;
+        };
+        let wait = if locked.is_empty() { wait } else { Wait::Never };
+        match lock_one(store, &target, &mut namespaces, wait) {
+            Ok(write) => locked.push(Locked {
+                write,
+                target,
+                requests,
+            }),
+            Err(MailboxError::Locked) if wait == Wait::Never => {
+                for (request, slot) in requests {
+                    slot.fill(Outcome::Contended(request));
+                }
+            }
+            Err(error) => fail(requests.into_iter().map(|(_, slot)| slot), error),
+        }
+    }
+    locked
+}
+
+fn lock_one(
+    store: &Store,
+    target: &Target,
+    namespaces: &mut Namespaces,
+    wait: Wait,
+) -> Result<IndexWrite, MailboxError> {
+    let hot = &target.hot;
+    let namespace = match &target.owner {
+        None => None,
+        Some(owner) => match namespaces.iter().find(|(known, _)| known == owner) {
+            Some((_, guard)) => Some(guard.clone()),
+            None => {
+                let path = store.options().namespace_lock_path(Some(owner));
+                let guard = Arc::new(store.locks().lock_file(&path, Mode::Exclusive, wait)?);
+                namespaces.push((owner.clone(), guard.clone()));
+                Some(guard)
+            }
+        },
+    };
+    let names = hot.lock_mailbox(store, namespace, Mode::Shared, wait)?;
+    let locks = hot.lock_index(names, Mode::Exclusive, wait)?;
+    IndexWrite::begin(store, hot, locks)
+}
+
+/// Locks the quota roots of the mailboxes, in ascending order.
+fn open_quotas(store: &Store, locked: &[Locked]) -> Result<QuotaCharges, MailboxError> {
+    let roots: BTreeSet<&str> = locked
+        .iter()
+        .filter_map(|mailbox| mailbox.write.names().header.quota_root.as_deref())
+        .collect();
+    let mut charges = QuotaCharges::default();
+    for root in roots {
+        charges.open(store, root)?;
+    }
+    Ok(charges)
+}
+
+impl Locked {
+    /// Puts the message files of every request that fits into the quota in place.
+    fn link(self, store: &Store, charges: &mut QuotaCharges) -> Linked {
+        let Self {
+            mut write,
+            target,
+            requests,
+        } = self;
+        let mut appends = Vec::new();
+        let mut sync = Sync::default();
+        let root = write.names().header.quota_root.clone();
+        for (request, slot) in requests {
+            let before = write.header.clone();
+            match link_request(
+                store,
+                &mut write,
+                &target,
+                request,
+                root.as_deref(),
+                charges,
+                &mut sync,
+            ) {
+                Ok((records, caches, seen)) => appends.push(Accepted {
+                    slot,
+                    records,
+                    caches,
+                    seen,
+                }),
+                Err(error) => {
+                    write.header = before;
+                    slot.fill(Outcome::Done(Err(error)));
+                }
+            }
+        }
+        Linked {
+            write,
+            target,
+            appends,
+            sync,
+        }
+    }
+}
+
+type Placed = (Vec<Record>, Vec<Cache>, UidSet);
+
+fn link_request(
+    store: &Store,
+    write: &mut IndexWrite,
+    target: &Target,
+    request: AppendRequest,
+    root: Option<&str>,
+    charges: &mut QuotaCharges,
+    sync: &mut Sync,
+) -> Result<Placed, MailboxError> {
+    let size: i64 = request
+        .messages
+        .iter()
+        .map(|message| i64::from(message.source.size()))
+        .sum();
+    let usage = Usage([
+        size,
+        i64::try_from(request.messages.len()).unwrap_or(i64::MAX),
+        0,
+        0,
+    ]);
+    if let Some(root) = root {
+        charges.check(root, usage, request.policy)?;
+    }
+    let mut records = Vec::with_capacity(request.messages.len());
+    let mut caches = Vec::with_capacity(request.messages.len());
+    let mut seen = UidSet::new();
+    for message in request.messages {
+        let linked = link_message(store, write, target, message, sync, &mut seen);
+        match linked {
+            Ok((record, cache)) => {
+                records.push(record);
+                caches.push(cache);
+            }
+            Err(error) => {
+                for record in &records {
+                    // Without a record it is no message, but nobody would remove it.
+                    let _ = store.disk().unlink(&target.hot.paths.message(record.uid, false));
+                }
+                return Err(error);
+            }
+        }
+    }
+    if let Some(root) = root {
+        charges.charge(root, usage);
+    }
+    Ok((records, caches, seen))
+}
+
+/// Gives one message its UID, puts its file in place, and makes its record.
+fn link_message(
+    store: &Store,
+    write: &mut IndexWrite,
+    target: &Target,
+    message: Incoming,
+    sync: &mut Sync,
+    seen: &mut UidSet,
+) -> Result<(Record, Cache), MailboxError> {
+    let keywords = write.keyword_bits(&message.flags)?;
+    let number = write.header.last_uid.checked_add(1).filter(|&uid| uid < u32::MAX);
+    let uid = number
+        .and_then(Uid::new)
+        .ok_or_else(|| MailboxError::Refused("Mailbox is out of UIDs".to_owned()))?;
+    let paths = &target.hot.paths;
+    let path = paths.message(uid.get(), false);
+    let disk = &**store.disk();
+    let file = match &message.source {
+        Source::Staged(staged) => staged.place(disk, &paths.stage, &path)?,
+        Source::Message { path: original, .. } => match link_over(disk, original, &path) {
+            Ok(()) => None,
+            Err(error) if error.is_not_found() => return Err(MailboxError::MessageGone),
+            Err(_) => Some(copy_file(store, original, &path)?),
+        },
+    };
+    if let Some(file) = file {
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(u64::from(message.internal_date)))?;
+        sync.files.push(file);
+    }
+    sync.dirs.insert(paths.data.clone());
+    let modseq = write.next_modseq();
+    let now = write.now();
+    let mut record = message.source.record();
+    record.uid = uid.get();
+    record.internaldate = message.internal_date;
+    if let Source::Staged(staged) = &message.source {
+        let facts = staged.facts();
+        record.gmtime = facts.gm_date.unwrap_or(message.internal_date);
+        record.sentdate = facts
+            .sent_date
+            .unwrap_or_else(|| midnight(store, message.internal_date));
+    }
+    record.last_updated = now;
+    record.savedate = now;
+    record.flags = 0;
+    record.keywords = keywords;
+    let mut flags = message.flags.system;
+    if target.seen_by.is_some() && write.header.options & options::SHAREDSEEN == 0 {
+        if flags.contains(SystemFlags::SEEN) {
+            seen.insert(uid);
+        }
+        flags = flags.without(SystemFlags::SEEN);
+    }
+    record.set_system_flags(flags);
+    record.modseq = modseq;
+    record.createdmodseq = message
+        .created_modseq
+        .map_or(modseq, |created| created.min(modseq));
+    record.cid = 0;
+    write.header.last_uid = uid.get();
+    write.header.last_appenddate = now;
+    write.header.num_records = write.header.num_records.saturating_add(1);
+    let cache = match message.source {
+        Source::Staged(staged) => Cache::Staged(staged),
+        Source::Message { cache, .. } => Cache::Copied(cache),
+    };
+    Ok((record, cache))
+}
+
+/// Midnight of the day, server time.
+fn midnight(store: &Store, time: u32) -> u32 {
+    let time = i64::from(time);
+    // The offset at a local time close by: it changes at most twice a year, and not at noon.
+    let local = time + store.local_offset(time);
+    let day = local.div_euclid(86_400) * 86_400;
+    u32::try_from(day - store.local_offset(day)).unwrap_or_default()
+}
+
+/// Copies a message to where a hard link cannot be made.
+fn copy_file(store: &Store, from: &std::path::Path, to: &std::path::Path) -> Result<File, DiskError> {
+    let bytes = store.disk().read(from)?;
+    let file = create_over(&**store.disk(), to)?;
+    file.write_at(&bytes, 0)?;
+    Ok(file)
+}
+
+impl Source {
+    /// Octets of the message.
+    pub(crate) fn size(&self) -> u32 {
+        match self {
+            Self::Staged(staged) => staged.size(),
+            Self::Message { record, .. } => record.size,
+        }
+    }
+
+    /// The fields of a record that do not depend on the mailbox.
+    fn record(&self) -> Record {
+        match self {
+            Self::Staged(staged) => {
+                let facts = staged.facts();
+                Record {
+                    size: facts.size,
+                    header_size: facts.header_size,
+                    guid: facts.guid,
+                    cache_version: facts.cache_version,
+                    ..Record::default()
+                }
+            }
+            Self::Message { record, .. } => record.clone(),
+        }
+    }
+}
+
+impl Cache {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Staged(staged) => staged.cache_record(),
+            Self::Copied(record) => record.bytes(),
+        }
+    }
+}
+
+impl Linked {
+    fn slots(&self) -> Vec<Arc<Slot>> {
+        self.appends
+            .iter()
+            .map(|accepted| accepted.slot.clone())
+            .collect()
+    }
+
+    /// Appends the cache records of all messages by one write, and notes where they are.
+    fn write_cache(mut self, store: &Store) -> Result<Cached, MailboxError> {
+        let mut offset = 0;
+        for accepted in &mut self.appends {
+            for (record, cache) in accepted.records.iter_mut().zip(&accepted.caches) {
+                record.cache_offset = offset;
+                record.cache_crc = crate::format::crc32(cache.bytes());
+                offset += cache.bytes().len() as u64;
+            }
+        }
+        let bytes = self
+            .appends
+            .iter()
+            .flat_map(|accepted| &accepted.caches)
+            .map(Cache::bytes);
+        let place = self
+            .target
+            .hot
+            .append_cache(store, self.write.header.generation, bytes)?;
+        for record in self.appends.iter_mut().flat_map(|accepted| &mut accepted.records) {
+            match &place {
+                Some((_, offset)) => record.cache_offset += offset,
+                // The cache is of another generation until the next repack: the message is parsed when needed.
+                None => (record.cache_offset, record.cache_crc) = (0, 0),
+            }
+        }
+        self.sync.files.extend(place.map(|(file, _)| file));
+        Ok(Cached(self))
+    }
+}
+
+impl Cached {
+    /// Writes the index records of all messages by one write, and the new header file if keywords are new.
+    fn write_records(self) -> Result<Recorded, MailboxError> {
+        let Self(mut work) = self;
+        let layout = work.write.header.layout;
+        let mut bytes = Vec::new();
+        for record in work.appends.iter().flat_map(|accepted| &accepted.records) {
+            let record_bytes = record.to_bytes(layout);
+            bytes.extend_from_slice(&record_bytes);
+            work.write.count_in(record);
+        }
+        work.write.add_records(bytes);
+        work.write.write_records()?;
+        work.sync.files.push(work.write.index_file().clone());
+        work.sync.files.extend(work.write.write_names()?);
+        Ok(Recorded(work))
+    }
+}
+
+/// Syncs all that the batch has written so far, then raises usage.
+fn first_barrier(
+    store: &Store,
+    recorded: Vec<Recorded>,
+    mut charges: QuotaCharges,
+) -> Result<Vec<Charged>, MailboxError> {
+    let mut sync = Sync::default();
+    let mut work: Vec<Linked> = recorded.into_iter().map(|Recorded(work)| work).collect();
+    for mailbox in &mut work {
+        sync.files.append(&mut mailbox.sync.files);
+        sync.dirs.append(&mut mailbox.sync.dirs);
+    }
+    sync.files.extend(charges.write(store)?);
+    store.disk().sync_many(&sync.files.iter().collect::<Vec<_>>())?;
+    for dir in &sync.dirs {
+        store.disk().sync_dir(dir)?;
+    }
+    charges.publish(store)?;
+    for mailbox in &mut work {
+        mailbox.write.publish_names()?;
+    }
+    Ok(work.into_iter().map(Charged).collect())
+}
+
+impl Charged {
+    /// Writes the index header.
+    fn commit(self) -> Result<Committed, MailboxError> {
+        let Self(mut work) = self;
+        work.write.write_header()?;
+        Ok(Committed(work))
+    }
+}
+
+/// Syncs the index headers: from here on the messages cannot be lost.
+fn second_barrier(store: &Store, committed: Vec<Committed>) -> Result<Vec<Committed>, MailboxError> {
+    let files: Vec<&File> = committed
+        .iter()
+        .map(|Committed(work)| work.write.index_file())
+        .collect();
+    store.disk().sync_many(&files)?;
+    Ok(committed)
+}
+
+/// Releases the mailboxes, then tells everybody: caches of counts, seen databases, watchers, and who waited.
+fn announce(store: &Store, committed: Vec<Committed>) {
+    let mut finished = Vec::with_capacity(committed.len());
+    for Committed(work) in committed {
+        let Linked {
+            write,
+            target,
+            appends,
+            ..
+        } = work;
+        let uidvalidity = UidValidity(write.header.uidvalidity);
+        finished.push((target, uidvalidity, appends, write.finish()));
+    }
+    store.forget_status(finished.iter().map(|(target, ..)| target.name.as_str()));
+    for (target, uidvalidity, appends, publication) in finished {
+        for accepted in appends {
+            if let Some(user) = target.seen_by.as_deref().filter(|_| !accepted.seen.is_empty())
+                && let Err(error) =
+                    store.change_seen(user, &target.id, |state| state.seen.extend_from(&accepted.seen))
+            {
+                store.report("appended messages are not marked as seen", &error);
+            }
+            let uids = accepted
+                .records
+                .iter()
+                .filter_map(|record| Uid::new(record.uid))
+                .collect();
+            accepted
+                .slot
+                .fill(Outcome::Done(Ok(Appends { uidvalidity, uids })));
+        }
+        store.publish(&target.id, publication.modseq);
+    }
+}
+
+/// Tells several requests of one failure.
+fn fail(slots: impl IntoIterator<Item = Arc<Slot>>, error: MailboxError) {
+    let mut error = Some(error);
+    for slot in slots {
+        let own = match &error {
+            Some(known) => known.duplicate(),
+            None => return,
+        };
+        let told = error.replace(own);
+        if let Some(told) = told {
+            slot.fill(Outcome::Done(Err(told)));
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! What the threads of this process share about one mailbox: open files, mappings, keyword table, map of UIDs.
+//!
+//! Nothing in here is believed without the index lock: each lock looks whether the files are still the same, and what
+//! was computed from the index is used again only while its header is the same.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::error::MailboxError;
+use crate::format::header::MailboxHeader;
+use crate::format::index::{FlagCrcs, IndexHeader, Records};
+use crate::format::{Damage, Fault, cache, crc32};
+use crate::lock::{DataFile, DataLock, Guard, LockTable, Mapping, Recheck, Wait};
+use crate::log::Level;
+use crate::paths::MailboxPaths;
+use crate::store::Store;
+use crate::sys::{File, Map, Mode, Open, Stat};
+use crate::uid::{Uid, UidMap};
+
+/// One mailbox in this process.
+#[derive(Debug)]
+pub(crate) struct Hot {
+    pub(crate) paths: MailboxPaths,
+    index: DataFile,
+    /// Keeps the descriptor of the mailbox's lock file open between uses.
+    _lock_file: DataFile,
+    mappings: Mutex<Vec<Mapping>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    names: Option<(Stat, Arc<Names>)>,
+    caches: [Option<CacheFile>; 2],
+    checked: Option<Checked>,
+}
+
+/// The mailbox's header file, and what follows from it.
+#[derive(Debug)]
+pub(crate) struct Names {
+    pub(crate) header: MailboxHeader,
+    pub(crate) crcs: FlagCrcs,
+}
+
+impl Names {
+    pub(crate) fn new(header: MailboxHeader) -> Self {
+        let keywords = header
+            .keywords
+            .iter()
+            .map(|keyword| keyword.as_ref().map(|keyword| keyword.as_str()));
+        Self {
+            crcs: FlagCrcs::new(keywords),
+            header,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct CacheFile {
+    file: File,
+    stat: Stat,
+    map: Option<Map>,
+}
+
+/// The index as of which all records are known to be intact, and the UIDs that are visible in it, once asked for.
+#[derive(Clone, Debug)]
+struct Checked {
+    header: IndexHeader,
+    uids: Option<Arc<UidMap>>,
+}
+
+impl Checked {
+    /// Whether the index with this header can be the checked one with records added or changed since.
+    fn may_be_grown(&self, header: &IndexHeader) -> bool {
+        self.header.generation == header.generation
+            && self.header.uidvalidity == header.uidvalidity
+            && self.header.num_records <= header.num_records
+            && self.header.highestmodseq <= header.highestmodseq
+    }
+}
+
+/// The locks of one mailbox, in the order in which they are released.
+#[derive(Debug)]
+pub(crate) struct MailboxLocks {
+    pub(crate) index: DataLock,
+    _mailbox: Arc<Guard>,
+    _namespace: Option<Arc<Guard>>,
+}
+
+/// The name locks of one mailbox: enough to keep its files in place. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct NameLocks {
+    mailbox: Arc<Guard>,
+    namespace: Option<Arc<Guard>>,
+}
+
+impl Hot {
+    pub(crate) fn new(locks: &LockTable, paths: MailboxPaths) -> Self {
+        Self {
+            index: locks.data_file(&paths.index),
+            _lock_file: locks.data_file(&paths.lock),
+            mappings: Mutex::default(),
+            state: Mutex::default(),
+            paths,
+        }
+    }
+
+    /// Takes the namespace lock of the owner in this mode, then the shared mailbox lock.
+    ///
+    /// Mailboxes without owner have no namespace lock.
+    pub(crate) fn lock_name(
+        &self,
+        store: &Store,
+        owner: Option<&str>,
+        namespace: Mode,
+        mailbox: Mode,
+        wait: Wait,
+    ) -> Result<NameLocks, MailboxError> {
+        let namespace = match owner {
+            Some(owner) => {
+                let path = store.options().namespace_lock_path(Some(owner));
+                Some(Arc::new(store.locks().lock_file(&path, namespace, wait)?))
+            }
+            None => None,
+        };
+        self.lock_mailbox(store, namespace, mailbox, wait)
+    }
+
+    /// Takes the mailbox lock for a caller that has the namespace lock, if there is one.
+    pub(crate) fn lock_mailbox(
+        &self,
+        store: &Store,
+        namespace: Option<Arc<Guard>>,
+        mode: Mode,
+        wait: Wait,
+    ) -> Result<NameLocks, MailboxError> {
+        let mailbox = Arc::new(store.locks().lock_file(&self.paths.lock, mode, wait)?);
+        Ok(NameLocks { mailbox, namespace })
+    }
+
+    /// Takes the index lock on top of the name locks.
+    pub(crate) fn lock_index(
+        &self,
+        names: NameLocks,
+        mode: Mode,
+        wait: Wait,
+    ) -> Result<MailboxLocks, MailboxError> {
+        let index = self
+            .index
+            .lock(mode, wait, Open::write(), Recheck::Replaced)
+            .map_err(MailboxError::gone_if_missing)?;
+        Ok(MailboxLocks {
+            index,
+            _mailbox: names.mailbox,
+            _namespace: names.namespace,
+        })
+    }
+
+    /// Takes all the locks of an operation on messages: namespace and index in `mode`, the mailbox shared.
+    pub(crate) fn lock(
+        &self,
+        store: &Store,
+        owner: Option<&str>,
+        mode: Mode,
+        wait: Wait,
+    ) -> Result<MailboxLocks, MailboxError> {
+        let names = self.lock_name(store, owner, mode, Mode::Shared, wait)?;
+        self.lock_index(names, mode, wait)
+    }
+
+    /// A mapping of the index, to be given back.
+    pub(crate) fn borrow_mapping(&self) -> Mapping {
+        unpoisoned(&self.mappings).pop().unwrap_or_default()
+    }
+
+    /// Takes a mapping back for the next reader.
+    pub(crate) fn return_mapping(&self, mapping: Mapping) {
+        let mut mappings = unpoisoned(&self.mappings);
+        if mappings.len() < MAX_MAPPINGS {
+            mappings.push(mapping);
+        }
+    }
+
+    /// The header file under the index lock.
+    pub(crate) fn names(&self, store: &Store, index: &IndexHeader) -> Result<Arc<Names>, MailboxError> {
+        let path = &self.paths.header;
+        let damaged = |fault: Fault| MailboxError::damaged(path, fault);
+        let found = store.disk().try_stat(path)?;
+        let stat = found.ok_or_else(|| damaged(Fault::new(0, Damage::Truncated)))?;
+        if let Some((then, names)) = &unpoisoned(&self.state).names
+            && then.identity() == stat.identity()
+            && then.size == stat.size
+            && then.modified == stat.modified
+        {
+            return Ok(names.clone());
+        }
+        let bytes = store.disk().read(path)?;
+        let header = MailboxHeader::parse(&bytes).map_err(damaged)?;
+        if crc32(&bytes) != index.header_file_crc && index.layout.is_writable() {
+            store.log().record(
+                Level::Warning,
+                format_args!(
+                    "{}: not the header file that the index was written with",
+                    path.display()
+                ),
+            );
+        }
+        let names = Arc::new(Names::new(header));
+        unpoisoned(&self.state).names = Some((stat, names.clone()));
+        Ok(names)
+    }
+
+    /// The UIDs that are visible, after a check of every record that may have changed since the last check.
+    ///
+    /// # Errors
+    /// A record is damaged, or UIDs do not ascend.
+    pub(crate) fn uids(
+        &self,
+        header: &IndexHeader,
+        records: Records<'_>,
+    ) -> Result<Arc<UidMap>, MailboxError> {
+        let known = {
+            let state = unpoisoned(&self.state);
+            match &state.checked {
+                Some(Checked {
+                    header: before,
+                    uids: Some(uids),
+                }) if before == header => return Ok(uids.clone()),
+                Some(checked) => checked.may_be_grown(header).then(|| checked.clone()),
+                None => None,
+            }
+        };
+        let first = match &known {
+            Some(before) if before.header == *header => None,
+            Some(before) => Some((before.header.num_records, before.header.highestmodseq)),
+            None => Some((0, 0)),
+        };
+        if let Some(first) = first {
+            self.check(header, records, first)?;
+        }
+        let uids = known.and_then(|before| extended(&before.header, before.uids?, header, records));
+        let uids = match uids {
+            Some(uids) => uids,
+            None => Arc::new(visible(records, UidMap::default(), 0).ok_or_else(|| self.out_of_order())?),
+        };
+        unpoisoned(&self.state).checked = Some(Checked {
+            header: header.clone(),
+            uids: Some(uids.clone()),
+        });
+        Ok(uids)
+    }
+
+    /// Notes that this process has just written the index: the records that it wrote need no check.
+    pub(crate) fn wrote(&self, before: &IndexHeader, header: &IndexHeader, records: Records<'_>) {
+        let mut state = unpoisoned(&self.state);
+        state.checked = match state.checked.take() {
+            Some(checked) if checked.header == *before => {
+                let uids = checked
+                    .uids
+                    .and_then(|uids| extended(before, uids, header, records));
+                Some(Checked {
+                    header: header.clone(),
+                    uids,
+                })
+            }
+            // Somebody else wrote in between: all that is newer than what was checked will be.
+            other => other,
+        };
+    }
+
+    /// Checks the records past the first `checked.0`, and those among them whose modseq is above `checked.1`.
+    fn check(
+        &self,
+        header: &IndexHeader,
+        records: Records<'_>,
+        checked: (u32, u64),
+    ) -> Result<(), MailboxError> {
+        let (known_records, known_modseq) = checked;
+        let mut last = 0;
+        for (number, record) in (0_u32..).zip(records.iter()) {
+            let is_known = number < known_records;
+            if (!is_known || record.modseq() > known_modseq) && !record.is_intact() {
+                return Err(self.damaged_record(header, number, Fault::new(0, Damage::Crc("index record"))));
+            }
+            if !is_known && record.uid() <= last {
+                return Err(self.damaged_record(
+                    header,
+                    number,
+                    Fault::new(0, Damage::Impossible("order of UIDs")),
+                ));
+            }
+            last = record.uid();
+        }
+        Ok(())
+    }
+
+    /// Damage in record `number`.
+    pub(crate) fn damaged_record(&self, header: &IndexHeader, number: u32, fault: Fault) -> MailboxError {
+        MailboxError::damaged(&self.paths.index, fault.shifted(header.offset_of(number)))
+    }
+
+    fn out_of_order(&self) -> MailboxError {
+        MailboxError::damaged(
+            &self.paths.index,
+            Fault::new(0, Damage::Impossible("order of UIDs")),
+        )
+    }
+
+    /// The content of the cache file, under the index lock; nothing if there is none of this generation.
+    ///
+    /// A cache file only ever grows, and is replaced by a rename: what is mapped of it stays as it is.
+    pub(crate) fn cache_map(
+        &self,
+        store: &Store,
+        archived: bool,
+        generation: u32,
+    ) -> Result<Option<Map>, MailboxError> {
+        let mut state = unpoisoned(&self.state);
+        let Some(cache) = self.cache_file(store, &mut state, archived)? else {
+            return Ok(None);
+        };
+        let size = usize::try_from(cache.stat.size).unwrap_or(usize::MAX);
+        let map = match cache.map.take().and_then(|map| map.resized(size)) {
+            Some(map) => map,
+            None => cache.file.map(size, (size / 4).max(CACHE_RESERVE))?,
+        };
+        cache.map = Some(map.clone());
+        Ok((cache::generation(&map) == Some(generation)).then_some(map))
+    }
+
+    /// Writes records to the end of the cache file, under the exclusive index lock, and tells the file and the offset of
+    /// the first. Durable after a sync of the file. `None` if the cache belongs to another generation of the index:
+    /// then it must be left alone until the next repack.
+    pub(crate) fn append_cache<'a>(
+        &self,
+        store: &Store,
+        generation: u32,
+        records: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Option<(File, u64)>, MailboxError> {
+        let mut state = unpoisoned(&self.state);
+        if self.cache_file(store, &mut state, false)?.is_none() {
+            let file = store.disk().open_making_dirs(&self.paths.cache, Open::create())?;
+            let stat = file.stat()?;
+            state.caches[0] = Some(CacheFile {
+                file,
+                stat,
+                map: None,
+            });
+        }
+        let Some(cache) = &mut state.caches[0] else {
+            return Ok(None);
+        };
+        if cache.stat.size < cache::FIRST_OFFSET {
+            cache.file.write_at(&generation.to_be_bytes(), 0)?;
+            cache.stat.size = cache::FIRST_OFFSET;
+        } else {
+            let mut word = [0; 4];
+            cache.file.read_exact_at(&mut word, 0)?;
+            if u32::from_be_bytes(word) != generation {
+                return Ok(None);
+            }
+        }
+        let start = cache.stat.size.next_multiple_of(4);
+        let mut end = start;
+        let mut piece = Vec::new();
+        let mut records = records.into_iter().peekable();
+        while let Some(record) = records.next() {
+            piece.extend_from_slice(record);
+            if piece.len() >= CACHE_PIECE || records.peek().is_none() {
+                cache.file.write_at(&piece, end)?;
+                end += piece.len() as u64;
+                piece.clear();
+            }
+        }
+        cache.stat.size = end;
+        Ok(Some((cache.file.clone(), start)))
+    }
+
+    /// The open cache file, if it is still the one of that name, else opened anew; its size is that of now.
+    fn cache_file<'a>(
+        &self,
+        store: &Store,
+        state: &'a mut State,
+        archived: bool,
+    ) -> Result<Option<&'a mut CacheFile>, MailboxError> {
+        let path = if archived {
+            &self.paths.archive_cache
+        } else {
+            &self.paths.cache
+        };
+        let slot = &mut state.caches[usize::from(archived)];
+        let Some(now) = store.disk().try_stat(path)? else {
+            *slot = None;
+            return Ok(None);
+        };
+        match slot {
+            Some(known) if known.stat.identity() == now.identity() => known.stat = now,
+            _ => {
+                let Some(file) = store.disk().try_open(path, Open::write())? else {
+                    return Ok(None);
+                };
+                let stat = file.stat()?;
+                *slot = Some(CacheFile {
+                    file,
+                    stat,
+                    map: None,
+                });
+            }
+        }
+        Ok(slot.as_mut())
+    }
+}
+
+/// The map of a mailbox to which records were added, or in which only flags changed; `None` if messages may have
+/// become invisible.
+fn extended(
+    before: &IndexHeader,
+    uids: Arc<UidMap>,
+    header: &IndexHeader,
+    records: Records<'_>,
+) -> Option<Arc<UidMap>> {
+    let added = header.num_records.checked_sub(before.num_records)?;
+    let more = header.exists.checked_sub(before.exists)?;
+    if before.generation != header.generation || added != more {
+        return None;
+    }
+    if added == 0 {
+        return Some(uids);
+    }
+    let map = Arc::unwrap_or_clone(uids);
+    visible(records, map, before.num_records).map(Arc::new)
+}
+
+/// Adds the visible UIDs from record number `first` on; `None` if they do not ascend.
+fn visible(records: Records<'_>, mut map: UidMap, first: u32) -> Option<UidMap> {
+    for record in records.from(first).filter(|record| !record.is_expunged()) {
+        if !map.push(Uid::new(record.uid())?) {
+            return None;
+        }
+    }
+    Some(map)
+}
+
+fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Mappings of an index that are kept for the next readers.
+const MAX_MAPPINGS: usize = 4;
+/// Room mapped past the end of a cache file, so that it can grow without being mapped again.
+const CACHE_RESERVE: usize = 256 * 1024;
+/// Cache records are written in pieces of about this size.
+const CACHE_PIECE: usize = 1 << 20;

@@ -1,0 +1,204 @@
+//! A mailbox that somebody has opened.
+
+mod append;
+mod copy;
+mod expunge;
+mod flags;
+mod message;
+mod read;
+mod recent;
+mod repack;
+mod write;
+
+use std::fmt;
+use std::sync::Arc;
+
+use cyrus_acl::{AuthState, Rights};
+
+use crate::error::MailboxError;
+use crate::format::index::options;
+use crate::hot::{Hot, MailboxLocks};
+use crate::ident::MailboxId;
+use crate::mboxlist::MailboxEntry;
+use crate::name::MailboxName;
+use crate::store::Store;
+use crate::sys::Mode;
+use crate::uid::{UidSet, UidValidity};
+
+pub use append::{Appended, NewMessage};
+pub use copy::{Copied, CopyMode};
+pub use expunge::Expunge;
+pub use flags::{FlagChange, FlagMode, FlagsStored};
+pub use message::{CachedRecord, Message, MessageFile};
+pub use read::{Change, IndexRead};
+
+pub(crate) use write::{IndexWrite, new_path};
+
+/// An open mailbox, with the rights of who opened it.
+///
+/// It holds no lock between calls: [`Mailbox::read`] and every change take Cyrus's locks in Cyrus's order, and look again
+/// whether the mailbox is still there and what the user may do. A value is small, so that a server can have many
+/// sessions idle.
+///
+/// A thread that holds an [`IndexRead`] must not change a mailbox of the same owner meanwhile: it would wait for itself.
+pub struct Mailbox {
+    store: Store,
+    auth: AuthState,
+    entry: Arc<MailboxEntry>,
+    id: MailboxId,
+    owner: Option<Arc<str>>,
+    rights: Rights,
+    is_owner: bool,
+    hot: Arc<Hot>,
+    /// The UIDs that this session was the first to be told of.
+    recent: UidSet,
+}
+
+impl Store {
+    /// Opens a mailbox.
+    ///
+    /// # Errors
+    /// [`MailboxError::NotFound`] if it does not exist or the user has no right there at all.
+    pub fn open_mailbox(&self, name: &MailboxName, auth: &AuthState) -> Result<Mailbox, MailboxError> {
+        let (entry, rights) = self.visible(name, auth)?;
+        let (id, partition) = entry.storage()?;
+        let id = id.clone();
+        let paths = self
+            .options()
+            .mailbox_paths(partition, &id, name, entry.mbtype.legacy_dirs)?;
+        let owner = name.owner();
+        Ok(Mailbox {
+            store: self.clone(),
+            auth: auth.clone(),
+            is_owner: owner.as_deref() == Some(auth.userid()) && !auth.is_system(),
+            owner: owner.map(Arc::from),
+            rights,
+            hot: self.hot(paths),
+            id,
+            entry,
+            recent: UidSet::new(),
+        })
+    }
+}
+
+impl Mailbox {
+    /// Internal name, as opened.
+    pub fn name(&self) -> &MailboxName {
+        &self.entry.name
+    }
+
+    /// Unique id.
+    pub fn id(&self) -> &MailboxId {
+        &self.id
+    }
+
+    /// What the user may do, as of the last call.
+    pub fn rights(&self) -> Rights {
+        self.rights
+    }
+
+    /// UIDVALIDITY.
+    pub fn uidvalidity(&self) -> UidValidity {
+        self.entry.uidvalidity
+    }
+
+    /// The row of the mailbox list, as of the last call.
+    pub fn entry(&self) -> &MailboxEntry {
+        &self.entry
+    }
+
+    /// Whether the mailbox is the user's own.
+    pub fn is_owner(&self) -> bool {
+        self.is_owner
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Who opened it.
+    pub fn auth(&self) -> &AuthState {
+        &self.auth
+    }
+
+    /// Checks a right, naming no mailbox that the user may not know of.
+    fn require(&self, right: Rights) -> Result<(), MailboxError> {
+        if self.rights.contains(right) {
+            Ok(())
+        } else if self.rights.contains(Rights::LOOKUP) {
+            Err(MailboxError::PermissionDenied)
+        } else {
+            Err(MailboxError::NotFound)
+        }
+    }
+
+    /// Refuses changes that this program does not make completely.
+    fn check_writable(&self) -> Result<(), MailboxError> {
+        if self.store.options().conversations {
+            return Err(MailboxError::ConversationsUnsupported);
+        }
+        Ok(())
+    }
+
+    /// Looks the mailbox up again: its rights or its place may have changed, or it may be gone.
+    fn refresh_entry(&mut self) -> Result<(), MailboxError> {
+        let entry = self
+            .store
+            .lookup(&self.entry.name)?
+            .filter(|entry| entry.id.as_ref() == Some(&self.id));
+        let Some(entry) = entry else {
+            return self.find_renamed();
+        };
+        if !Arc::ptr_eq(&entry, &self.entry) {
+            self.adopt(entry)?;
+        }
+        Ok(())
+    }
+
+    /// Follows the mailbox to its new name.
+    fn find_renamed(&mut self) -> Result<(), MailboxError> {
+        let entry = self.store.lookup_id(&self.id)?.ok_or(MailboxError::Deleted)?;
+        if entry.name.is_deleted(&self.store.options().deleted_prefix) {
+            return Err(MailboxError::Deleted);
+        }
+        self.adopt(entry)
+    }
+
+    fn adopt(&mut self, entry: Arc<MailboxEntry>) -> Result<(), MailboxError> {
+        let (id, partition) = entry.storage().map_err(|_| MailboxError::Deleted)?;
+        let paths =
+            self.store
+                .options()
+                .mailbox_paths(partition, id, &entry.name, entry.mbtype.legacy_dirs)?;
+        if paths.index != self.hot.paths.index {
+            self.hot = self.store.hot(paths);
+        }
+        let owner = entry.name.owner();
+        self.is_owner = owner.as_deref() == Some(self.auth.userid()) && !self.auth.is_system();
+        self.owner = owner.map(Arc::from);
+        self.rights = self.store.rights(&entry, &self.auth);
+        self.entry = entry;
+        Ok(())
+    }
+
+    /// Takes the locks of an operation on messages.
+    fn lock(&self, mode: Mode) -> Result<MailboxLocks, MailboxError> {
+        self.hot
+            .lock(&self.store, self.owner.as_deref(), mode, self.store.wait())
+    }
+
+    /// Whether this user's `\Seen` flags are those of the index: he owns the mailbox, all share them, or he is nobody.
+    fn seen_is_in_index(&self, index_options: u32) -> bool {
+        self.is_owner || self.auth.is_system() || index_options & options::SHAREDSEEN != 0
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox")
+            .field("name", &self.entry.name)
+            .field("rights", &self.rights)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,102 @@
+//! Expunging messages: at once out of sight, off the disk when the expunge mode says so.
+
+use cyrus_acl::Rights;
+
+use super::{IndexWrite, Mailbox};
+use crate::error::MailboxError;
+use crate::flags::SystemFlags;
+use crate::format::index::{Record, options};
+use crate::options::ExpungeMode;
+use crate::sys::Mode;
+use crate::uid::{Uid, UidSet};
+
+/// Which messages to expunge; only those with `\Deleted` ever are.
+#[derive(Clone, Copy, Debug)]
+pub enum Expunge<'a> {
+    /// All.
+    AllDeleted,
+    /// Those among these UIDs.
+    Uids(&'a UidSet),
+}
+
+impl Mailbox {
+    /// Expunges messages and returns their UIDs. On return they are gone for everybody, on stable storage.
+    ///
+    /// # Errors
+    /// The user may not, or the system failed.
+    pub fn expunge(&mut self, which: Expunge<'_>) -> Result<UidSet, MailboxError> {
+        self.check_writable()?;
+        self.refresh_entry()?;
+        self.require(Rights::EXPUNGE)?;
+        let whole = UidSet::from(Uid::MIN..=Uid::MAX);
+        let uids = match which {
+            Expunge::AllDeleted => &whole,
+            Expunge::Uids(uids) => uids,
+        };
+        self.expunge_where(uids, |record| {
+            record.system_flags().contains(SystemFlags::DELETED)
+        })
+    }
+
+    /// Expunges those messages among `uids` that `wanted` picks.
+    pub(super) fn expunge_where(
+        &self,
+        uids: &UidSet,
+        wanted: impl Fn(&Record) -> bool,
+    ) -> Result<UidSet, MailboxError> {
+        let locks = self.lock(Mode::Exclusive)?;
+        let mut write = IndexWrite::begin(&self.store, &self.hot, locks)?;
+        let expunged = mark_expunged(&mut write, self.store.options().expunge_mode, uids, wanted)?;
+        write.commit(&self.entry.name, &self.id)?;
+        Ok(expunged)
+    }
+}
+
+/// Marks records as expunged.
+pub(super) fn mark_expunged(
+    write: &mut IndexWrite,
+    mode: ExpungeMode,
+    uids: &UidSet,
+    wanted: impl Fn(&Record) -> bool,
+) -> Result<UidSet, MailboxError> {
+    let mut expunged = UidSet::new();
+    let flags = match mode {
+        ExpungeMode::Delayed => Record::EXPUNGED,
+        ExpungeMode::SemiDelayed | ExpungeMode::Immediate => {
+            Record::EXPUNGED | Record::UNLINKED | Record::NEEDS_CLEANUP
+        }
+    };
+    for range in uids.ranges() {
+        let mut number = write.find(range.start().get());
+        while let Some(view) = write.view(number).filter(|view| view.uid() <= range.end().get()) {
+            let this = number;
+            number += 1;
+            if view.is_expunged() {
+                continue;
+            }
+            let Some(old) = write.record(this)? else { break };
+            let Some(uid) = Uid::new(old.uid) else { continue };
+            if wanted(&old) {
+                let mut new = old.clone();
+                new.flags |= flags;
+                write.change(this, &old, new);
+                expunged.insert(uid);
+            }
+        }
+    }
+    if !expunged.is_empty() {
+        let now = write.now();
+        let header = &mut write.header;
+        header.first_expunged = if header.first_expunged == 0 {
+            now
+        } else {
+            header.first_expunged.min(now)
+        };
+        header.options |= match mode {
+            ExpungeMode::Delayed => 0,
+            ExpungeMode::SemiDelayed => options::NEEDS_UNLINK,
+            ExpungeMode::Immediate => options::NEEDS_UNLINK | options::NEEDS_REPACK,
+        };
+    }
+    Ok(expunged)
+}

@@ -1,0 +1,375 @@
+//! Changing a mailbox under the exclusive index lock: records in place, keywords, and the header that counts them.
+
+use std::sync::Arc;
+
+use super::read::header_of;
+use crate::error::MailboxError;
+use crate::flags::{FlagNames, Keyword, KeywordBits};
+use crate::format::crc32;
+use crate::format::index::{IndexHeader, Record, RecordView};
+use crate::format::quota::Usage;
+use crate::hot::{Hot, MailboxLocks, Names};
+use crate::ident::MailboxId;
+use crate::lock::Mapping;
+use crate::name::MailboxName;
+use crate::store::{Store, now};
+use crate::sys::{File, Open};
+use crate::uid::ModSeq;
+
+/// A mailbox being changed: the new header, and the new bytes of records, not yet written.
+#[derive(Debug)]
+pub(crate) struct IndexWrite {
+    store: Store,
+    hot: Arc<Hot>,
+    mapping: Mapping,
+    locks: MailboxLocks,
+    before: IndexHeader,
+    /// The header as it will be.
+    pub(crate) header: IndexHeader,
+    names: Arc<Names>,
+    names_changed: bool,
+    runs: Vec<Run>,
+    now: u32,
+}
+
+/// Neighbouring records that are written at once.
+#[derive(Debug)]
+struct Run {
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+/// What watchers and caches have to be told of a commit.
+#[derive(Debug)]
+#[must_use = "a change that is not published is not seen by idle sessions"]
+pub(crate) struct Publication {
+    pub(crate) modseq: ModSeq,
+}
+
+impl IndexWrite {
+    /// Begins a change of the locked mailbox.
+    pub(crate) fn begin(store: &Store, hot: &Arc<Hot>, locks: MailboxLocks) -> Result<Self, MailboxError> {
+        let mut mapping = hot.borrow_mapping();
+        let file = mapping.refresh(&locks.index)?;
+        let header = header_of(hot, file)?;
+        if !header.layout.is_writable() {
+            let (path, version) = (hot.paths.index.clone(), header.layout.minor);
+            return Err(MailboxError::UnsupportedVersion {
+                path,
+                version,
+                verb: "written",
+            });
+        }
+        header
+            .records(file)
+            .map_err(|fault| MailboxError::damaged(&hot.paths.index, fault))?;
+        let names = hot.names(store, &header)?;
+        Ok(Self {
+            store: store.clone(),
+            hot: hot.clone(),
+            mapping,
+            locks,
+            before: header.clone(),
+            header,
+            names,
+            names_changed: false,
+            runs: Vec::new(),
+            now: now(),
+        })
+    }
+
+    /// The moment of the change, Unix seconds.
+    pub(crate) fn now(&self) -> u32 {
+        self.now
+    }
+
+    /// The keyword table, with the keywords added so far.
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// How many records there were when the change began.
+    pub(crate) fn records(&self) -> u32 {
+        self.before.num_records
+    }
+
+    /// The number of the first record whose UID is not below `uid`.
+    pub(crate) fn find(&self, uid: u32) -> u32 {
+        self.before
+            .records(self.file())
+            .map_or(0, |records| records.find(uid))
+    }
+
+    /// A record as it was when the change began.
+    pub(crate) fn view(&self, number: u32) -> Option<RecordView<'_>> {
+        self.before.records(self.file()).ok()?.get(number)
+    }
+
+    /// A record as it was when the change began, checked.
+    pub(crate) fn record(&self, number: u32) -> Result<Option<Record>, MailboxError> {
+        let Some(view) = self.view(number) else {
+            return Ok(None);
+        };
+        view.record()
+            .map(Some)
+            .map_err(|fault| self.hot.damaged_record(&self.before, number, fault))
+    }
+
+    /// The next modification sequence of the mailbox.
+    pub(crate) fn next_modseq(&mut self) -> u64 {
+        self.header.highestmodseq = self.header.highestmodseq.saturating_add(1);
+        self.header.highestmodseq
+    }
+
+    /// Replaces a record, which gets a modification sequence of its own, and counts the difference. Records are
+    /// replaced in ascending order.
+    pub(crate) fn change(&mut self, number: u32, old: &Record, mut new: Record) {
+        new.modseq = self.next_modseq();
+        new.last_updated = self.now;
+        self.header.count_out(old, &self.names.crcs);
+        self.header.count_in(&new, &self.names.crcs);
+        self.replace(number, &new);
+    }
+
+    /// Replaces a record silently: no counts, no modification sequence.
+    pub(crate) fn replace(&mut self, number: u32, new: &Record) {
+        let offset = self.before.offset_of(number);
+        let size = self.before.layout.record_size;
+        let file = self.mapping.held(&self.locks.index);
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let Some(old) = start.checked_add(size).and_then(|end| file.get(start..end)) else {
+            return;
+        };
+        let run = match self.runs.last_mut() {
+            Some(run) if offset.saturating_sub(run.end()) <= MAX_GAP * size as u64 => {
+                // What lies between is written as it was: one write is quicker than two.
+                let from = usize::try_from(run.end()).unwrap_or(usize::MAX);
+                run.bytes
+                    .extend_from_slice(file.get(from..start).unwrap_or_default());
+                run
+            }
+            _ => {
+                self.runs.push(Run {
+                    offset,
+                    bytes: Vec::with_capacity(size),
+                });
+                let Some(run) = self.runs.last_mut() else { return };
+                run
+            }
+        };
+        let at = run.bytes.len();
+        run.bytes.extend_from_slice(old);
+        if let Some(bytes) = run.bytes.get_mut(at..) {
+            new.write(self.header.layout, bytes);
+        }
+    }
+
+    /// Counts a new record.
+    pub(crate) fn count_in(&mut self, record: &Record) {
+        self.header.count_in(record, &self.names.crcs);
+    }
+
+    /// Puts the bytes of new records behind the old ones.
+    pub(crate) fn add_records(&mut self, bytes: Vec<u8>) {
+        self.runs.push(Run {
+            offset: self.before.file_size(),
+            bytes,
+        });
+    }
+
+    /// The bits of these flags in the mailbox's table, to which unknown keywords are added.
+    pub(crate) fn keyword_bits(&mut self, flags: &FlagNames) -> Result<KeywordBits, MailboxError> {
+        let mut bits = KeywordBits::default();
+        for keyword in &flags.keywords {
+            bits.insert(self.slot(keyword)?);
+        }
+        Ok(bits)
+    }
+
+    /// The bits of those keywords that the mailbox knows.
+    pub(crate) fn known_keyword_bits(&self, flags: &FlagNames) -> KeywordBits {
+        let mut bits = KeywordBits::default();
+        flags
+            .keywords
+            .iter()
+            .filter_map(|keyword| self.names.header.slot_of(keyword))
+            .for_each(|slot| bits.insert(slot));
+        bits
+    }
+
+    fn slot(&mut self, keyword: &Keyword) -> Result<usize, MailboxError> {
+        if let Some(slot) = self.names.header.slot_of(keyword) {
+            return Ok(slot);
+        }
+        let mut header = self.names.header.clone();
+        let free = header
+            .keywords
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(header.keywords.len());
+        if free >= self.store.options().max_keywords.min(KeywordBits::SLOTS) {
+            return Err(MailboxError::TooManyKeywords);
+        }
+        match header.keywords.get_mut(free) {
+            Some(slot) => *slot = Some(keyword.clone()),
+            None => header.keywords.push(Some(keyword.clone())),
+        }
+        self.names = Arc::new(Names::new(header));
+        self.names_changed = true;
+        Ok(free)
+    }
+
+    /// What the change so far adds to the usage of the quota root.
+    pub(crate) fn usage(&self) -> Usage {
+        let difference = |new: u64, old: u64| {
+            i64::try_from(new)
+                .unwrap_or(i64::MAX)
+                .saturating_sub(i64::try_from(old).unwrap_or(i64::MAX))
+        };
+        Usage([
+            difference(self.header.quota_mailbox_used, self.before.quota_mailbox_used),
+            difference(self.header.exists.into(), self.before.exists.into()),
+            difference(
+                self.header.quota_annot_used.into(),
+                self.before.quota_annot_used.into(),
+            ),
+            0,
+        ])
+    }
+
+    /// Whether anything is to be written.
+    pub(crate) fn is_changed(&self) -> bool {
+        !self.runs.is_empty() || self.names_changed || self.header != self.before
+    }
+
+    /// Writes the new header file beside the old one, if it changes. Durable after a sync of the file.
+    pub(crate) fn write_names(&mut self) -> Result<Option<File>, MailboxError> {
+        if !self.names_changed {
+            return Ok(None);
+        }
+        let bytes = self.names.header.to_bytes();
+        let file = self
+            .store
+            .disk()
+            .open(&new_path(&self.hot.paths.header), Open::replace())?;
+        file.write_at(&bytes, 0)?;
+        self.header.header_file_crc = crc32(&bytes);
+        Ok(Some(file))
+    }
+
+    /// Puts the new and synced header file in the place of the old one.
+    pub(crate) fn publish_names(&mut self) -> Result<(), MailboxError> {
+        if self.names_changed {
+            let path = &self.hot.paths.header;
+            self.store.disk().rename(&new_path(path), path)?;
+            self.names_changed = false;
+        }
+        Ok(())
+    }
+
+    /// Writes the records; they do not count before the header does.
+    pub(crate) fn write_records(&mut self) -> Result<(), MailboxError> {
+        for run in std::mem::take(&mut self.runs) {
+            self.locks.index.write_at(&run.bytes, run.offset)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the index header: the moment from which the change counts, once it is synced.
+    pub(crate) fn write_header(&mut self) -> Result<(), MailboxError> {
+        self.locks.index.write_at(&self.header.to_bytes(), 0)?;
+        Ok(())
+    }
+
+    /// Puts a whole new index, written and synced, in the place of the old one.
+    pub(crate) fn replace_index(&mut self, new: File) -> Result<(), MailboxError> {
+        self.locks.index.replace(&**self.store.disk(), new)?;
+        Ok(())
+    }
+
+    /// The index file, to be synced.
+    pub(crate) fn index_file(&self) -> &File {
+        self.locks.index.file()
+    }
+
+    /// Ends the change: what this process knows of the mailbox is brought up to date, and the locks are released.
+    pub(crate) fn finish(mut self) -> Publication {
+        let modseq = ModSeq(self.header.highestmodseq);
+        if let Ok(file) = self.mapping.refresh(&self.locks.index)
+            && let Ok(records) = self.header.records(file)
+        {
+            // As read back: what the file's version does not hold is zero.
+            if let Ok(header) = IndexHeader::parse(file) {
+                self.hot.wrote(&self.before, &header, records);
+            }
+        }
+        Publication { modseq }
+    }
+
+    /// Commits a change of records in place: quota, header file, records, header, one sync of the index.
+    ///
+    /// The records of one change are not replaced all at once: after a crash some may be new and some old. Each has a
+    /// CRC, so that a torn one is noticed.
+    pub(crate) fn commit(mut self, name: &MailboxName, id: &MailboxId) -> Result<(), MailboxError> {
+        if !self.is_changed() {
+            return Ok(());
+        }
+        if let Some(file) = self.write_names()? {
+            file.sync()?;
+        }
+        self.publish_names()?;
+        self.write_records()?;
+        self.write_header()?;
+        self.index_file().sync_data()?;
+        // Usage only shrinks here. It is lowered last: a crash in between leaves it too high, never too low.
+        let usage = self.usage();
+        let root = self.names.header.quota_root.clone();
+        let store = self.store.clone();
+        if let Some(root) = root
+            && !usage.is_zero()
+            && let Err(error) = store.charge_quota(&root, usage)
+        {
+            store.report(
+                &format!("quota root {root} was not charged for {name}; run quota -f"),
+                &error,
+            );
+        }
+        let publication = self.finish();
+        store.announce(name, id, publication);
+        Ok(())
+    }
+
+    fn file(&self) -> &[u8] {
+        self.mapping.held(&self.locks.index)
+    }
+}
+
+impl Run {
+    fn end(&self) -> u64 {
+        self.offset + self.bytes.len() as u64
+    }
+}
+
+impl Drop for IndexWrite {
+    fn drop(&mut self) {
+        self.hot.return_mapping(std::mem::take(&mut self.mapping));
+    }
+}
+
+impl Store {
+    /// Tells everybody of a committed change: the status cache, which would be believed otherwise, and the watchers.
+    pub(crate) fn announce(&self, name: &MailboxName, id: &MailboxId, publication: Publication) {
+        self.forget_status([name.as_str()]);
+        self.publish(id, publication.modseq);
+    }
+}
+
+/// The name under which a new version of a file is written.
+pub(crate) fn new_path(path: &std::path::Path) -> std::path::PathBuf {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".NEW");
+    new.into()
+}
+
+/// Unchanged records between two changed ones that are written along.
+const MAX_GAP: u64 = 8;

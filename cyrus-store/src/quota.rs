@@ -1,0 +1,263 @@
+//! Quota roots: finding the nearest, usage and limits, and charging usage in the order that a crash cannot hurt.
+
+use std::collections::BTreeMap;
+
+use crate::db::{Create, DbError, Engine};
+use crate::error::MailboxError;
+use crate::format::quota::{Quota, Usage};
+use crate::lock::{DataLock, LockError, Recheck};
+use crate::mailbox::new_path;
+use crate::name::MailboxName;
+use crate::store::Store;
+use crate::sys::{File, Mode, Open};
+
+/// How the room that a quota leaves is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QuotaPolicy {
+    /// What does not fit is refused.
+    #[default]
+    Store,
+    /// One message more is accepted while usage is not above the limit.
+    Delivery,
+    /// Everything is accepted, and charged.
+    Ignore,
+}
+
+impl Store {
+    /// The value of a quota root, by its internal name.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn read_quota(&self, root: &str) -> Result<Option<Quota>, MailboxError> {
+        if self.has_quota_files() {
+            // Files are replaced as a whole: reading needs no lock.
+            let path = self.options().quota_file(root);
+            let Some(file) = self.disk().try_open(&path, Open::read())? else {
+                return Ok(None);
+            };
+            let bytes = file.read_all()?;
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+            return Quota::parse(&bytes)
+                .map(Some)
+                .map_err(|fault| MailboxError::damaged(&path, fault));
+        }
+        let path = self.quota_db_path();
+        let mut db = match self
+            .databases()
+            .open(&path, self.options().databases.quota, Create::No)
+        {
+            Ok(db) => db,
+            Err(DbError::Missing { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(value) = db.get(root.as_bytes())? else {
+            return Ok(None);
+        };
+        Quota::parse(&value)
+            .map(Some)
+            .map_err(|fault| MailboxError::damaged(&path, fault))
+    }
+
+    /// The nearest quota root of a name: itself, an ancestor, or its whole domain; with its value.
+    ///
+    /// # Errors
+    /// A value cannot be read.
+    pub(crate) fn nearest_quota(&self, name: &MailboxName) -> Result<Option<(String, Quota)>, MailboxError> {
+        let internal = name.as_str();
+        let domain_end = name.domain().map_or(0, |domain| domain.len() + 1);
+        let mut end = internal.len();
+        loop {
+            let root = internal.get(..end).unwrap_or_default();
+            if let Some(quota) = self.read_quota(root)? {
+                return Ok(Some((root.to_owned(), quota)));
+            }
+            if end <= domain_end {
+                return Ok(None);
+            }
+            let shorter = internal.get(domain_end..end).and_then(|local| local.rfind('.'));
+            end = match shorter {
+                Some(dot) => domain_end + dot,
+                None if domain_end > 0 => domain_end,
+                None => return Ok(None),
+            };
+        }
+    }
+
+    /// Changes the usage of one root, durably.
+    pub(crate) fn charge_quota(&self, root: &str, usage: Usage) -> Result<(), MailboxError> {
+        let mut charges = QuotaCharges::default();
+        charges.open(self, root)?;
+        charges.charge(root, usage);
+        let files = charges.write(self)?;
+        self.disk().sync_many(&files.iter().collect::<Vec<_>>())?;
+        charges.publish(self)
+    }
+
+    pub(crate) fn has_quota_files(&self) -> bool {
+        self.options().databases.quota == Engine::QuotaLegacy
+    }
+
+    pub(crate) fn quota_db_path(&self) -> std::path::PathBuf {
+        let options = self.options();
+        options.database_path(options.databases.quota_path.as_ref(), "quotas.db")
+    }
+}
+
+/// The quota roots of one commit: locked, charged in memory, written beside the old values, and put in their place.
+#[derive(Debug, Default)]
+pub(crate) struct QuotaCharges {
+    roots: BTreeMap<String, Charge>,
+}
+
+#[derive(Debug)]
+struct Charge {
+    quota: Quota,
+    usage: Usage,
+    /// The locked file, and the new one when it is written; roots in a database are locked when they are published.
+    file: Option<(DataLock, Option<File>)>,
+}
+
+impl QuotaCharges {
+    /// Locks and reads a root; one that does not exist is not charged. Several roots must be opened in ascending order.
+    pub(crate) fn open(&mut self, store: &Store, root: &str) -> Result<(), MailboxError> {
+        if self.roots.contains_key(root) {
+            return Ok(());
+        }
+        if !store.has_quota_files() {
+            if let Some(quota) = store.read_quota(root)? {
+                self.roots.insert(
+                    root.to_owned(),
+                    Charge {
+                        quota,
+                        usage: Usage::default(),
+                        file: None,
+                    },
+                );
+            }
+            return Ok(());
+        }
+        let path = store.options().quota_file(root);
+        let file = store.locks().data_file(&path);
+        let lock = match file.lock(Mode::Exclusive, store.wait(), Open::write(), Recheck::Replaced) {
+            Ok(lock) => lock,
+            Err(LockError::Disk(error)) if error.is_not_found() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let bytes = lock.file().read_all()?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let quota = Quota::parse(&bytes).map_err(|fault| MailboxError::damaged(&path, fault))?;
+        self.roots.insert(
+            root.to_owned(),
+            Charge {
+                quota,
+                usage: Usage::default(),
+                file: Some((lock, None)),
+            },
+        );
+        Ok(())
+    }
+
+    /// Whether `more` may be added to a root.
+    ///
+    /// # Errors
+    /// [`MailboxError::OverQuota`] if not.
+    pub(crate) fn check(&self, root: &str, more: Usage, policy: QuotaPolicy) -> Result<(), MailboxError> {
+        let Some(charge) = self.roots.get(root) else {
+            return Ok(());
+        };
+        check_room(root, &charge.quota, more, policy)
+    }
+
+    /// Adds to the usage of a root, in memory.
+    pub(crate) fn charge(&mut self, root: &str, usage: Usage) {
+        if let Some(charge) = self.roots.get_mut(root) {
+            charge.quota.charge(usage);
+            charge.usage = charge.usage.plus(usage);
+        }
+    }
+
+    /// Writes the new values beside the old ones and returns the files to sync.
+    pub(crate) fn write(&mut self, store: &Store) -> Result<Vec<File>, MailboxError> {
+        let mut files = Vec::new();
+        for charge in self.roots.values_mut().filter(|charge| !charge.usage.is_zero()) {
+            let Some((lock, new)) = &mut charge.file else {
+                continue;
+            };
+            let file = store.disk().open(&new_path(lock.path()), Open::replace())?;
+            let mut bytes = charge.quota.to_bytes();
+            bytes.push(b'\n');
+            file.write_at(&bytes, 0)?;
+            files.push(file.clone());
+            *new = Some(file);
+        }
+        Ok(files)
+    }
+
+    /// Puts the written and synced values in the place of the old ones.
+    pub(crate) fn publish(mut self, store: &Store) -> Result<(), MailboxError> {
+        let mut in_database = Vec::new();
+        for (root, charge) in &mut self.roots {
+            match &mut charge.file {
+                Some((lock, new)) => {
+                    if let Some(new) = new.take() {
+                        lock.replace(&**store.disk(), new)?;
+                    }
+                }
+                None if !charge.usage.is_zero() => in_database.push((root.clone(), charge.usage)),
+                None => {}
+            }
+        }
+        if in_database.is_empty() {
+            return Ok(());
+        }
+        let path = store.quota_db_path();
+        let mut db = store
+            .databases()
+            .open(&path, store.options().databases.quota, Create::No)?;
+        let mut txn = db.begin()?;
+        for (root, usage) in in_database {
+            let Some(value) = txn.get(root.as_bytes())? else {
+                continue;
+            };
+            let mut quota = Quota::parse(&value).map_err(|fault| MailboxError::damaged(&path, fault))?;
+            quota.charge(usage);
+            txn.put(root.as_bytes(), &quota.to_bytes())?;
+        }
+        Ok(txn.commit()?)
+    }
+}
+
+/// Whether `more` may be added to this usage.
+///
+/// # Errors
+/// [`MailboxError::OverQuota`] if not.
+pub(crate) fn check_room(
+    root: &str,
+    quota: &Quota,
+    more: Usage,
+    policy: QuotaPolicy,
+) -> Result<(), MailboxError> {
+    let lacking = match policy {
+        QuotaPolicy::Store => quota.lacks_room_for(more),
+        QuotaPolicy::Delivery => crate::format::quota::Resource::ALL.into_iter().find(|&resource| {
+            more.0[resource as usize] > 0
+                && quota
+                    .limit_in_use_units(resource)
+                    .is_some_and(|limit| quota.used(resource) > limit)
+        }),
+        QuotaPolicy::Ignore => None,
+    };
+    match lacking {
+        None => Ok(()),
+        Some(resource) => Err(MailboxError::OverQuota {
+            root: root.to_owned(),
+            resource,
+            used: quota.used(resource),
+            limit: quota.limit(resource).unwrap_or_default(),
+        }),
+    }
+}
