@@ -11,13 +11,12 @@ use std::sync::Arc;
 
 use cyrus_proto::net::{Listener, Service};
 
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_PATH};
 use crate::cyrus_conf::{self, CyrusConf};
-use crate::daemon::{self, IMAPD_CONF, exit, fail};
+use crate::daemon::{exit, fail};
 use crate::engine::{Engine, ServiceSwitches};
-use crate::master::listen;
 use crate::syslog::{self, Level, log};
-use crate::{getopt, limits, privilege};
+use crate::{getopt, limits, listen, privilege, serve};
 
 pub mod demo;
 
@@ -38,7 +37,7 @@ fn run(args: Vec<OsString>) -> Result<(), u8> {
     {
         let demo = demo::Demo::make(Path::new(directory)).map_err(|error| fail(exit::CONFIG, &error.to_string()))?;
         syslog::to_stderr(true);
-        return serve(&demo.imapd_conf(), &demo.cyrus_conf(), |engine| {
+        return start(&demo.imapd_conf(), &demo.cyrus_conf(), |engine| {
             demo.make_mailbox(engine).map_err(|error| fail(exit::SOFTWARE, &error.to_string()))?;
             println!("{}", demo.how_to_use());
             Ok(())
@@ -49,17 +48,17 @@ fn run(args: Vec<OsString>) -> Result<(), u8> {
     if let Some(extra) = line.arguments.first() {
         return Err(fail(exit::USAGE, &format!("cyrusd: what is '{extra}'?\n{USAGE}")));
     }
-    let imapd_conf = line.argument('C').unwrap_or(IMAPD_CONF);
+    let imapd_conf = line.argument('C').unwrap_or(DEFAULT_PATH);
     let cyrus_conf = line.argument('M').unwrap_or(cyrus_conf::DEFAULT_PATH);
-    serve(imapd_conf, cyrus_conf, |_| Ok(()))
+    start(imapd_conf, cyrus_conf, |_| Ok(()))
 }
 
-fn serve(
+fn start(
     imapd_conf: &str,
     cyrus_conf: &str,
     before: impl FnOnce(&Engine) -> Result<(), u8>,
 ) -> Result<(), u8> {
-    let config = daemon::load(imapd_conf, "cyrusd")?;
+    let config = Config::load(imapd_conf, "cyrusd").map_err(|error| fail(exit::CONFIG, &error.to_string()))?;
     let services = CyrusConf::load(cyrus_conf).map_err(|error| fail(exit::CONFIG, &error.to_string()))?;
     limits::raise_open_files();
     limits::set_umask(&config);
@@ -98,7 +97,7 @@ fn serve(
         return Err(fail(exit::CONFIG, &format!("{cyrus_conf}: no service that this build has")));
     }
     before(&engine)?;
-    daemon::serve_all(&Arc::new(config), serving)
+    serve::serve_all(&Arc::new(config), serving)
 }
 
 /// Binds the sockets of every service that there is a daemon for.
