@@ -5,7 +5,7 @@ mod rig;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -38,8 +38,12 @@ fn a_daemonised_start_returns_when_listeners_are_up_and_a_stop_leaves_nothing() 
     assert_eq!(mode.permissions().mode() & 0o777, 0o777);
     TcpStream::connect(rig.address(0)).unwrap();
     UnixStream::connect(rig.path("conf/socket/s")).unwrap();
+    UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .send_to(b"x", rig.address(1))
+        .unwrap();
     eventually("services have started", || {
-        rig.log().matches("tcp 0").count() == 1 && rig.log().contains("sock 0")
+        rig.log().matches("tcp 0").count() == 1 && rig.log().contains("sock 0") && rig.log().contains("udp 0")
     });
     let processes = rig.processes();
     assert!(processes.len() >= 5, "{processes:?}");
