@@ -10,7 +10,9 @@ use cyrus_store::{Store, StoreOptions};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let config = args.next().ok_or("usage: print_spool CONFIGDIR PARTITION=DIR...")?;
+    let config = args
+        .next()
+        .ok_or("usage: print_spool CONFIGDIR PARTITION=DIR...")?;
     let mut options = StoreOptions::new(config);
     for arg in args {
         let (name, dir) = arg.split_once('=').ok_or("a partition is NAME=DIR")?;
@@ -20,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let reader = AuthState::system();
 
     let mut names = Vec::new();
-    store.list(b"", &reader, &mut |entry, _rights| {
+    store.list("", &reader, &mut |entry, _rights| {
         names.push(entry.name.clone());
         ControlFlow::Continue(())
     })?;

@@ -342,6 +342,54 @@ fn many_connections_at_once_are_all_answered() {
 }
 
 #[test]
+fn clients_that_vanish_at_any_moment_leave_nothing_behind() {
+    let certificate = Certificate::new("localhost");
+    let tls = TlsServer::new(&TlsOptions::new(&certificate.file, &certificate.key)).unwrap();
+    let options = NetOptions {
+        reactors: 2,
+        workers: 2,
+        ..NetOptions::default()
+    };
+    let server = Running::start(&options, |service| service.tls = Some(tls));
+    std::thread::scope(|scope| {
+        for thread in 0..4_usize {
+            let server = &server;
+            scope.spawn(move || {
+                for round in 0..60 {
+                    let mut stream = server.connect_silently();
+                    let lines: &[u8] = match (round + thread) % 8 {
+                        0 => b"",
+                        1 => b"JOB x\r\n",
+                        2 => b"CHAIN 100\r\n",
+                        3 => b"TLS\r\n",
+                        4 => b"TLS\r\n\x16\x03\x01\x02",
+                        5 => b"SLEEP 5\r\nSLEEP 5\r\n",
+                        6 => b"FILE 300000\r\nQUIT\r\n",
+                        _ => b"PANIC\r\nECHO half a li",
+                    };
+                    // The server may have hung up on it already.
+                    let _ = stream.write_all(lines);
+                    if round % 3 == 0 {
+                        let _ = stream.read(&mut [0; 100]);
+                    }
+                    if round % 5 == 0 {
+                        let _ = stream.shutdown(std::net::Shutdown::Write);
+                    }
+                }
+            });
+        }
+    });
+    let patience = Instant::now() + Duration::from_secs(30);
+    while server.service.open_connections() > 0 && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(server.service.open_connections(), 0);
+    let mut stream = server.connect();
+    stream.write_all(b"JOB still here\r\n").unwrap();
+    assert_eq!(read_line(&mut stream), "still here");
+}
+
+#[test]
 fn an_unlistened_service_accepts_no_more_and_keeps_what_it_has() {
     let counts = Arc::new(Counts::default());
     let server = Server::new(&NetOptions::default(), counts.clone()).unwrap();

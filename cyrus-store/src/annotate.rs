@@ -110,9 +110,9 @@ impl Store {
         let own = private_key(mailbox.as_deref(), auth);
         let mut found = self.scan_annotations(path, engine, &scope_key, prefix, &own)?;
         if let (AnnotationScope::Mailbox(_), Some(entry)) = (scope, &mailbox) {
-            let index = self.hold_to_read(entry)?;
+            let bits = self.option_bits(entry)?;
             for (name, bit) in OPTION_ENTRIES {
-                if name.starts_with(prefix) && index & bit != 0 {
+                if name.starts_with(prefix) && bits & bit != 0 {
                     found.push(Annotation {
                         entry: name.to_owned(),
                         audience: Audience::Shared,
@@ -421,7 +421,7 @@ impl Store {
     }
 
     /// The option bits of a mailbox.
-    fn hold_to_read(&self, entry: &MailboxEntry) -> Result<u32, MailboxError> {
+    fn option_bits(&self, entry: &MailboxEntry) -> Result<u32, MailboxError> {
         let mut mailbox = self.open_mailbox(&entry.name, &AuthState::system())?;
         Ok(mailbox.read()?.header().options)
     }

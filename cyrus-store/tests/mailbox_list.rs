@@ -6,7 +6,8 @@
 mod fresh;
 
 use cyrus_acl::{AuthState, ModifyMode, Rights};
-use cyrus_store::options::DeleteMode;
+use cyrus_store::db::{Create, DbContext, Engine};
+use cyrus_store::options::{DeleteMode, MetaFiles};
 use cyrus_store::{AnnotationScope, Audience, CreateOptions, MailboxError, QuotaRoot, Resource, Step, Store};
 use fresh::{
     admin, append, create, exists, files, id_of, listed, name, new_store, partition, plain, quota_of, rows,
@@ -223,7 +224,7 @@ fn special_uses_are_for_mailboxes_right_below_the_own_inbox_and_protect_them() {
             special_use: vec![special_use.to_owned()],
             ..CreateOptions::default()
         };
-        store.create(&name(mailbox), &options, &user("bovik"))
+        store.create_with(&name(mailbox), &options, &user("bovik"))
     };
     assert!(matches!(
         with("user.bovik.x.Sent", "\\Sent"),
@@ -372,7 +373,7 @@ fn s135_s140_partitions_are_inherited_or_chosen_by_administrators() {
             partition: Some(partition(partition_name)),
             ..CreateOptions::default()
         };
-        store.create(&name(mailbox), &options, auth)
+        store.create_with(&name(mailbox), &options, auth)
     };
     assert!(matches!(
         on("news", "user.bovik.z", &user("bovik")),
@@ -567,4 +568,117 @@ fn two_threads_creating_one_mailbox_make_one() {
     });
     assert_eq!(results.iter().filter(|made| **made).count(), 1);
     assert_eq!(listed(&store, &user("bovik")), ["user.bovik", "user.bovik.x"]);
+}
+
+#[test]
+fn metadata_lives_and_moves_on_partitions_of_its_own() {
+    let (dir, store) = new_store(|options| {
+        let root = options.config_dir.parent().unwrap().to_owned();
+        options.metapartition_files = MetaFiles::parse("header index cache annotations");
+        for (partition, paths) in &mut options.partitions {
+            paths.meta = Some(root.join(format!("meta-{partition}")));
+        }
+        options.mailbox_legacy_dirs = true;
+    });
+    create(&store, "user.bovik", &admin()).unwrap();
+    create(&store, "user.bovik.x", &admin()).unwrap();
+    append(&store, "user.bovik.x", 1);
+    let below = |directory: &str| files(&dir.path().join(directory).join("user"));
+    let meta = [
+        "bovik/cyrus.header",
+        "bovik/cyrus.index",
+        "bovik/x/cyrus.cache",
+        "bovik/x/cyrus.header",
+        "bovik/x/cyrus.index",
+    ];
+    assert_eq!(below("meta-default"), meta);
+    assert_eq!(below("spool"), ["bovik/x/1."]);
+    store
+        .rename(
+            &name("user.bovik.x"),
+            &name("user.bovik.x"),
+            Some(partition("news")),
+            &admin(),
+        )
+        .unwrap();
+    assert_eq!(below("meta-default"), meta[..2]);
+    assert_eq!(below("meta-news"), meta[2..]);
+    assert_eq!(
+        (below("spool"), below("news")),
+        (vec![], vec!["bovik/x/1.".to_owned()])
+    );
+    store
+        .rename(&name("user.bovik.x"), &name("user.bovik.y"), None, &user("bovik"))
+        .unwrap();
+    assert_eq!(exists(&store, "user.bovik.y"), 1);
+    store.delete(&name("user.bovik.y"), &user("bovik")).unwrap();
+    assert_eq!((below("news"), below("meta-news")), (vec![], vec![]));
+}
+
+#[test]
+fn domains_have_mailboxes_and_quota_roots_of_their_own() {
+    let (dir, store) = store_with(&["user.fred", "a.org!user.fred", "a.org!shared", "a.org!shared.x"]);
+    let fred = user("fred@a.org");
+    assert_eq!(
+        listed(&store, &fred),
+        ["shared", "a.org!shared", "a.org!shared.x", "a.org!user.fred"][1..]
+    );
+    create(&store, "a.org!user.fred.x", &fred).unwrap();
+    let acl = store.acl(&name("a.org!user.fred.x"), &fred).unwrap();
+    assert_eq!(acl.to_text(), "fred@a.org\tlrswipkxtecdan\t");
+    let domain = QuotaRoot::parse("a.org!").unwrap();
+    store
+        .set_quota(&domain, &[(Resource::NumFolders, Some(4))], &admin())
+        .unwrap();
+    assert_eq!(
+        quota_of(&store, "a.org!"),
+        "%(S (0) M (0) AS (0) NF (4 4) MODSEQ 0)"
+    );
+    let over = create(&store, "a.org!user.fred.y", &fred);
+    assert!(matches!(over, Err(MailboxError::OverQuota { .. })), "{over:?}");
+    assert_eq!(store.quota_root(&name("user.fred")).unwrap(), None);
+    assert!(dir.path().join("conf/domain/a/a.org/quota/root").exists());
+    store.delete(&name("a.org!user.fred.x"), &fred).unwrap();
+    let deleted = listed(&store, &admin());
+    assert!(
+        deleted
+            .iter()
+            .any(|name| name.starts_with("a.org!DELETED.user.fred.x.")),
+        "{deleted:?}"
+    );
+    assert!(listed(&store, &fred).iter().all(|name| !name.contains("DELETED")));
+}
+
+#[test]
+fn damaged_rows_are_left_out_of_the_list_and_nobody_else_suffers() {
+    let (_dir, store) = store_with(&["user.bovik", "user.bovik.x", "user.bovik.y"]);
+    let context = DbContext::new(store.locks().clone());
+    let path = store.options().config_dir.join("mailboxes.db");
+    let mut db = cyrus_store::db::open(&context, &path, Engine::Twoskip, Create::No).unwrap();
+    db.put(b"Nuser\x1fbovik\x1fx", b"%(T e I").unwrap();
+    db.put(b"Nuser\x1fbovik\x1f\xff", b"").unwrap();
+    drop(db);
+    assert_eq!(listed(&store, &user("bovik")), ["user.bovik", "user.bovik.y"]);
+    assert!(matches!(
+        store.lookup(&name("user.bovik.x")),
+        Err(MailboxError::Damaged { .. })
+    ));
+    store
+        .rename(&name("user.bovik.y"), &name("user.bovik.z"), None, &user("bovik"))
+        .unwrap();
+}
+
+#[test]
+fn a_mailbox_whose_files_are_damaged_can_be_deleted_at_once() {
+    let (dir, store) = new_store(|options| options.delete_mode = DeleteMode::Immediate);
+    create(&store, "user.bovik", &admin()).unwrap();
+    create(&store, "user.bovik.x", &admin()).unwrap();
+    let id = id_of(&store, "user.bovik.x");
+    let directory = dir
+        .path()
+        .join(format!("spool/uuid/{}/{}/{id}", &id[..1], &id[1..2]));
+    std::fs::write(directory.join("cyrus.index"), b"nonsense").unwrap();
+    store.delete(&name("user.bovik.x"), &user("bovik")).unwrap();
+    assert!(!directory.exists());
+    assert_eq!(listed(&store, &user("bovik")), ["user.bovik"]);
 }

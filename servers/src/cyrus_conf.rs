@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::cron::{Moment, Schedule};
 use self::entry::Arguments;
-use self::grammar::{Section, Strict};
+use self::grammar::{Entry, Section, Strict};
 use crate::config::Place;
 
 /// Where cyrus.conf lies when no `-M` says otherwise.
@@ -173,8 +173,17 @@ pub enum CyrusConfError {
 impl CyrusConf {
     /// Reads `path`.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, CyrusConfError> {
-        let path = path.as_ref();
-        let (entries, reports) = grammar::read(path, Strict::All)?;
+        let (entries, reports) = grammar::read(path.as_ref(), Strict::All)?;
+        Self::of(entries, reports)
+    }
+
+    /// Parses the content of the file at `path`.
+    pub fn parse(path: &Path, content: &[u8]) -> Result<Self, CyrusConfError> {
+        let (entries, reports) = grammar::parse(path, content, Strict::All)?;
+        Self::of(entries, reports)
+    }
+
+    fn of(entries: Vec<Entry>, reports: Vec<String>) -> Result<Self, CyrusConfError> {
         let mut conf = Self {
             reports,
             ..Self::default()

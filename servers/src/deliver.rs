@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
-use crate::config::{Config, Opt};
-use crate::daemon::{self, IMAPD_CONF, exit};
+use crate::config::{Config, DEFAULT_PATH, Opt};
+use crate::daemon::{exit, fail};
 use crate::getopt::{self, CommandLine};
 use crate::syslog;
 use crate::version::cyrus_version;
@@ -41,9 +41,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(_) => return usage("the switches -E and -F are no longer supported"),
         Err(error) => return usage(&error.to_string()),
     };
-    let config = match daemon::load(line.argument('C').unwrap_or(IMAPD_CONF), "deliver") {
+    let config = match Config::load(line.argument('C').unwrap_or(DEFAULT_PATH), "deliver") {
         Ok(config) => config,
-        Err(code) => return ExitCode::from(code),
+        Err(error) => return ExitCode::from(fail(exit::CONFIG, &error.to_string())),
     };
     let socket = config
         .file(Opt::Lmtpsocket)
@@ -68,7 +68,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn usage(problem: &str) -> ExitCode {
     eprintln!("deliver: {problem}");
-    eprintln!("421-4.3.0 usage: deliver [-C <alt_config> ] [-m mailbox] [-a auth] [-r return_path] [-l] [-D]");
+    eprintln!(
+        "421-4.3.0 usage: deliver [-C <alt_config> ] [-m mailbox] [-a auth] [-r return_path] [-l] [-D]"
+    );
     eprintln!("421 4.3.0 {}", cyrus_version());
     ExitCode::from(exit::USAGE)
 }

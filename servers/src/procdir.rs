@@ -12,6 +12,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
 use crate::config::Config;
 
 /// The directory, as seen by one process.
@@ -141,6 +144,15 @@ pub fn remove_stale(directory: &Path, is_alive: impl Fn(u32) -> bool) {
             let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// Whether a process runs.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return false;
+    };
+    // EPERM: it lives and belongs to somebody else.
+    !matches!(test_kill_process(pid), Err(Errno::SRCH))
 }
 
 /// The process that owns a file of the directory; `None` for what is no session's file.

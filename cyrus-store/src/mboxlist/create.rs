@@ -14,7 +14,6 @@ use crate::format::mboxentry::{MailboxKind, MailboxType};
 use crate::format::quota::Usage;
 use crate::ident::{MailboxId, Partition};
 use crate::lock::Recheck;
-use crate::mailbox::new_path;
 use crate::name::{MailboxName, NameError};
 use crate::paths::MailboxPaths;
 use crate::quota::{QuotaPolicy, check_room};
@@ -34,6 +33,14 @@ pub struct CreateOptions {
 }
 
 impl Store {
+    /// Makes an ordinary mailbox for mail: [`Store::create_with`] without wishes.
+    ///
+    /// # Errors
+    /// As [`Store::create_with`].
+    pub fn create(&self, name: &MailboxName, auth: &AuthState) -> Result<Arc<MailboxEntry>, MailboxError> {
+        self.create_with(name, &CreateOptions::default(), auth)
+    }
+
     /// Makes a mailbox, and those above it that are missing.
     ///
     /// It gets the rights and the partition of the nearest mailbox above it; an INBOX belongs to its user alone, and
@@ -43,7 +50,7 @@ impl Store {
     /// # Errors
     /// [`MailboxError::Exists`]; [`MailboxError::PermissionDenied`] without `k` on the mailbox above, or for a partition
     /// without being an administrator; [`MailboxError::OverQuota`].
-    pub fn create(
+    pub fn create_with(
         &self,
         name: &MailboxName,
         options: &CreateOptions,
@@ -184,7 +191,7 @@ impl Store {
             .locks()
             .lock_file(&paths.lock, Mode::Exclusive, self.wait())?;
         if let Some(root) = &root {
-            self.charge_quota(root, ONE_MAILBOX)?;
+            self.count_more(root, ONE_MAILBOX)?;
         }
         let made = self
             .make_files(&entry, &paths, root.as_deref())
@@ -221,15 +228,13 @@ impl Store {
         let mut index = index.lock(Mode::Exclusive, self.wait(), Open::create(), Recheck::Replaced)?;
         index.truncate(0)?;
         let bytes = self.header_of_entry(entry, root.map(str::to_owned))?.to_bytes();
-        let header = disk.open(&new_path(&paths.header), Open::replace())?;
+        // Nobody reads it before the rows are there: it needs no other name meanwhile, and its sync makes the name durable.
+        let header = disk.open(&paths.header, Open::replace())?;
         header.write_at(&bytes, 0)?;
-        header.sync()?;
-        disk.rename(&new_path(&paths.header), &paths.header)?;
         let mut counts = IndexHeader::new(entry.uidvalidity.0, entry.created_modseq.0, now());
         counts.header_file_crc = crc32(&bytes);
         index.write_at(&counts.to_bytes(), 0)?;
-        index.file().sync()?;
-        Ok(())
+        Ok(disk.sync_many(&[&header, index.file()])?)
     }
 
     /// What the header file of a mailbox says that is described by this row.

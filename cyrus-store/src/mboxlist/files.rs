@@ -39,11 +39,13 @@ impl Store {
                 }
             }
         }
-        for (from, to) in [
+        // The cache of archived messages may be the same file.
+        let others = BTreeSet::from([
             (&from.cache, &to.cache),
             (&from.archive_cache, &to.archive_cache),
             (&from.annotations, &to.annotations),
-        ] {
+        ]);
+        for (from, to) in others {
             disk.unlink_if_exists(to)?;
             if disk.try_stat(from)?.is_some() {
                 if let Some(directory) = to.parent() {

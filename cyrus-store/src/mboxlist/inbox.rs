@@ -2,7 +2,6 @@
 
 use cyrus_acl::AuthState;
 
-use super::create::CreateOptions;
 use crate::error::MailboxError;
 use crate::mailbox::CopyMode;
 use crate::name::MailboxName;
@@ -21,7 +20,7 @@ impl Store {
         to: &MailboxName,
         auth: &AuthState,
     ) -> Result<Vec<(MailboxName, MailboxName)>, MailboxError> {
-        self.create(to, &CreateOptions::default(), auth)?;
+        self.create(to, auth)?;
         let mut inbox = self.open_mailbox(from, auth)?;
         let uids: UidSet = UidSet::from_ranges(inbox.read()?.uids().ranges());
         if !uids.is_empty() {

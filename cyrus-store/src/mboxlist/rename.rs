@@ -20,7 +20,7 @@ impl Store {
     /// Renames a mailbox and all below it, and returns the old and new name of each in the order in which it was done.
     ///
     /// With a partition, which is for administrators, the mailbox keeps its name and its files move. Renaming one's own
-    /// INBOX moves its messages to a new mailbox and leaves it empty; see [`Store::rename_inbox`].
+    /// INBOX moves its messages to a new mailbox and leaves it empty; mailboxes below it stay (RFC 3501, section 6.3.5).
     ///
     /// Each mailbox is renamed durably before the next one: after a crash the first ones may have their new names. A
     /// mailbox itself has one name or the other, with all its messages.
@@ -261,7 +261,7 @@ impl Store {
         if let Some(root) = &new_root
             && old_root != new_root
         {
-            self.charge_quota(root, usage)?;
+            self.count_more(root, usage)?;
         }
         let (old_paths, new_paths) = (self.paths_of(entry)?, self.paths_of(&moved)?);
         let change = if entry.name == *to {

@@ -9,7 +9,7 @@ use cyrus_acl::{AuthState, Rights};
 
 use crate::db::{Create, DbError, Engine, Pooled};
 use crate::error::MailboxError;
-use crate::format::quota::{Quota, Resource};
+use crate::format::quota::{Quota, Resource, Usage};
 use crate::log::Level;
 use crate::mboxlist::{MailboxEntry, Step, whole_usage};
 use crate::name::{MailboxName, NameError};
@@ -276,13 +276,24 @@ impl Store {
         let mut header = write.names().header.clone();
         header.quota_root = Some(root.as_str().to_owned());
         write.set_names(header);
-        self.charge_quota(root.as_str(), usage)?;
+        self.count_more(root.as_str(), usage)?;
         let id = entry.id.clone().ok_or(MailboxError::NotFound)?;
         write.commit(name, &id)?;
         match counted {
             Some(counted) => self.charge_quota(&counted, usage.negated()),
             None => Ok(()),
         }
+    }
+
+    /// Makes a root count more, so that it does even after a crash: before a mailbox comes under it.
+    pub(crate) fn count_more(&self, root: &str, usage: Usage) -> Result<(), MailboxError> {
+        self.charge_quota(root, usage)?;
+        if self.has_quota_files()
+            && let Some(directory) = self.options().quota_file(root).parent()
+        {
+            self.disk().sync_dir(directory)?;
+        }
+        Ok(())
     }
 
     /// The mailboxes that a root could count, those of nearer roots included.
@@ -320,7 +331,8 @@ impl Store {
         Ok(txn.commit()?)
     }
 
-    /// Gives a user under a new name the quota roots that he has under the old one, with nothing counted yet.
+    /// Gives a user under a new name the quota roots that he has under the old one, with nothing counted yet
+    /// unless an interrupted renaming has begun to.
     pub(crate) fn copy_quota_roots(&self, from: &MailboxName, to: &MailboxName) -> Result<(), MailboxError> {
         let roots = self.roots_of(from)?;
         if roots.is_empty() {
@@ -332,12 +344,15 @@ impl Store {
         let mut txn = db.begin()?;
         for (root, quota) in &roots {
             let rest = root.strip_prefix(from.as_str()).unwrap_or_default();
-            let copy = Quota {
-                used: [0; 4],
-                scan: None,
-                ..quota.clone()
-            };
-            txn.put(format!("{to}{rest}").as_bytes(), &copy.to_bytes())?;
+            let key = format!("{to}{rest}");
+            if txn.get(key.as_bytes())?.is_none() {
+                let copy = Quota {
+                    used: [0; 4],
+                    scan: None,
+                    ..quota.clone()
+                };
+                txn.put(key.as_bytes(), &copy.to_bytes())?;
+            }
         }
         Ok(txn.commit()?)
     }

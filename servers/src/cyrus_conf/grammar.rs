@@ -70,8 +70,17 @@ pub(super) fn read(path: &Path, strict: Strict) -> Result<(Vec<Entry>, Vec<Strin
             most: LARGEST_FILE,
         });
     }
+    parse(path, &bytes, strict)
+}
+
+/// Parses the content of `path`.
+pub(super) fn parse(
+    path: &Path,
+    bytes: &[u8],
+    strict: Strict,
+) -> Result<(Vec<Entry>, Vec<String>), CyrusConfError> {
     let shared: Arc<Path> = Arc::from(path);
-    let text = String::from_utf8_lossy(&bytes);
+    let text = String::from_utf8_lossy(bytes);
     let mut reader = Reader {
         state: State::Outside,
         seen: Vec::new(),

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use super::{USAGE, fatal, load_config};
-use crate::config::{Config, Listing, settings, unknown_settings};
+use crate::config::{Config, ConfigError, Listing, settings, unknown_settings};
 use crate::{cyrus_conf, getopt, procdir, version};
 
 /// Runs with the arguments `args` (without the program's name), writing to `out`.
@@ -44,7 +44,7 @@ fn lint(config: &Config, cyrus_conf: Option<&str>, out: &mut dyn Write) -> u8 {
     let (services, remarks) = match cyrus_conf::service_names(cyrus_conf.unwrap_or(cyrus_conf::DEFAULT_PATH))
     {
         Ok(found) => found,
-        Err(error) => return fatal(&error),
+        Err(error) => return fatal(&error, ConfigError::EXIT_CODE),
     };
     let unknown = unknown_settings(config, &services);
     let lines: String = unknown
