@@ -7,7 +7,9 @@
 //! processes have committed by then. What a commit returns from is on stable storage.
 
 mod error;
+mod exercise;
 mod flat;
+mod maintain;
 mod pool;
 mod quotalegacy;
 mod report;
@@ -25,6 +27,8 @@ use crate::sys::{Mode, Open};
 
 pub use crate::sys::Create;
 pub use error::DbError;
+pub use exercise::exercise;
+pub use maintain::{archive, check, checkpoint, recover, stamp_recovery};
 pub use pool::{DbPool, Pooled};
 pub use quotalegacy::{QuotaFiles, QuotaLock, StagedQuota};
 pub use report::{Problem, Recovered, Report};
@@ -215,19 +219,11 @@ pub fn open(
     configured: Engine,
     create: Create,
 ) -> Result<Box<dyn Db>, DbError> {
-    let engine = match configured {
-        Engine::QuotaLegacy => Engine::QuotaLegacy,
-        other => sniff(context, path)?.unwrap_or(other),
-    };
-    open_as(context, path, engine, create)
-}
-
-fn open_as(context: &DbContext, path: &Path, engine: Engine, create: Create) -> Result<Box<dyn Db>, DbError> {
-    Ok(match engine {
+    Ok(match engine_of(context, path, configured)? {
         Engine::Twoskip => Box::new(twoskip::Twoskip::open(context, path, create)?),
-        Engine::QuotaLegacy => Box::new(quotalegacy::QuotaLegacy::open(context, path)),
-        Engine::Flat => Box::new(flat::Flat::open(context, path, create)?),
         Engine::Skiplist => Box::new(skiplist::Skiplist::open(context, path, create)?),
+        Engine::Flat => Box::new(flat::Flat::open(context, path, create)?),
+        Engine::QuotaLegacy => Box::new(quotalegacy::QuotaLegacy::open(context, path)),
     })
 }
 
@@ -245,8 +241,11 @@ fn lock_data(context: &DbContext, file: &DataFile, mode: Mode, how: Open) -> Res
         })
 }
 
-/// The engine of an existing file, if its first octets tell.
-fn sniff(context: &DbContext, path: &Path) -> Result<Option<Engine>, DbError> {
+/// The engine that an existing file's first octets tell, else the configured one.
+fn engine_of(context: &DbContext, path: &Path, configured: Engine) -> Result<Engine, DbError> {
+    if configured == Engine::QuotaLegacy {
+        return Ok(configured);
+    }
     // Read under the lock, on the one descriptor that the lock table opens: another could not be closed
     // again without dropping the lock where locks belong to the process.
     let file = context.locks.data_file(path);
@@ -257,14 +256,14 @@ fn sniff(context: &DbContext, path: &Path) -> Result<Option<Engine>, DbError> {
         Recheck::Replaced,
     ) {
         Ok(locked) => locked,
-        Err(error) if DbError::is_missing_file(&error) => return Ok(None),
+        Err(error) if DbError::is_missing_file(&error) => return Ok(configured),
         Err(error) => return Err(error.into()),
     };
     let mut magic = [0; 20];
     let count = locked.file().read_at(&mut magic, 0)?;
     Ok(match magic.get(..count) {
-        Some(magic) if magic == crate::format::twoskip::MAGIC => Some(Engine::Twoskip),
-        Some(magic) if magic == crate::format::skiplist::MAGIC => Some(Engine::Skiplist),
-        _ => None,
+        Some(magic) if magic == crate::format::twoskip::MAGIC => Engine::Twoskip,
+        Some(magic) if magic == crate::format::skiplist::MAGIC => Engine::Skiplist,
+        _ => configured,
     })
 }

@@ -188,7 +188,7 @@ impl Hot {
         let found = store.disk().try_stat(path)?;
         let stat = found.ok_or_else(|| damaged(Fault::new(0, Damage::Truncated)))?;
         if let Some((then, names)) = &unpoisoned(&self.state).names
-            && then.same_file(&stat)
+            && then.identity() == stat.identity()
             && then.size == stat.size
             && then.modified == stat.modified
         {
@@ -394,7 +394,7 @@ impl Hot {
             return Ok(None);
         };
         match slot {
-            Some(known) if known.stat.same_file(&now) => known.stat = now,
+            Some(known) if known.stat.identity() == now.identity() => known.stat = now,
             _ => {
                 let opened = match store.disk().try_open(path, Open::write()) {
                     // Enough for those who only read.

@@ -23,6 +23,7 @@
 //!
 //! What the files look like, and what a crash may leave in them, is in `docs/FORMATS.md`.
 
+mod annotate;
 mod commit;
 pub mod db;
 mod deliver;
@@ -44,14 +45,18 @@ pub mod namespace;
 pub mod options;
 pub mod paths;
 mod quota;
+pub mod search;
 mod seen;
 mod staging;
 mod statuscache;
 mod store;
+mod subs;
 pub mod sys;
 mod uid;
+mod user;
 pub mod utf7;
 
+pub use annotate::{Annotation, AnnotationScope, Audience};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
 pub use error::{ErrorClass, MailboxError};
 pub use flags::{FlagNames, Flags, Keyword, KeywordBits, SystemFlags};
@@ -64,11 +69,11 @@ pub use mailbox::{
     Appended, CachedRecord, Change, Copied, CopyMode, Expunge, FlagChange, FlagMode, FlagsStored, IndexRead,
     Mailbox, MailboxStatus, Message, MessageFile, NewMessage,
 };
-pub use mboxlist::MailboxEntry;
+pub use mboxlist::{CreateOptions, MailboxEntry, Step};
 pub use name::{MailboxName, NameError};
 pub use namespace::{ClientName, Namespace, Pattern, Separator, VirtualDomains};
 pub use options::StoreOptions;
-pub use quota::QuotaPolicy;
+pub use quota::{QuotaPolicy, QuotaRoot};
 pub use staging::{Staged, StagingFile};
 pub use store::Store;
 pub use uid::{ModSeq, Uid, UidMap, UidSet, UidValidity};

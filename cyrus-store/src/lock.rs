@@ -137,6 +137,7 @@ impl DataFile {
     pub fn lock(&self, mode: Mode, wait: Wait, how: Open, recheck: Recheck) -> Result<DataLock, LockError> {
         let table = self.pin.table();
         let disk = table.disk();
+        let mut known = None;
         let held = self.pin.acquire(mode, wait, |mut kept| {
             loop {
                 let file = match kept.take() {
@@ -154,14 +155,19 @@ impl DataFile {
                 if recheck == Recheck::Never {
                     return Ok(file);
                 }
-                let locked = file.stat()?;
                 match disk.try_stat(self.path())? {
-                    Some(named) if named.same_file(&locked) => return Ok(file),
+                    Some(named) if named.identity() == file.identity()? => {
+                        known = Some(named);
+                        return Ok(file);
+                    }
                     _ => file.unlock()?,
                 }
             }
         })?;
-        let stat = held.file().stat()?;
+        let stat = match known {
+            Some(stat) => stat,
+            None => held.file().stat()?,
+        };
         Ok(DataLock {
             stat,
             serial: mapping::next_serial(),

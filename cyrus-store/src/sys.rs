@@ -176,10 +176,22 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Whether both describe one file, whatever its size is now.
-    pub fn same_file(&self, other: &Self) -> bool {
-        self.device == other.device && self.inode == other.inode
+    /// What tells this file from every other that exists at the same time.
+    pub const fn identity(&self) -> Identity {
+        Identity {
+            device: self.device,
+            inode: self.inode,
+        }
     }
+}
+
+/// What tells a file from every other that exists at the same time, whatever their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The file system.
+    pub device: u64,
+    /// The file's number there.
+    pub inode: u64,
 }
 
 /// The kinds of directory entry that matter to a mail store.
@@ -305,6 +317,11 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
 
     /// What the file is now.
     fn stat(&self) -> DiskResult<Stat>;
+
+    /// Which file it is; that never changes while it is open.
+    fn identity(&self) -> DiskResult<Identity> {
+        Ok(self.stat()?.identity())
+    }
 
     /// Reads up to `buffer.len()` octets from `offset`; 0 at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> DiskResult<usize>;

@@ -21,18 +21,23 @@ pub(super) struct Flat {
 }
 
 impl Flat {
-    pub(super) fn open(context: &DbContext, path: &Path, create: Create) -> Result<Self, DbError> {
+    /// A handle for a file that may be missing or damaged.
+    pub(super) fn new(context: &DbContext, path: &Path, create: Create) -> Self {
         let how = Open {
             create,
             ..Open::create()
         };
         let file = context.locks.data_file(path);
-        let db = Self {
+        Self {
             context: context.clone(),
             file,
             map: Mapping::default(),
             how,
-        };
+        }
+    }
+
+    pub(super) fn open(context: &DbContext, path: &Path, create: Create) -> Result<Self, DbError> {
+        let db = Self::new(context, path, create);
         drop(db.lock(Mode::Shared)?);
         Ok(db)
     }

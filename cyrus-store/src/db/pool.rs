@@ -22,8 +22,24 @@ struct Inner {
 
 #[derive(Default)]
 struct Idle {
-    by_path: HashMap<PathBuf, Vec<Box<dyn Db>>>,
+    by_path: HashMap<PathBuf, Handles>,
     count: usize,
+}
+
+/// Handles of one file. Those that make it if it is missing are kept apart from those that do not.
+#[derive(Default)]
+struct Handles {
+    making: Vec<Box<dyn Db>>,
+    plain: Vec<Box<dyn Db>>,
+}
+
+impl Handles {
+    fn of(&mut self, create: Create) -> &mut Vec<Box<dyn Db>> {
+        match create {
+            Create::No => &mut self.plain,
+            Create::Yes | Create::New => &mut self.making,
+        }
+    }
 }
 
 impl DbPool {
@@ -41,25 +57,26 @@ impl DbPool {
     }
 
     /// A database that was opened before, or opens it as [`open`](super::open) does.
+    ///
+    /// If the file was removed since it was opened, that shows at the first use.
     pub fn open(&self, path: &Path, configured: Engine, create: Create) -> Result<Pooled, DbError> {
         let idle = {
             let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = idle.by_path.get_mut(path).and_then(Vec::pop);
+            let found = idle
+                .by_path
+                .get_mut(path)
+                .and_then(|handles| handles.of(create).pop());
             idle.count -= usize::from(found.is_some());
             found
         };
-        // A handle that was not to make the file cannot be handed to somebody who wants it made.
-        let disk = self.0.context.locks.disk();
-        let usable = |db: &dyn Db| -> Result<bool, DbError> {
-            Ok(create == Create::No || db.engine() == Engine::QuotaLegacy || disk.try_stat(path)?.is_some())
-        };
         let db = match idle {
-            Some(db) if usable(db.as_ref())? => db,
-            _ => super::open(&self.0.context, path, configured, create)?,
+            Some(db) => db,
+            None => super::open(&self.0.context, path, configured, create)?,
         };
         Ok(Pooled {
             pool: self.clone(),
             db: Some(db),
+            create,
         })
     }
 
@@ -69,13 +86,13 @@ impl DbPool {
         *idle = Idle::default();
     }
 
-    fn give_back(&self, db: Box<dyn Db>) {
+    fn give_back(&self, db: Box<dyn Db>, create: Create) {
         let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.count >= IDLE_DATABASES {
             // Whichever comes first: the pool is full of files that are hardly used.
             *idle = Idle::default();
         }
-        let same = idle.by_path.entry(db.path().to_owned()).or_default();
+        let same = idle.by_path.entry(db.path().to_owned()).or_default().of(create);
         if same.len() < IDLE_EACH {
             same.push(db);
             idle.count += 1;
@@ -94,6 +111,7 @@ impl std::fmt::Debug for DbPool {
 pub struct Pooled {
     pool: DbPool,
     db: Option<Box<dyn Db>>,
+    create: Create,
 }
 
 impl Pooled {
@@ -124,7 +142,7 @@ impl DerefMut for Pooled {
 impl Drop for Pooled {
     fn drop(&mut self) {
         if let Some(db) = self.db.take() {
-            self.pool.give_back(db);
+            self.pool.give_back(db, self.create);
         }
     }
 }

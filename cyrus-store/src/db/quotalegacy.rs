@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Create, Db, DbContext, DbError, Each, Engine, Problem, Recovered, Report, Txn};
 use crate::lock::DataLock;
+use crate::name::layout::Hashing;
 use crate::sys::{File, FileKind, Mode, Open};
 
 /// The quota files of a store, for whoever wants to sync them together with other files; as a [`Db`] they are
@@ -55,7 +56,7 @@ impl QuotaFiles {
         if let Some(domain) = domain {
             path.extend([
                 OsStr::new("domain"),
-                letter(self.hash(domain)).as_ref(),
+                self.letter(domain).as_ref(),
                 OsStr::from_bytes(domain),
             ]);
         }
@@ -71,24 +72,18 @@ impl QuotaFiles {
                 .iter()
                 .map(|byte| if *byte == b'^' { b'.' } else { *byte })
                 .collect();
-            path.extend([letter(self.hash(&hashed)).as_ref(), OsStr::from_bytes(name)]);
+            path.extend([self.letter(&hashed).as_ref(), OsStr::from_bytes(name)]);
         }
         Ok(path)
     }
 
-    fn hash(&self, name: &[u8]) -> u8 {
-        if self.context.full_dir_hash {
-            let local = name.split(|byte| *byte == b'.').next().unwrap_or_default();
-            let sum = local
-                .iter()
-                .fold(0u32, |sum, byte| ((sum << 3) ^ (sum >> 5)) ^ u32::from(*byte));
-            b'A' + (sum % 23) as u8
-        } else {
-            name.first()
-                .map(u8::to_ascii_lowercase)
-                .filter(u8::is_ascii_lowercase)
-                .unwrap_or(b'q')
-        }
+    /// The directory that a name is spread to. Here there is one whatever `hashimapspool` says.
+    fn letter(&self, name: &[u8]) -> String {
+        let hashing = Hashing {
+            hashimapspool: true,
+            fulldirhash: self.context.full_dir_hash,
+        };
+        hashing.letter(&String::from_utf8_lossy(name)).to_string()
     }
 
     /// The value of a root, without locking.
@@ -497,10 +492,6 @@ fn value_of(path: &Path, mut content: Vec<u8>) -> Result<Option<Vec<u8>>, DbErro
             repair: "run quota -f, or write the file anew: used octets and limit in one line",
         }),
     }
-}
-
-fn letter(letter: u8) -> String {
-    char::from(letter).to_string()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod txn;
 mod view;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,19 +33,24 @@ pub(super) struct Skiplist {
 }
 
 impl Skiplist {
-    pub(super) fn open(context: &DbContext, path: &Path, create: Create) -> Result<Self, DbError> {
+    /// A handle for a file that may be missing or damaged.
+    pub(super) fn new(context: &DbContext, path: &Path, create: Create) -> Self {
         let how = Open {
             create,
             ..Open::create().mode(0o644)
         };
         let file = context.locks.data_file(path);
-        let mut db = Self {
+        Self {
             context: context.clone(),
             file,
             map: Mapping::default(),
             how,
             levels: Levels::new(),
-        };
+        }
+    }
+
+    pub(super) fn open(context: &DbContext, path: &Path, create: Create) -> Result<Self, DbError> {
+        let mut db = Self::new(context, path, create);
         let (lock, header) = db.read_lock()?;
         drop(lock);
         if db.is_older_than_skipstamp(&header)? {
@@ -204,15 +210,28 @@ impl Db for Skiplist {
     }
 
     fn scan(&mut self, prefix: &[u8], each: Each<'_>) -> Result<(), DbError> {
-        let (lock, header) = self.read_lock()?;
-        let patches = Patches::new();
-        View::new(self.file.path(), self.map.held(&lock), &[], &header, &patches).scan(prefix, each)
+        self.scan_from(prefix, &mut |key, value| {
+            if key.starts_with(prefix) {
+                each(key, value)
+            } else {
+                ControlFlow::Break(())
+            }
+        })
     }
 
     fn scan_from(&mut self, start: &[u8], each: Each<'_>) -> Result<(), DbError> {
-        let (lock, header) = self.read_lock()?;
-        let patches = Patches::new();
-        View::new(self.file.path(), self.map.held(&lock), &[], &header, &patches).scan_from(start, each)
+        // If damage is met on the way, the scan goes on in the new file after the last key it has shown.
+        let mut last: Option<Vec<u8>> = None;
+        self.reading(|view| {
+            let resume = last.clone();
+            view.scan_from(resume.as_deref().unwrap_or(start), &mut |key, value| {
+                if resume.as_deref() == Some(key) {
+                    return ControlFlow::Continue(());
+                }
+                last = Some(key.to_vec());
+                each(key, value)
+            })
+        })
     }
 
     fn begin(&mut self) -> Result<Box<dyn Txn + '_>, DbError> {
@@ -270,7 +289,8 @@ fn too_large(path: &Path) -> DbError {
     }
 }
 
-fn now() -> u32 {
+/// The time as skiplist files tell it.
+pub(super) fn now() -> u32 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
 }

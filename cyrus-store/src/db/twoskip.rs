@@ -34,19 +34,24 @@ pub(super) struct Twoskip {
 }
 
 impl Twoskip {
-    pub(super) fn open(context: &DbContext, path: &Path, create: Create) -> Result<Self, DbError> {
+    /// A handle for a file that may be missing or damaged.
+    pub(super) fn new(context: &DbContext, path: &Path, create: Create) -> Self {
         let how = Open {
             create,
             ..Open::create().mode(0o644)
         };
         let file = context.locks.data_file(path);
-        let mut db = Self {
+        Self {
             context: context.clone(),
             file,
             map: Mapping::default(),
             how,
             levels: Levels::new(),
-        };
+        }
+    }
+
+    pub(super) fn open(context: &DbContext, path: &Path, create: Create) -> Result<Self, DbError> {
+        let mut db = Self::new(context, path, create);
         drop(db.read_lock()?);
         Ok(db)
     }
@@ -191,10 +196,12 @@ impl Db for Twoskip {
             Err(damage) => Err(DbError::damaged(self.file.path(), 0, damage.to_string())),
         };
         match mended {
-            Ok(header) => Ok(Recovered::Mended {
-                records: header.records,
-            }),
-            Err(DbError::Damaged { .. }) => Ok(Recovered::Rebuilt {
+            Ok(header) if recover::check(self.file.path(), self.map.refresh(&lock)?).is_consistent() => {
+                Ok(Recovered::Mended {
+                    records: header.records,
+                })
+            }
+            Ok(_) | Err(DbError::Damaged { .. }) => Ok(Recovered::Rebuilt {
                 records: self.rebuild(&mut lock)?,
             }),
             Err(other) => Err(other),

@@ -136,7 +136,8 @@ impl Kind {
     }
 }
 
-/// One record. Holding one proves that the CRC of its head matched; see [`check_tail`](Self::check_tail).
+/// One record. Holding one from [`parse`](Self::parse) proves that the CRC of its head matched; that of key and
+/// value is the matter of [`check_tail`](Self::check_tail).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record<'a> {
     pub(crate) kind: Kind,
@@ -152,6 +153,28 @@ pub(crate) struct Record<'a> {
 impl<'a> Record<'a> {
     /// Reads the record at the start of `bytes`, which go to the end of what may be trusted.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Damage> {
+        let (record, head_crc) = Self::read(bytes)?;
+        let head = bytes.get(..record.head_size - 8).ok_or(Damage::Short)?;
+        if crc32fast::hash(head) == head_crc {
+            Ok(record)
+        } else {
+            Err(Damage::HeadCrc)
+        }
+    }
+
+    /// Reads the record at the start of `bytes` for its key and value alone: the lengths of a live record and
+    /// what they span are written once and have a CRC of their own, so a head that was torn when its
+    /// pointers were rewritten does not matter. Of the other kinds the whole record must be intact.
+    pub(crate) fn salvage(bytes: &'a [u8]) -> Result<Self, Damage> {
+        let (record, _) = Self::read(bytes)?;
+        if record.kind != Kind::Live {
+            return Self::parse(bytes);
+        }
+        record.check_tail().map(|()| record)
+    }
+
+    /// The record at the start of `bytes` and the CRC that its head should have.
+    fn read(bytes: &'a [u8]) -> Result<(Self, u32), Damage> {
         let fixed: &[u8; FIXED_SIZE] = bytes.first_chunk().ok_or(Damage::Short)?;
         let kind = Kind::of(fixed[0])?;
         let level = fixed[1];
@@ -175,10 +198,6 @@ impl<'a> Record<'a> {
             .get(pointers_end..)
             .and_then(<[u8]>::first_chunk)
             .ok_or(Damage::Short)?;
-        let head = bytes.get(..pointers_end).ok_or(Damage::Short)?;
-        if crc32fast::hash(head) != be32(crcs, 0) {
-            return Err(Damage::HeadCrc);
-        }
         let head_size = pointers_end + 8;
         let rest = bytes.get(head_size..).ok_or(Damage::Short)?;
         let split = |bytes: &'a [u8], size: u64| {
@@ -191,7 +210,7 @@ impl<'a> Record<'a> {
         let (value, _) = split(after, value_size)?;
         let tail_size = (key.len() + value.len()).next_multiple_of(8);
         let tail = rest.get(..tail_size).ok_or(Damage::Short)?;
-        Ok(Self {
+        let record = Self {
             kind,
             level,
             key,
@@ -200,7 +219,8 @@ impl<'a> Record<'a> {
             pointers,
             tail,
             head_size,
-        })
+        };
+        Ok((record, be32(crcs, 0)))
     }
 
     /// Checks the CRC of key and value.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::DataLock;
-use crate::sys::{DiskError, DiskResult, Map};
+use crate::sys::{DiskError, DiskResult, Identity, Map};
 
 /// A mapping of a file of data, kept from one lock to the next but readable only under a lock.
 ///
@@ -17,8 +17,7 @@ pub struct Mapping {
 #[derive(Debug)]
 struct Mapped {
     map: Map,
-    device: u64,
-    inode: u64,
+    identity: Identity,
     serial: u64,
 }
 
@@ -31,7 +30,7 @@ impl Mapping {
         let reused = self
             .mapped
             .take()
-            .filter(|old| old.device == stat.device && old.inode == stat.inode)
+            .filter(|old| old.identity == stat.identity())
             .and_then(|old| old.map.resized(length));
         let map = match reused {
             Some(map) => map,
@@ -40,8 +39,7 @@ impl Mapping {
         let serial = lock.serial();
         let mapped = self.mapped.insert(Mapped {
             map,
-            device: stat.device,
-            inode: stat.inode,
+            identity: stat.identity(),
             serial,
         });
         Ok(&mapped.map)

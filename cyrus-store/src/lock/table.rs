@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Instant;
@@ -53,15 +54,12 @@ impl LockTable {
             Some(entry) => entry.clone(),
             None => {
                 let path: Arc<Path> = path.into();
-                let entry = Arc::new(Entry {
-                    path: path.clone(),
-                    state: Mutex::default(),
-                    changed: Condvar::new(),
-                });
+                let entry = Arc::new(Entry::new(path.clone()));
                 entries.insert(path, entry.clone());
                 entry
             }
         };
+        entry.pins.fetch_add(1, Ordering::Relaxed);
         Pin {
             table: self.clone(),
             entry,
@@ -78,8 +76,21 @@ impl fmt::Debug for LockTable {
 /// One file of the table.
 struct Entry {
     path: Arc<Path>,
+    /// How many [`Pin`]s there are; the first is made and the last is dropped under the table's mutex.
+    pins: AtomicUsize,
     state: Mutex<State>,
     changed: Condvar,
+}
+
+impl Entry {
+    fn new(path: Arc<Path>) -> Self {
+        Self {
+            path,
+            pins: AtomicUsize::new(0),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -125,10 +136,7 @@ impl Pin {
         wait: Wait,
         locked: impl FnOnce(Option<File>) -> Result<File, LockError>,
     ) -> Result<Held, LockError> {
-        let pin = Self {
-            table: self.table.clone(),
-            entry: self.entry.clone(),
-        };
+        let pin = self.clone();
         let kept = match self.turn(mode, wait)? {
             Turn::Joined(file) => return Ok(Held { pin, mode, file }),
             Turn::First(kept) => kept,
@@ -207,11 +215,20 @@ impl fmt::Debug for Pin {
     }
 }
 
+impl Clone for Pin {
+    fn clone(&self) -> Self {
+        self.entry.pins.fetch_add(1, Ordering::Relaxed);
+        Self {
+            table: self.table.clone(),
+            entry: self.entry.clone(),
+        }
+    }
+}
+
 impl Drop for Pin {
     fn drop(&mut self) {
         let mut entries = lock(&self.table.0.entries);
-        // Entries are cloned only under this lock: two owners are the table and this pin, nobody else.
-        if Arc::strong_count(&self.entry) == 2 {
+        if self.entry.pins.fetch_sub(1, Ordering::Relaxed) == 1 {
             entries.remove(&self.entry.path);
         }
     }

@@ -1,8 +1,11 @@
 //! Character sets: which names Cyrus knows, and their text in Unicode.
 //!
-//! `charsets.txt` lists them. A name is first compared as a whole with Cyrus's own list, then, as ICU does, by its
-//! letters and digits alone. What is read differently from Cyrus: text that is not valid in a multi-byte set may
-//! give another number of replacement characters, and sets of method `unsupported` give one for the whole text.
+//! `charset/names.txt` lists them. A name is first compared as a whole with Cyrus's own list, then, as ICU does, by its
+//! letters and digits alone. Known to be read otherwise than by Cyrus: damaged text in ISO-2022, GB 18030, UTF-7, UTF-16
+//! or UTF-32 may give another number of replacement characters, some rare rows of EUC-JP's third set are missing, and
+//! sets of method `unsupported` give one replacement character for the whole text.
+
+mod double_byte;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -52,13 +55,13 @@ impl Charset {
     /// US-ASCII, the set of all that names none.
     pub fn us_ascii() -> Self {
         static ASCII: LazyLock<Charset> =
-            LazyLock::new(|| Charset::by_name(b"us-ascii").expect("charsets.txt lists us-ascii"));
+            LazyLock::new(|| Charset::by_name(b"us-ascii").expect("charset/names.txt lists us-ascii"));
         *ASCII
     }
 
     /// Decodes a whole text to UTF-8.
     pub fn decode(self, text: &[u8]) -> Cow<'_, str> {
-        if matches!(self.0.method, "us-ascii" | "utf-8" | "icu-utf-8")
+        if matches!(self.0.method, "us-ascii" | "utf-8" | "icu-utf-8" | "upper")
             && let Some(ascii) = text.is_ascii().then(|| std::str::from_utf8(text).ok()).flatten()
         {
             return Cow::Borrowed(ascii);
@@ -101,11 +104,18 @@ impl Decoder {
             "utf-8" => self.utf8.feed(text, out),
             "upper" | "full" => {
                 let chars = entry.chars();
-                for &byte in text {
-                    match chars.get(usize::from(byte)) {
-                        Some('\0') if byte != 0 => {}
-                        Some(&char) => push(char, out),
-                        None => {}
+                let plain = entry.method == "upper";
+                for (ascii, run) in ascii_runs(text) {
+                    if ascii && plain {
+                        out.extend_from_slice(run);
+                        continue;
+                    }
+                    for &byte in run {
+                        match chars.get(usize::from(byte)) {
+                            Some('\0') if byte != 0 => {}
+                            Some(&char) => push(char, out),
+                            None => {}
+                        }
                     }
                 }
             }
@@ -120,6 +130,12 @@ impl Decoder {
             }
             "utf-32" | "utf-32be" | "utf-32le" => utf32(entry.method, text, out),
             "utf-7" => utf7(text, out),
+            "gbk" => double_byte::decode(&double_byte::GBK_936, text, out),
+            "big5" => double_byte::decode(&double_byte::BIG5_950, text, out),
+            "euc-kr" => double_byte::decode(&double_byte::EUC_KR_970, text, out),
+            "euc-jp" => double_byte::decode(&double_byte::EUC_JP_33722, text, out),
+            "shift_jis" => double_byte::decode(&double_byte::SHIFT_JIS_943, text, out),
+            "windows-949" => double_byte::decode(&double_byte::KOREAN_949, text, out),
             method => match entry
                 .encoding
                 .get_or_init(|| Encoding::for_label(method.trim_start_matches("icu-").as_bytes()))
@@ -136,13 +152,32 @@ impl Decoder {
 
 /// Decodes US-ASCII; every other byte gives a replacement character.
 pub(super) fn decode_ascii(text: &[u8], out: &mut Vec<u8>) {
-    for chunk in text.chunk_by(|a, b| a.is_ascii() == b.is_ascii()) {
-        if chunk.is_ascii() {
-            out.extend_from_slice(chunk);
+    for (ascii, run) in ascii_runs(text) {
+        if ascii {
+            out.extend_from_slice(run);
         } else {
-            chunk.iter().for_each(|_| push(char::REPLACEMENT_CHARACTER, out));
+            run.iter().for_each(|_| push(char::REPLACEMENT_CHARACTER, out));
         }
     }
+}
+
+/// The runs of ASCII and of other bytes in `text`, in turn; the first may be empty.
+pub(crate) fn ascii_runs(text: &[u8]) -> impl Iterator<Item = (bool, &[u8])> {
+    let mut rest = text;
+    let mut ascii = false;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        ascii = !ascii;
+        let len = match ascii {
+            true => encoding_rs::Encoding::ascii_valid_up_to(rest),
+            false => rest.iter().position(u8::is_ascii).unwrap_or(rest.len()),
+        };
+        let (run, after) = rest.split_at(len);
+        rest = after;
+        Some((ascii, run))
+    })
 }
 
 /// Appends `char` as UTF-8.
@@ -258,7 +293,7 @@ fn utf7(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// A line of `charsets.txt`.
+/// A line of `charset/names.txt`.
 struct Entry {
     index: usize,
     method: &'static str,
@@ -301,7 +336,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         whole: HashMap::new(),
         letters: HashMap::new(),
     };
-    for line in include_str!("charsets.txt")
+    for line in include_str!("charset/names.txt")
         .lines()
         .filter(|line| !line.starts_with('#'))
     {

@@ -165,12 +165,19 @@ impl Plain {
             charset::decode_ascii(text, out);
             return;
         }
-        for &byte in text {
-            match (self.held, byte) {
-                (Held::Nothing, b'\r') => {
+        let mut rest = text;
+        while let Some(&byte) = rest.first() {
+            if self.held == Held::Nothing {
+                let (run, after) = rest.split_at(memchr(b'\r', rest).unwrap_or(rest.len()));
+                charset::decode_ascii(run, out);
+                rest = after.get(1..).unwrap_or_default();
+                if !after.is_empty() {
                     self.held = Held::Cr;
-                    continue;
                 }
+                continue;
+            }
+            rest = rest.get(1..).unwrap_or_default();
+            match (self.held, byte) {
                 (Held::Cr, b'\n') => {
                     self.held = Held::CrLf;
                     continue;

@@ -1,4 +1,4 @@
-//! The SECTION item of a cache record: where each part of a message is, so that a FETCH of BODY[1.2] need not parse.
+//! The SECTION item of a cache record: where each part of a message is, so that a FETCH of `BODY[1.2]` need not parse.
 //!
 //! All words are 32 bits, big-endian. A leaf is the word 0; a container is the number of its children plus one, an
 //! entry for part 0 and one for each child, then the SECTION of each child:
@@ -182,7 +182,7 @@ impl<'a> Sections<'a> {
         Ok(Self(item))
     }
 
-    /// The part at `path`, the numbers of an IMAP section (`[1, 2]` for BODY[1.2]).
+    /// The part at `path`, the numbers of an IMAP section (`[1, 2]` for `BODY[1.2]`).
     ///
     /// The empty path is the whole message: its header and text. `None` if there is no such part.
     pub fn part(&self, path: &[u32]) -> Option<Section<'a>> {
@@ -196,18 +196,36 @@ impl<'a> Sections<'a> {
         entry(&mut rest, last)
     }
 
-    /// The message enclosed in the message/rfc822 part at `path`: what BODY[path.HEADER] and BODY[path.TEXT] are.
+    /// The message enclosed in the message/rfc822 part at `path`: what `BODY[path.HEADER]` and `BODY[path.TEXT]` are.
     ///
-    /// The empty path is the whole message. `None` if the part is no message.
+    /// The empty path is the whole message. `None` if the part is no message. Where the message is a multipart without
+    /// parts, Cyrus answers `BODY[TEXT]` with nothing; RFC 3501, section 6.4.5, wants the text, which is what this gives.
     pub fn message(&self, path: &[u32]) -> Option<Section<'a>> {
         let mut rest = self.descend(path)?;
         entry(&mut rest, 0).filter(|section| section.header.is_some())
+    }
+
+    /// The header that `BODY[path.HEADER.FIELDS (…)]` selects from: that of the message enclosed at `path`, or, as Cyrus
+    /// has it, the MIME header of a part that is no message. `None` also for a header without any octet.
+    pub fn fields_header(&self, path: &[u32]) -> Option<Extent> {
+        self.message(path)
+            .or_else(|| self.part(path))?
+            .header
+            .filter(|header| header.size > 0)
     }
 
     /// Number of parts inside the container at `path`; 0 for a leaf, `None` if there is no such part.
     pub fn children(&self, path: &[u32]) -> Option<u32> {
         let mut rest = self.descend(path)?;
         Some(word(&mut rest)?.saturating_sub(1))
+    }
+
+    /// Whether `found` is true for the message itself or any part in it, in the order of the message.
+    ///
+    /// Each enclosed message comes as a part (its content is its parts, not counted as content here) and as a
+    /// message, with its own header. The content of a container is left out, for its parts come by themselves.
+    pub fn any(&self, found: &mut dyn FnMut(&Section<'a>) -> bool) -> bool {
+        any(self.0, found).unwrap_or(false)
     }
 
     /// The item from the container at `path` on.
@@ -225,6 +243,48 @@ impl<'a> Sections<'a> {
         }
         Some(rest)
     }
+}
+
+/// See [`Sections::any`]; `None` if the item ends early, which parse() excludes.
+fn any<'a>(item: &'a [u8], found: &mut dyn FnMut(&Section<'a>) -> bool) -> Option<bool> {
+    let mut rest = item;
+    // The entries whose SECTION is still to come, the next one last.
+    let mut waiting: Vec<Section<'a>> = Vec::new();
+    let mut first = true;
+    while first || !waiting.is_empty() {
+        let own = waiting.pop();
+        let count = word(&mut rest)?;
+        if count == 0 {
+            if own.is_some_and(|section| found(&section)) {
+                return Some(true);
+            }
+        } else {
+            let own = own.map(|section| Section {
+                content: None,
+                ..section
+            });
+            let message = section(&mut rest).map(|section| Section {
+                content: None,
+                ..section
+            })?;
+            // A message of one part lists its body as part 1 with the header of the message.
+            let mut children = (1..count)
+                .map(|_| section(&mut rest))
+                .collect::<Option<Vec<_>>>()?;
+            if let [only] = children.as_mut_slice()
+                && only.header == message.header
+            {
+                only.header = None;
+            }
+            if own.is_some_and(|section| found(&section)) || (message.header.is_some() && found(&message)) {
+                return Some(true);
+            }
+            children.reverse();
+            waiting.append(&mut children);
+        }
+        first = false;
+    }
+    Some(false)
 }
 
 /// Entry `number` of the container that `rest` begins with.
@@ -336,6 +396,8 @@ mod tests {
             assert_eq!(sections.part(path), None, "{path:?}");
         }
         assert_eq!(sections.message(&[1]), None);
+        assert!(text(sections.fields_header(&[2])).starts_with("Subject: x"));
+        assert_eq!(text(sections.fields_header(&[2, 1])), "\r\n");
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use super::{
-    Access, Create, DirEntry, Disk, DiskError, DiskFile, DiskResult, File, FileKind, Map, Mode, Open, Stat,
+    Access, Create, DirEntry, Disk, DiskError, DiskFile, DiskResult, File, FileKind, Identity, Map, Mode,
+    Open, Stat,
 };
 
 /// The files of this machine.
@@ -42,6 +43,7 @@ impl Disk for RealDisk {
         Ok(Arc::new(RealFile {
             file,
             path: path.to_owned(),
+            identity: OnceLock::new(),
         }))
     }
 
@@ -128,6 +130,7 @@ impl Disk for RealDisk {
 struct RealFile {
     file: fs::File,
     path: PathBuf,
+    identity: OnceLock<Identity>,
 }
 
 impl RealFile {
@@ -146,6 +149,16 @@ impl DiskFile for RealFile {
             .metadata()
             .and_then(|data| stat_of(&data))
             .map_err(self.failed("fstat"))
+    }
+
+    fn identity(&self) -> DiskResult<Identity> {
+        match self.identity.get() {
+            Some(identity) => Ok(*identity),
+            None => {
+                let identity = self.stat()?.identity();
+                Ok(*self.identity.get_or_init(|| identity))
+            }
+        }
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> DiskResult<usize> {

@@ -11,14 +11,14 @@ use super::*;
 
 const DBTOOL: &str = "/usr/lib/cyrus/bin/cyr_dbtool";
 
-struct DbTool {
+pub(crate) struct DbTool {
     dir: tempfile::TempDir,
     engine: Engine,
 }
 
 impl DbTool {
     /// Nothing, with the reason printed, where Cyrus is not installed.
-    fn new(engine: Engine) -> Option<Self> {
+    pub(crate) fn new(engine: Engine) -> Option<Self> {
         if !Path::new(DBTOOL).exists() {
             println!("skipped: no {DBTOOL}");
             return None;
@@ -26,28 +26,39 @@ impl DbTool {
         let dir = tempfile::tempdir().unwrap();
         let conf = dir.path().join("conf");
         std::fs::create_dir_all(conf.join("db")).unwrap();
+        // As on every server that was started. Without a stamp Cyrus recovers each skiplist that it opens, and
+        // two of its processes that do so at once lose each other's changes.
         let text = format!(
             "configdirectory: {conf}\ndefaultpartition: default\npartition-default: {conf}/spool\ncyrus_user: root\n",
             conf = conf.display()
         );
         std::fs::write(dir.path().join("imapd.conf"), text).unwrap();
-        Some(Self { dir, engine })
+        let tool = Self { dir, engine };
+        tool.stamp(9);
+        Some(tool)
     }
 
-    fn path(&self) -> PathBuf {
+    /// Sets the time at which the system was last recovered as a whole.
+    pub(crate) fn stamp(&self, time: u32) {
+        std::fs::write(self.dir.path().join("conf/db/skipstamp"), time.to_be_bytes()).unwrap();
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
         self.dir.path().join("conf/test.db")
     }
 
-    fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> String {
-        let output = Command::new(DBTOOL)
+    pub(crate) fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
+        let mut command = Command::new(DBTOOL);
+        command
             .arg("-C")
             .arg(self.dir.path().join("imapd.conf"))
-            .arg("-n")
-            .arg(self.path())
-            .arg(self.engine.name())
-            .args(arguments)
-            .output()
-            .unwrap();
+            .arg("-n");
+        command.arg(self.path()).arg(self.engine.name()).args(arguments);
+        command
+    }
+
+    pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> String {
+        let output = self.command(arguments).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(
             output.status.success(),
@@ -57,24 +68,27 @@ impl DbTool {
         text
     }
 
+    /// All that Cyrus finds in the database.
+    pub(crate) fn entries(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let text = self.run(&["show"]);
+        let lines = text.lines().map(|line| line.split_once('\t').unwrap());
+        lines
+            .map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec()))
+            .collect()
+    }
+
     fn check(&self, map: &BTreeMap<Vec<u8>, Vec<u8>>) {
         let text = self.run(&["consistent"]);
         assert!(text.starts_with("Yes, consistent"), "{text}");
-        let shown: BTreeMap<Vec<u8>, Vec<u8>> = self
-            .run(&["show"])
-            .lines()
-            .map(|line| line.split_once('\t').unwrap())
-            .map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec()))
-            .collect();
-        assert_eq!(&shown, map);
+        assert_eq!(&self.entries(), map);
     }
 }
 
 /// A small reproducible source of choices.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)

@@ -3,7 +3,9 @@
 
 mod crash;
 mod cyrus;
+mod golden;
 mod maps;
+mod together;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;

@@ -164,3 +164,98 @@ fn many_replacements_make_the_file_new_and_small() {
         assert!(!path.with_extension("NEW").exists());
     }
 }
+
+#[test]
+fn skiplist_older_than_the_skipstamp_is_recovered_when_it_is_opened() {
+    let sim = SimDisk::new();
+    let path = std::path::Path::new("/conf/test.db");
+    sim.make_dirs(std::path::Path::new("/conf")).unwrap();
+    let mut context = context(sim.clone());
+    let mut db = db::open(&context, path, Engine::Skiplist, Create::Yes).unwrap();
+    db.put(b"key", b"value").unwrap();
+    let recovered_at = |sim: &SimDisk| sim.read(path).unwrap()[44..48].to_vec();
+    let set = |time: u32| {
+        let file = sim.open(path, cyrus_store::sys::Open::write()).unwrap();
+        file.write_at(&time.to_be_bytes(), 44).unwrap();
+    };
+    set(7);
+    context.skipstamp = Some("/conf/db/skipstamp".into());
+    let open = |context: &DbContext| db::open(context, path, Engine::Skiplist, Create::No).unwrap();
+
+    // No stamp: nothing is known, every file is recovered.
+    assert_eq!(open(&context).get(b"key").unwrap().unwrap(), b"value");
+    assert_ne!(recovered_at(&sim), 7u32.to_be_bytes());
+
+    db::stamp_recovery(&context).unwrap();
+    assert_eq!(
+        sim.read(std::path::Path::new("/conf/db/skipstamp"))
+            .unwrap()
+            .len(),
+        4
+    );
+    set(7);
+    open(&context);
+    assert_ne!(recovered_at(&sim), 7u32.to_be_bytes(), "older than the stamp");
+
+    set(u32::MAX);
+    open(&context);
+    assert_eq!(recovered_at(&sim), u32::MAX.to_be_bytes(), "newer than the stamp");
+}
+
+#[test]
+fn archived_file_is_the_database_between_transactions() {
+    for engine in FILES {
+        let sim = SimDisk::new();
+        let (path, copy) = (
+            std::path::Path::new("/test.db"),
+            std::path::Path::new("/backup/test.db"),
+        );
+        let context = context(sim.clone());
+        db::open(&context, path, engine, Create::Yes)
+            .unwrap()
+            .put(b"key", b"value")
+            .unwrap();
+        db::archive(&context, path, engine, copy).unwrap();
+        assert_eq!(sim.read(path).unwrap(), sim.read(copy).unwrap());
+        let mut copied = db::open(&context, copy, engine, Create::No).unwrap();
+        assert_eq!(copied.get(b"key").unwrap().unwrap(), b"value");
+    }
+}
+
+#[test]
+fn file_of_another_engine_is_opened_by_its_own() {
+    for (made, configured) in [
+        (Engine::Twoskip, Engine::Skiplist),
+        (Engine::Skiplist, Engine::Twoskip),
+    ] {
+        let context = context(SimDisk::new());
+        let path = std::path::Path::new("/test.db");
+        db::open(&context, path, made, Create::Yes)
+            .unwrap()
+            .put(b"key", b"value")
+            .unwrap();
+        let mut db = db::open(&context, path, configured, Create::Yes).unwrap();
+        assert_eq!(
+            (db.engine(), db.get(b"key").unwrap().unwrap()),
+            (made, b"value".to_vec())
+        );
+    }
+}
+
+#[test]
+fn pooled_database_notices_what_others_do_to_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let pool = db::DbPool::new(context(RealDisk));
+    let open = |create| pool.open(&path, Engine::Twoskip, create);
+    open(Create::Yes).unwrap().put(b"key", b"one").unwrap();
+    let mut other = open_real(&path, Engine::Twoskip);
+    other.put(b"key", b"two").unwrap();
+    assert_eq!(open(Create::No).unwrap().get(b"key").unwrap().unwrap(), b"two");
+    other.checkpoint().unwrap();
+    assert_eq!(open(Create::No).unwrap().get(b"key").unwrap().unwrap(), b"two");
+    std::fs::remove_file(&path).unwrap();
+    let error = open(Create::No).unwrap().get(b"key").unwrap_err();
+    assert!(matches!(error, DbError::Missing { .. }), "{error}");
+    assert_eq!(open(Create::Yes).unwrap().get(b"key").unwrap(), None);
+}

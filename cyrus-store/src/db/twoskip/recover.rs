@@ -214,7 +214,7 @@ pub(super) fn replay(path: &Path, bytes: &[u8]) -> Result<(Keys, u64), DbError> 
     let mut at_commit = now.clone();
     let mut commit_end = EMPTY_SIZE;
     let mut keys: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
-    let mut at = DUMMY;
+    let mut at = EMPTY_SIZE;
     let mut stopped = None;
     while let Some(rest) = usize::try_from(at)
         .ok()
@@ -225,7 +225,7 @@ pub(super) fn replay(path: &Path, bytes: &[u8]) -> Result<(Keys, u64), DbError> 
             at += BLANK.len() as u64;
             continue;
         }
-        let record = match Record::parse(rest).and_then(|record| record.check_tail().map(|()| record)) {
+        let record = match Record::salvage(rest) {
             Ok(record) => record,
             Err(damage) => {
                 stopped = Some((at, damage));
@@ -233,7 +233,7 @@ pub(super) fn replay(path: &Path, bytes: &[u8]) -> Result<(Keys, u64), DbError> 
             }
         };
         match record.kind {
-            Kind::Dummy => {}
+            Kind::Dummy => return Err(DbError::damaged(path, at, "a second dummy record")),
             Kind::Live => {
                 keys.insert(at, record.key.to_vec());
                 now.insert(record.key.to_vec(), (at, record.value.to_vec()));

@@ -1,0 +1,278 @@
+//! The proc directory: one small file for each session, which `cyr_info proc` lists.
+//!
+//! A file is one line: service, client, user, mailbox and command, with tabs between them. What follows it is ignored by
+//! every reader; here it is the process that owns the file, since one process has many sessions. A file's name must be a
+//! number for today's tools to read it. The first session of a process has the process's id; further ones have the id
+//! followed by a session number.
+
+use std::collections::HashSet;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
+use crate::config::Config;
+
+/// The directory, as seen by one process.
+#[derive(Clone, Debug)]
+pub struct ProcDirectory {
+    path: Arc<Path>,
+    used: Arc<Mutex<HashSet<u32>>>,
+}
+
+/// What a session's file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionLine {
+    /// The service's name in cyrus.conf.
+    pub service: String,
+    /// The client: `host [address]`.
+    pub client: String,
+    /// The user, once logged in.
+    pub user: String,
+    /// The selected mailbox.
+    pub mailbox: String,
+    /// The command in hand.
+    pub command: String,
+}
+
+/// The file of one session; goes with the value.
+#[derive(Debug)]
+pub struct ProcFile {
+    directory: ProcDirectory,
+    number: u32,
+}
+
+impl ProcDirectory {
+    /// The directory that the configuration names (`proc_path`); makes it if it is missing.
+    pub fn open(config: &Config) -> io::Result<Self> {
+        Self::at(config.proc_directory())
+    }
+
+    /// The directory at `path`; makes it if it is missing.
+    pub fn at(path: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&path)?;
+        Ok(Self {
+            path: Arc::from(path),
+            used: Arc::default(),
+        })
+    }
+
+    /// Makes the file of a new session.
+    pub fn session(&self, line: &SessionLine) -> io::Result<ProcFile> {
+        let number = self
+            .free_number()
+            .ok_or_else(|| io::Error::other("no number is free for a session's file"))?;
+        let file = ProcFile {
+            directory: self.clone(),
+            number,
+        };
+        file.write(line)?;
+        Ok(file)
+    }
+
+    fn used(&self) -> MutexGuard<'_, HashSet<u32>> {
+        self.used.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn free_number(&self) -> Option<u32> {
+        let mut used = self.used();
+        let number = numbers_of(std::process::id()).find(|number| !used.contains(number))?;
+        used.insert(number);
+        Some(number)
+    }
+}
+
+/// The file names of a process: its id, then the id with session numbers, as many as fit a tool's 32-bit number.
+fn numbers_of(pid: u32) -> impl Iterator<Item = u32> {
+    let width = (1..=5).rev().find(|width| {
+        let scale = 10u64.pow(*width);
+        u64::from(pid) * scale + scale - 1 <= LARGEST_NAME
+    });
+    let scale = width.map_or(1, |width| 10u32.pow(width));
+    std::iter::once(pid).chain((1..scale).map(move |session| pid.saturating_mul(scale) + session))
+}
+
+impl ProcFile {
+    /// The session's number: the name of its file.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Changes what the file says. Readers see the old or the new line, never a part.
+    pub fn write(&self, line: &SessionLine) -> io::Result<()> {
+        let path = self.path();
+        let new = path.with_extension("new");
+        let fields = [
+            &line.service,
+            &line.client,
+            &line.user,
+            &line.mailbox,
+            &line.command,
+        ];
+        let mut text = fields.map(|field| clean(field)).join("\t");
+        text.push_str(&format!("\n{OWNER} {}\n", std::process::id()));
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(&new, &path)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path.join(self.number.to_string())
+    }
+}
+
+impl Drop for ProcFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.path());
+        self.directory.used().remove(&self.number);
+    }
+}
+
+/// Removes the files of sessions whose process is gone; for the start of a daemon.
+pub fn remove_stale(directory: &Path, is_alive: impl Fn(u32) -> bool) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if owner_of(&entry.path()).is_some_and(|owner| !is_alive(owner)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether a process runs.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return false;
+    };
+    // EPERM: it lives and belongs to somebody else.
+    !matches!(test_kill_process(pid), Err(Errno::SRCH))
+}
+
+/// The process that owns a file of the directory; `None` for what is no session's file.
+pub(crate) fn owner_of(path: &Path) -> Option<u32> {
+    let name = path.file_name()?.to_str()?;
+    let number = name.strip_suffix(".new").unwrap_or(name);
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let written = fs::read(path).ok()?;
+    let owner = String::from_utf8_lossy(&written)
+        .lines()
+        .nth(1)
+        .and_then(|line| line.strip_prefix(OWNER)?.trim().parse().ok());
+    owner.or_else(|| number.parse().ok())
+}
+
+/// The sessions: the number of each file and its line, in the order of the directory.
+pub fn sessions(directory: &Path) -> io::Result<Vec<(u32, String)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let Ok(number) = name.parse::<u32>() else { continue };
+        if number.to_string() != name {
+            continue;
+        }
+        let Ok(bytes) = fs::read(entry.path()) else {
+            continue;
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        if let Some(line) = text.lines().next().filter(|line| line.contains('\t')) {
+            found.push((number, line.to_owned()));
+        }
+    }
+    Ok(found)
+}
+
+/// A field without the characters that would end it.
+fn clean(field: &str) -> String {
+    field
+        .chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}
+
+const OWNER: &str = "owner";
+const LARGEST_NAME: u64 = i32::MAX as u64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(user: &str) -> SessionLine {
+        SessionLine {
+            service: "imap".into(),
+            client: "localhost [127.0.0.1]".into(),
+            user: user.into(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn each_session_has_a_file_of_its_own_that_goes_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let proc = ProcDirectory::at(dir.path().join("proc")).unwrap();
+        let (first, second) = (
+            proc.session(&line("a")).unwrap(),
+            proc.session(&line("b")).unwrap(),
+        );
+        assert_eq!(first.number(), std::process::id());
+        assert_ne!(second.number(), first.number());
+        let text = fs::read_to_string(second.path()).unwrap();
+        assert!(text.starts_with("imap\tlocalhost [127.0.0.1]\tb\t\t\n"), "{text}");
+        assert_eq!(owner_of(&second.path()), Some(std::process::id()));
+        second
+            .write(&SessionLine {
+                mailbox: "user.b\nroot".into(),
+                ..line("b")
+            })
+            .unwrap();
+        assert!(
+            fs::read_to_string(second.path())
+                .unwrap()
+                .contains("\tuser.b?root\t")
+        );
+        assert_eq!(sessions(&dir.path().join("proc")).unwrap().len(), 2);
+        drop((first, second));
+        assert_eq!(fs::read_dir(dir.path().join("proc")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn names_are_numbers_that_todays_tools_can_hold_and_no_process_has() {
+        for pid in [1, 17_449, 32_768, 99_999, 4_194_304] {
+            let names: Vec<u32> = numbers_of(pid).collect();
+            assert_eq!(names[0], pid);
+            assert!(names.len() >= 100, "{pid}: {}", names.len());
+            assert!(names.iter().all(|name| u64::from(*name) <= LARGEST_NAME));
+            assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
+        }
+    }
+
+    #[test]
+    fn files_of_dead_processes_are_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("11", "imap\ta\n"),
+            ("1200001", "imap\ta\nowner 12\n"),
+            ("notes", "x"),
+            ("13", "imap\tb\n"),
+        ] {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        remove_stale(dir.path(), |pid| pid == 13);
+        let mut left: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["13", "notes"]);
+    }
+}

@@ -1,0 +1,40 @@
+//! Programs that people use: mbsync, Python's imaplib, curl, mutt and postfix's smtp-source, against either implementation.
+
+mod curl;
+mod imaplib;
+mod mbsync;
+mod mutt;
+mod smtp_source;
+
+use crate::rig::programs::{Programs, has_client};
+use crate::rig::server::{Server, Start};
+use crate::rig::site::Site;
+
+/// A server with TLS and alice's mailboxes, for a client that must be installed; `None` if the test is to be skipped.
+fn served(client: &str, programs: Option<Programs>) -> Option<(Site, Server)> {
+    let programs = programs?;
+    if !has_client(client) {
+        return None;
+    }
+    let site = Site::new(&[], &["alice"]);
+    site.enable_tls();
+    let server = Server::start(
+        &site,
+        &programs,
+        Start {
+            tls: true,
+            ..Start::default()
+        },
+    );
+    server.imap("admin").ok("CREATE user/alice");
+    Some((site, server))
+}
+
+/// Message `number` of `kind`, with a marker in its body.
+fn mail(number: u32, kind: &str) -> Vec<u8> {
+    format!(
+        "Message-ID: <{kind}.{number}@rig.example>\r\nDate: Tue, 14 Mar 2023 09:26:53 -0500\r\nFrom: Ann <ann@rig.example>\r\n\
+         To: alice@rig.example\r\nSubject: {kind} number {number}\r\n\r\nThe body of {kind} {number}.\r\n.dot\r\n"
+    )
+    .into_bytes()
+}

@@ -1,0 +1,13 @@
+//! Interoperability: this project's daemons and tools beside Debian's own Cyrus, on the same spools, and under real
+//! clients.
+//!
+//! Each test that needs Debian's Cyrus is skipped, with the reason printed, where it is not installed; with `CI` set that is
+//! a failure. `RIG_SECONDS` and `RIG_KILLS` lengthen the tests under load; `RIG_KEEP=1` keeps the folders of the sites.
+
+mod clients;
+mod corpus;
+mod crash;
+mod fixtures;
+mod reverse;
+mod rig;
+mod together;

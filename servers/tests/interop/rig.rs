@@ -1,0 +1,10 @@
+pub(crate) mod audit;
+pub(crate) mod imap;
+pub(crate) mod lmtp;
+pub(crate) mod model;
+pub(crate) mod programs;
+pub(crate) mod server;
+pub(crate) mod site;
+pub(crate) mod snapshot;
+pub(crate) mod value;
+pub(crate) mod workload;
