@@ -658,10 +658,10 @@ impl Supervisor {
         let mut foreign: HashSet<u32> = HashSet::new();
         loop {
             self.reap();
-            let left: Vec<u32> = children()
-                .into_iter()
-                .filter(|pid| chosen(*pid) && !foreign.contains(pid))
-                .collect();
+            // Those that were started here, and those that /proc shows to have been left to this process.
+            let all: HashSet<u32> = self.children.keys().copied().chain(children()).collect();
+            let wanted = |pid: &u32| chosen(*pid) && !foreign.contains(pid);
+            let left: Vec<u32> = all.into_iter().filter(wanted).collect();
             if left.is_empty() {
                 return;
             }
