@@ -192,7 +192,15 @@ struct Other {
 impl Config {
     /// Reads `path` for the service that cyrus.conf calls `service`; tools pass their own name.
     pub fn load(path: impl AsRef<Path>, service: &str) -> Result<Self, ConfigError> {
-        let path = path.as_ref();
+        Self::of(path.as_ref(), service, lines::read(path.as_ref())?)
+    }
+
+    /// Reads `content` as that of the file at `path`; files that it includes are read from the disk.
+    pub fn parse(path: &Path, content: &[u8], service: &str) -> Result<Self, ConfigError> {
+        Self::of(path, service, lines::parse(path, content)?)
+    }
+
+    fn of(path: &Path, service: &str, lines: Vec<lines::Line>) -> Result<Self, ConfigError> {
         let mut config = Self {
             path: path.to_owned(),
             service: service.to_owned(),
@@ -200,7 +208,7 @@ impl Config {
             other: BTreeMap::new(),
             reports: Vec::new(),
         };
-        for line in lines::read(path)? {
+        for line in lines {
             config.take(line)?;
         }
         config.hand_over_deprecated()?;

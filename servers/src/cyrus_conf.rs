@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::cron::{Moment, Schedule};
 use self::entry::Arguments;
-use self::grammar::Section;
+use self::grammar::{Entry, Section, Strict};
 use crate::config::Place;
 
 /// Where cyrus.conf lies when no `-M` says otherwise.
@@ -173,8 +173,17 @@ pub enum CyrusConfError {
 impl CyrusConf {
     /// Reads `path`.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, CyrusConfError> {
-        let path = path.as_ref();
-        let (entries, reports) = grammar::read(path)?;
+        let (entries, reports) = grammar::read(path.as_ref(), Strict::All)?;
+        Self::of(entries, reports)
+    }
+
+    /// Parses the content of the file at `path`.
+    pub fn parse(path: &Path, content: &[u8]) -> Result<Self, CyrusConfError> {
+        let (entries, reports) = grammar::parse(path, content, Strict::All)?;
+        Self::of(entries, reports)
+    }
+
+    fn of(entries: Vec<Entry>, reports: Vec<String>) -> Result<Self, CyrusConfError> {
         let mut conf = Self {
             reports,
             ..Self::default()
@@ -211,14 +220,15 @@ impl CyrusConf {
     }
 }
 
-/// The names of the services in the file at `path`, whatever else is wrong with its entries.
-pub fn service_names(path: impl AsRef<Path>) -> Result<Vec<String>, CyrusConfError> {
-    let (entries, _) = grammar::read(path.as_ref())?;
-    Ok(entries
+/// The names of the services in the file at `path`, and remarks about the file.
+///
+/// Mistakes in other sections and in the entries' arguments are remarks here, not errors.
+pub fn service_names(path: impl AsRef<Path>) -> Result<(Vec<String>, Vec<String>), CyrusConfError> {
+    let (entries, reports) = grammar::read(path.as_ref(), Strict::Only(Section::Services))?;
+    let services = entries
         .into_iter()
-        .filter(|entry| entry.section == Section::Services)
-        .map(|entry| entry.name)
-        .collect())
+        .filter(|entry| entry.section == Section::Services);
+    Ok((services.map(|entry| entry.name).collect(), reports))
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ mod daemonize;
 mod events;
 mod files;
 mod janitor;
-mod listen;
 mod process;
 mod service;
 mod signals;

@@ -12,6 +12,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
 use crate::config::Config;
 
 /// The directory, as seen by one process.
@@ -143,6 +146,15 @@ pub fn remove_stale(directory: &Path, is_alive: impl Fn(u32) -> bool) {
     }
 }
 
+/// Whether a process runs.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return false;
+    };
+    // EPERM: it lives and belongs to somebody else.
+    !matches!(test_kill_process(pid), Err(Errno::SRCH))
+}
+
 /// The process that owns a file of the directory; `None` for what is no session's file.
 pub(crate) fn owner_of(path: &Path) -> Option<u32> {
     let name = path.file_name()?.to_str()?;
@@ -158,8 +170,8 @@ pub(crate) fn owner_of(path: &Path) -> Option<u32> {
     owner.or_else(|| number.parse().ok())
 }
 
-/// A session as listed: the number of its file and the fields of its line.
-pub fn sessions(directory: &Path) -> io::Result<Vec<(u32, Vec<String>)>> {
+/// The sessions: the number of each file and its line, in the order of the directory.
+pub fn sessions(directory: &Path) -> io::Result<Vec<(u32, String)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -173,10 +185,9 @@ pub fn sessions(directory: &Path) -> io::Result<Vec<(u32, Vec<String>)>> {
             continue;
         };
         let text = String::from_utf8_lossy(&bytes);
-        let Some(line) = text.lines().next().filter(|line| line.contains('\t')) else {
-            continue;
-        };
-        found.push((number, line.split('\t').map(str::to_owned).collect()));
+        if let Some(line) = text.lines().next().filter(|line| line.contains('\t')) {
+            found.push((number, line.to_owned()));
+        }
     }
     Ok(found)
 }

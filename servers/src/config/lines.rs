@@ -41,6 +41,16 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Line>, ConfigError> {
     Ok(reader.lines)
 }
 
+/// Reads the settings of `content`, which stands for the file at `path`.
+pub(crate) fn parse(path: &Path, content: &[u8]) -> Result<Vec<Line>, ConfigError> {
+    let mut reader = Reader {
+        lines: Vec::new(),
+        read: vec![path.to_owned()],
+    };
+    reader.content(path, content)?;
+    Ok(reader.lines)
+}
+
 struct Reader {
     lines: Vec<Line>,
     read: Vec<PathBuf>,
@@ -77,8 +87,12 @@ impl Reader {
                 most: LARGEST_FILE,
             });
         }
+        self.content(path, &bytes)
+    }
+
+    fn content(&mut self, path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
         let path: Arc<Path> = Arc::from(path);
-        for (line, bytes) in logical_lines(&bytes) {
+        for (line, bytes) in logical_lines(bytes) {
             self.line(
                 &bytes,
                 Place {

@@ -162,7 +162,7 @@ impl Config {
 
 /// The settings that `cyr_info conf-lint` lists: names that are no option, for none of `services` either.
 ///
-/// Deprecated names are listed too. The order is that of [`hash_order`](super::show::hash_order).
+/// Deprecated names are listed too. The order is that of Cyrus, whose hash table it is.
 pub fn unknown_settings<'a>(config: &'a Config, services: &[String]) -> Vec<(&'a str, &'a str)> {
     let channels = config.words(Opt::SyncLogChannels);
     let known = |name: &str| {

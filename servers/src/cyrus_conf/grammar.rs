@@ -45,8 +45,16 @@ pub(super) struct Entry {
     pub(super) place: Place,
 }
 
+/// Which sections must be without mistakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strict {
+    All,
+    /// A broken line of another section is skipped with a remark.
+    Only(Section),
+}
+
 /// Reads the entries of `path` in order, and remarks about what was skipped.
-pub(super) fn read(path: &Path) -> Result<(Vec<Entry>, Vec<String>), CyrusConfError> {
+pub(super) fn read(path: &Path, strict: Strict) -> Result<(Vec<Entry>, Vec<String>), CyrusConfError> {
     let unreadable = |source| CyrusConfError::Unreadable {
         path: path.to_owned(),
         source,
@@ -62,8 +70,17 @@ pub(super) fn read(path: &Path) -> Result<(Vec<Entry>, Vec<String>), CyrusConfEr
             most: LARGEST_FILE,
         });
     }
+    parse(path, &bytes, strict)
+}
+
+/// Parses the content of `path`.
+pub(super) fn parse(
+    path: &Path,
+    bytes: &[u8],
+    strict: Strict,
+) -> Result<(Vec<Entry>, Vec<String>), CyrusConfError> {
     let shared: Arc<Path> = Arc::from(path);
-    let text = String::from_utf8_lossy(&bytes);
+    let text = String::from_utf8_lossy(bytes);
     let mut reader = Reader {
         state: State::Outside,
         seen: Vec::new(),
@@ -79,6 +96,7 @@ pub(super) fn read(path: &Path) -> Result<(Vec<Entry>, Vec<String>), CyrusConfEr
                     path: shared.clone(),
                     line,
                 },
+                strict,
             )?;
         }
     }
@@ -107,7 +125,7 @@ enum State {
 }
 
 impl Reader {
-    fn line(&mut self, text: &str, place: Place) -> Result<(), CyrusConfError> {
+    fn line(&mut self, text: &str, place: Place, strict: Strict) -> Result<(), CyrusConfError> {
         match self.state {
             State::Outside => self.outside(text, place),
             State::Skipping => {
@@ -126,13 +144,13 @@ impl Reader {
                 self.reports
                     .push(format!("{place}: a line that begins with '{{' is ignored"));
             }
-            State::Inside(section) => {
-                let entry = entry(section, text, &place).map_err(|problem| CyrusConfError::Syntax {
-                    place: place.clone(),
-                    problem,
-                })?;
-                self.entries.push(entry);
-            }
+            State::Inside(section) => match entry(section, text, &place) {
+                Ok(entry) => self.entries.push(entry),
+                Err(problem) if strict == Strict::All || strict == Strict::Only(section) => {
+                    return Err(CyrusConfError::Syntax { place, problem });
+                }
+                Err(problem) => self.reports.push(format!("{place}: {problem}")),
+            },
         }
         Ok(())
     }

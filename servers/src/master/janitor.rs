@@ -3,15 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
-
 use crate::procdir;
 use crate::syslog::{Level, log};
 
 /// Removes the proc files of processes that do not run.
 pub(super) fn sweep(directory: &Path) {
-    remove(directory, |owner| !is_alive(owner));
+    remove(directory, |owner| !procdir::is_alive(owner));
 }
 
 /// Removes the proc files of `pid`.
@@ -34,12 +31,4 @@ fn remove(directory: &Path, gone: impl Fn(u32) -> bool) {
             );
         }
     }
-}
-
-fn is_alive(pid: u32) -> bool {
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
-        return false;
-    };
-    // EPERM: it lives and belongs to somebody else.
-    !matches!(test_kill_process(pid), Err(Errno::SRCH))
 }

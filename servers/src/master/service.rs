@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use rustix::io::read;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::listen::Listener;
 use super::process::Program;
 use crate::cyrus_conf::Service;
+use crate::listen::Listener;
 use crate::service::{MESSAGE_SIZE, Message, Status};
 
 /// A listener with its accounts.
@@ -219,7 +219,7 @@ const MOST_FAILURES: usize = 5;
 mod tests {
     use super::*;
     use crate::cyrus_conf::{Command, Listen, Proto};
-    use crate::master::listen::bind_all;
+    use crate::listen::bind_all;
 
     fn slot(change: impl FnOnce(&mut Service)) -> Slot {
         let mut entry = Service {

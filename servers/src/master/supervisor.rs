@@ -16,13 +16,13 @@ use rustix::process::{Signal, WaitOptions, wait};
 
 use super::events::Events;
 use super::files::{PidFile, ReadyFile};
-use super::listen::bind_all;
 use super::process::{self, Program, children};
 use super::service::{Slot, delay};
 use super::signals::Signals;
 use super::{Fatal, Options, janitor, start};
 use crate::config::{Config, Opt};
 use crate::cyrus_conf::{CyrusConf, Service};
+use crate::listen::bind_all;
 use crate::privilege;
 use crate::service::{DAEMON_UP, Status};
 use crate::sys::ChildSetup;

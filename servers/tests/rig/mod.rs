@@ -1,10 +1,11 @@
 //! A master in a directory of its own.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// Where Debian's Cyrus has its programs.
@@ -44,8 +45,7 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Ports are `base` and up.
-    pub fn new(base: u16) -> Self {
+    pub fn new() -> Self {
         let dir = tempfile::Builder::new()
             .prefix("master")
             .tempdir_in("/tmp")
@@ -53,7 +53,7 @@ impl Rig {
         let user = if is_root() { service_user() } else { String::new() };
         let rig = Self {
             dir,
-            base,
+            base: free_ports(),
             user,
             output: String::new(),
         };
@@ -174,6 +174,7 @@ impl Rig {
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let cwd = fs::read_link(entry.path().join("cwd")).unwrap_or_default();
             if pid != std::process::id()
+                && is_running(pid)
                 && (String::from_utf8_lossy(&line).contains(dir) || cwd.starts_with(dir))
             {
                 found.push(pid);
@@ -187,7 +188,7 @@ impl Rig {
         let pid = self.pid();
         kill("TERM", pid);
         let deadline = Instant::now() + Duration::from_secs(30);
-        while fs::read_link(format!("/proc/{pid}/exe")).is_ok() {
+        while is_running(pid) {
             assert!(Instant::now() < deadline, "master does not stop");
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -200,6 +201,31 @@ impl Drop for Rig {
             kill("KILL", pid);
         }
     }
+}
+
+/// The first of ten ports that nobody uses, between 24000 and 24999.
+///
+/// Tests run side by side, in several checkouts too: each process begins elsewhere.
+fn free_ports() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let offset = (std::process::id() % 100) as u16;
+    for _ in 0..200 {
+        let block = (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % 100;
+        let base = 24_000 + block * 10;
+        if (base..base + 10).all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return base;
+        }
+    }
+    panic!("no ports are free between 24000 and 24999");
+}
+
+/// Whether a process runs; one that has ended and waits to be collected does not.
+fn is_running(pid: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 pub fn kill(signal: &str, pid: u32) {
@@ -220,6 +246,14 @@ pub fn eventually(what: &str, check: impl Fn() -> bool) {
 
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
+}
+
+/// The user that the test runs as.
+pub fn own_user() -> String {
+    nix::unistd::User::from_uid(nix::unistd::geteuid())
+        .unwrap()
+        .unwrap()
+        .name
 }
 
 fn service_user() -> String {

@@ -15,14 +15,16 @@ use rustix::process::umask;
 
 use crate::cyrus_conf::{Listen, Proto};
 
-/// A bound socket, with what messages call it: `unix`, `ipv4`, `ipv6`.
-pub(super) struct Listener {
-    pub(super) socket: OwnedFd,
-    pub(super) family: &'static str,
+/// A bound socket.
+pub struct Listener {
+    /// The socket: listening, unless it is for datagrams.
+    pub socket: OwnedFd,
+    /// What messages call it: `unix`, `ipv4`, `ipv6`.
+    pub family: &'static str,
 }
 
 /// Binds every address of a service; of several addresses, those that fail are reported with the reason.
-pub(super) fn bind_all(listen: &Listen, proto: Proto, backlog: i32) -> (Vec<Listener>, Vec<String>) {
+pub fn bind_all(listen: &Listen, proto: Proto, backlog: i32) -> (Vec<Listener>, Vec<String>) {
     let (mut bound, mut failed) = (Vec::new(), Vec::new());
     match listen {
         Listen::Unix(path) => match bind_unix(path, proto, backlog) {

@@ -1,0 +1,41 @@
+//! The administrator's and user's programs: each a function from arguments to an exit code.
+
+pub mod ctl_cyrusdb;
+pub mod cvt_cyrusdb;
+pub mod cyr_buildinfo;
+pub mod cyr_dbtool;
+pub mod cyr_info;
+mod databases;
+pub mod mkimap;
+
+use crate::config::{Config, ConfigError};
+use crate::{limits, privilege, syslog};
+
+/// Reads imapd.conf for a tool; says what is wrong with it and gives the exit code if it cannot be used.
+fn load_config(path: Option<&str>, service: &str) -> Result<Config, u8> {
+    Config::load(path.unwrap_or(crate::config::DEFAULT_PATH), service)
+        .map_err(|error| fatal(&error, ConfigError::EXIT_CODE))
+}
+
+/// The same for a tool that works on the server's files: opens the log, becomes the Cyrus user, sets the mask.
+fn enter(path: Option<&str>, service: &str) -> Result<Config, u8> {
+    let config = load_config(path, service)?;
+    syslog::open(&config);
+    syslog::to_stderr(syslog::verbose());
+    privilege::become_cyrus_user(&config).map_err(|error| fatal(&error, ConfigError::EXIT_CODE))?;
+    limits::set_umask(&config);
+    Ok(config)
+}
+
+/// Reports what makes the tool give up, and returns the exit code.
+fn fatal(error: &dyn std::fmt::Display, code: u8) -> u8 {
+    eprintln!("fatal error: {error}");
+    code
+}
+
+/// The exit code of Cyrus's tools for wrong switches: -1 as the system sees it.
+const USAGE: u8 = 255;
+/// A database or the system did not do what was asked (`EX_TEMPFAIL`).
+const TEMPORARY: u8 = 75;
+/// `EX_OSERR`, which Cyrus's database tools have for relative paths.
+const OS_ERROR: u8 = 71;
