@@ -3,10 +3,12 @@
 #
 # make build    release programs            make install PREFIX=/usr/local DESTDIR=
 # make check    format, lints, doc          make bench    microbenchmarks, and the paired run beside other servers
+# make fuzz     each fuzz target for FUZZ_SECONDS
 
 CARGO        ?= cargo
 PREFIX       ?= /usr/local
 DESTDIR      ?=
+FUZZ_SECONDS ?= 60
 RUN_DIR      ?= $(CURDIR)/run
 TARGET       := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
@@ -22,7 +24,7 @@ BIN      := $(filter $(USER_PROGRAMS),$(PROGRAMS))
 LIBEXEC  := $(filter $(DAEMONS),$(PROGRAMS))
 SBIN     := $(filter-out $(USER_PROGRAMS) $(DAEMONS),$(PROGRAMS))
 
-.PHONY: all build run test check bench install uninstall deps
+.PHONY: all build run test check bench fuzz install uninstall deps
 all: build
 
 deps:
@@ -40,14 +42,19 @@ test:
 	@.ci/install-deps.sh test
 	@.ci/fetch-corpus.sh
 	$(CARGO) test --workspace --locked --no-fail-fast
+	$(CARGO) test --manifest-path fuzz/Cargo.toml --target-dir $(TARGET) --lib --locked
 
 check: deps
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
-bench: deps
+bench: build
 	$(CARGO) bench --workspace --locked
+
+fuzz: deps
+	fuzz/run-all.sh $(FUZZ_SECONDS)
 
 install: build
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin sbin libexec)

@@ -16,7 +16,7 @@
 
 use std::io;
 
-pub use self::lines::{DataEvent, LineEvent, LineFramer};
+pub use self::lines::{DataEvent, LineEvent, LineFramer, Piece};
 
 mod lines;
 

@@ -2,7 +2,11 @@
 
 pub mod drive;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzz;
+pub mod imap;
 pub mod job;
+pub mod lmtp;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod output;

@@ -29,8 +29,8 @@ impl Running {
     fn start(options: &NetOptions, change: impl FnOnce(&mut Service)) -> Self {
         let counts = Arc::new(Counts::default());
         let server = Server::new(options, counts.clone()).unwrap();
-        let watchers = Arc::clone(&counts.watchers);
-        let mut service = Service::new("echo", move |_| Box::new(Echo::new(&watchers)));
+        let shared = Arc::clone(&counts);
+        let mut service = Service::new("echo", move |_| Box::new(Echo::new(&shared)));
         change(&mut service);
         let service = Arc::new(service);
         let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -160,6 +160,31 @@ fn a_panicking_job_costs_only_its_command() {
         assert_eq!(read_line(&mut stream), "y");
         assert_eq!(server.counts.troubles(), 1);
     });
+}
+
+#[test]
+fn jobs_that_wait_for_a_lock_do_not_hold_up_the_others() {
+    let server = Running::start(
+        &NetOptions {
+            workers: 1,
+            most_workers: 4,
+            ..NetOptions::default()
+        },
+        |_| {},
+    );
+    let gate = Arc::clone(&server.counts.gate);
+    let held = gate.lock().unwrap();
+    let mut stuck: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    for stream in &mut stuck {
+        stream.write_all(b"LOCK\r\n").unwrap();
+    }
+    let mut other = server.connect();
+    other.write_all(b"JOB x\r\n").unwrap();
+    assert_eq!(read_line(&mut other), "x");
+    drop(held);
+    for stream in &mut stuck {
+        assert_eq!(read_line(stream), "locked");
+    }
 }
 
 #[test]
@@ -317,11 +342,59 @@ fn many_connections_at_once_are_all_answered() {
 }
 
 #[test]
+fn clients_that_vanish_at_any_moment_leave_nothing_behind() {
+    let certificate = Certificate::new("localhost");
+    let tls = TlsServer::new(&TlsOptions::new(&certificate.file, &certificate.key)).unwrap();
+    let options = NetOptions {
+        reactors: 2,
+        workers: 2,
+        ..NetOptions::default()
+    };
+    let server = Running::start(&options, |service| service.tls = Some(tls));
+    std::thread::scope(|scope| {
+        for thread in 0..4_usize {
+            let server = &server;
+            scope.spawn(move || {
+                for round in 0..60 {
+                    let mut stream = server.connect_silently();
+                    let lines: &[u8] = match (round + thread) % 8 {
+                        0 => b"",
+                        1 => b"JOB x\r\n",
+                        2 => b"CHAIN 100\r\n",
+                        3 => b"TLS\r\n",
+                        4 => b"TLS\r\n\x16\x03\x01\x02",
+                        5 => b"SLEEP 5\r\nSLEEP 5\r\n",
+                        6 => b"FILE 300000\r\nQUIT\r\n",
+                        _ => b"PANIC\r\nECHO half a li",
+                    };
+                    // The server may have hung up on it already.
+                    let _ = stream.write_all(lines);
+                    if round % 3 == 0 {
+                        let _ = stream.read(&mut [0; 100]);
+                    }
+                    if round % 5 == 0 {
+                        let _ = stream.shutdown(std::net::Shutdown::Write);
+                    }
+                }
+            });
+        }
+    });
+    let patience = Instant::now() + Duration::from_secs(30);
+    while server.service.open_connections() > 0 && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(server.service.open_connections(), 0);
+    let mut stream = server.connect();
+    stream.write_all(b"JOB still here\r\n").unwrap();
+    assert_eq!(read_line(&mut stream), "still here");
+}
+
+#[test]
 fn an_unlistened_service_accepts_no_more_and_keeps_what_it_has() {
     let counts = Arc::new(Counts::default());
     let server = Server::new(&NetOptions::default(), counts.clone()).unwrap();
-    let watchers = Arc::clone(&counts.watchers);
-    let service = Arc::new(Service::new("echo", move |_| Box::new(Echo::new(&watchers))));
+    let shared = Arc::clone(&counts);
+    let service = Arc::new(Service::new("echo", move |_| Box::new(Echo::new(&shared))));
     let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let handle = server.handle();

@@ -253,16 +253,17 @@ fn cram_md5_answers_a_challenge() {
     assert!(matches!(answer(b"wrong"), Err(SaslError::BadCredentials(_))));
 }
 
-#[test]
-fn scram_sha_256_proves_both_sides() {
-    let Some(site) = Site::new() else { return };
+/// The client's side of SCRAM-SHA-256: the server's last word and the rest of the exchange.
+fn scram(
+    sasl: &CyrusSasl,
+    facts: &ConnectionFacts,
+    mechanism: &str,
+    header: &str,
+    binding: &[u8],
+) -> Result<(String, String, Turn), SaslError> {
     let first_bare = "n=fred,r=rOprNGfwEbeRWgbNEkqO";
-    let initial = format!("n,,{first_bare}");
-    let (server_first, exchange) = challenge(
-        site.sasl()
-            .start(&clear(), "SCRAM-SHA-256", Some(initial.as_bytes()))
-            .unwrap(),
-    );
+    let initial = format!("{header}{first_bare}");
+    let (server_first, exchange) = challenge(sasl.start(facts, mechanism, Some(initial.as_bytes()))?);
     let field = |name: &str| {
         server_first
             .split(',')
@@ -277,26 +278,57 @@ fn scram_sha_256_proves_both_sides() {
     openssl::pkcs5::pbkdf2_hmac(b"secret", &salt, rounds, digest, &mut salted).unwrap();
     let client_key = hmac(digest, &salted, b"Client Key");
     let stored = openssl::hash::hash(digest, &client_key).unwrap();
-    let last_bare = format!("c=biws,r={nonce}");
+    let bound = STANDARD.encode([header.as_bytes(), binding].concat());
+    let last_bare = format!("c={bound},r={nonce}");
     let signed = format!("{first_bare},{server_first},{last_bare}");
     let signature = hmac(digest, &stored, signed.as_bytes());
     let proof: Vec<u8> = client_key.iter().zip(&signature).map(|(a, b)| a ^ b).collect();
     let last = format!("{last_bare},p={}", STANDARD.encode(proof));
     // No data goes with the success reply, so the server's proof is one more turn.
-    let (server_last, exchange) = challenge(exchange.step(last.as_bytes()).unwrap());
+    let (server_last, exchange) = challenge(exchange.step(last.as_bytes())?);
     let server_key = hmac(digest, &salted, b"Server Key");
-    assert_eq!(
-        server_last,
-        format!(
-            "v={}",
-            STANDARD.encode(hmac(digest, &server_key, signed.as_bytes()))
-        )
+    let expected = format!(
+        "v={}",
+        STANDARD.encode(hmac(digest, &server_key, signed.as_bytes()))
     );
-    let login = done(exchange.step(b"").unwrap());
+    Ok((server_last, expected, exchange.step(b"")?))
+}
+
+#[test]
+fn scram_sha_256_proves_both_sides() {
+    let Some(site) = Site::new() else { return };
+    let (told, expected, turn) = scram(&site.sasl(), &clear(), "SCRAM-SHA-256", "n,,", b"").unwrap();
+    assert_eq!(told, expected);
+    let login = done(turn);
     assert_eq!(
         (login.user.as_str(), login.mechanism.as_str()),
         ("fred", "SCRAM-SHA-256")
     );
+}
+
+#[test]
+fn scram_plus_is_bound_to_the_tls_connection() {
+    let Some(site) = Site::new() else { return };
+    let facts = ConnectionFacts {
+        external_strength: 256,
+        channel_binding: Some(b"what only the two ends know".to_vec()),
+        ..clear()
+    };
+    let try_with = |binding: &[u8]| {
+        scram(
+            &site.sasl(),
+            &facts,
+            "SCRAM-SHA-256-PLUS",
+            "p=tls-exporter,,",
+            binding,
+        )
+        .map(|(.., turn)| done(turn))
+    };
+    assert_eq!(try_with(b"what only the two ends know").unwrap().user, "fred");
+    assert!(matches!(
+        try_with(b"somebody in between"),
+        Err(SaslError::BadProtocol(_))
+    ));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use cyrus_acl::IdentifierError;
+
 use crate::db::DbError;
 use crate::format::quota::Resource;
 use crate::format::{Damage, Fault};
@@ -207,6 +209,12 @@ impl MailboxError {
             LockError::Disk(error) if error.is_not_found() => Self::Deleted,
             other => other.into(),
         }
+    }
+}
+
+impl From<IdentifierError> for MailboxError {
+    fn from(_: IdentifierError) -> Self {
+        Self::InvalidIdentifier
     }
 }
 

@@ -1,7 +1,32 @@
-//! The Cyrus mail store as a library.
+//! The Cyrus mail store as a library: mailboxes, mailbox list, quota, seen state and delivery, in the files of Cyrus
+//! IMAP 3.6 and under its locks, so that both can work on one spool at the same moment.
+//!
+//! [`Store`] is where everything begins. A [`Mailbox`] is opened by name for somebody, and every method checks his
+//! rights. Everything is synchronous and may wait for the disk or for a lock.
+//!
+//! ```no_run
+//! use cyrus_acl::AuthState;
+//! use cyrus_store::{MailboxError, MailboxName, NewMessage, Store, StoreOptions};
+//!
+//! fn main() -> Result<(), MailboxError> {
+//!     let store = Store::open(StoreOptions::new("conf").partition("default", "spool"))?;
+//!     let inbox = MailboxName::parse("user.bovik")?;
+//!     let bovik = AuthState::user("bovik")?;
+//!     let mut mailbox = store.open_mailbox(&inbox, &bovik)?;
+//!     mailbox.append(NewMessage::from_bytes(*b"Subject: hello\r\n\r\nHi.\r\n"))?;
+//!     for message in mailbox.read()?.messages() {
+//!         println!("{} {} {}", message.uid(), message.size(), message.flags());
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! What the files look like, and what a crash may leave in them, is in `docs/FORMATS.md`.
 
+mod annotate;
 mod commit;
 pub mod db;
+mod deliver;
 mod error;
 mod flags;
 pub mod format;
@@ -25,10 +50,14 @@ mod seen;
 mod staging;
 mod statuscache;
 mod store;
+mod subs;
 pub mod sys;
 mod uid;
+mod user;
 pub mod utf7;
 
+pub use annotate::{Annotation, AnnotationScope, Audience};
+pub use deliver::{DeliverOptions, Delivered, Recipient};
 pub use error::{ErrorClass, MailboxError};
 pub use flags::{FlagNames, Flags, Keyword, KeywordBits, SystemFlags};
 pub use format::mboxentry::{MailboxKind, MailboxType};
@@ -38,13 +67,13 @@ pub use ident::{Guid, MailboxId, Partition};
 pub use log::{Level, Log};
 pub use mailbox::{
     Appended, CachedRecord, Change, Copied, CopyMode, Expunge, FlagChange, FlagMode, FlagsStored, IndexRead,
-    Mailbox, Message, MessageFile, NewMessage,
+    Mailbox, MailboxStatus, Message, MessageFile, NewMessage,
 };
-pub use mboxlist::MailboxEntry;
+pub use mboxlist::{CreateOptions, MailboxEntry, Step};
 pub use name::{MailboxName, NameError};
 pub use namespace::{ClientName, Namespace, Pattern, Separator, VirtualDomains};
 pub use options::StoreOptions;
-pub use quota::QuotaPolicy;
+pub use quota::{QuotaPolicy, QuotaRoot};
 pub use staging::{Staged, StagingFile};
 pub use store::Store;
 pub use uid::{ModSeq, Uid, UidMap, UidSet, UidValidity};

@@ -1,5 +1,6 @@
 //! A mailbox that somebody has opened.
 
+mod annotations;
 mod append;
 mod copy;
 mod expunge;
@@ -8,6 +9,7 @@ mod message;
 mod read;
 mod recent;
 mod repack;
+mod status;
 mod write;
 
 use std::fmt;
@@ -31,6 +33,7 @@ pub use expunge::Expunge;
 pub use flags::{FlagChange, FlagMode, FlagsStored};
 pub use message::{CachedRecord, Message, MessageFile};
 pub use read::{Change, IndexRead};
+pub use status::MailboxStatus;
 
 pub(crate) use write::{IndexWrite, new_path};
 

@@ -1,5 +1,15 @@
 //! The mailbox list: rows of `mailboxes.db` by name and by unique id, and who may do what with a mailbox.
 
+mod acl;
+mod create;
+mod delete;
+mod files;
+mod hold;
+mod inbox;
+mod list;
+mod rename;
+mod rows;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +25,12 @@ use crate::name::MailboxName;
 use crate::store::Store;
 use crate::sys::Stat;
 use crate::uid::{ModSeq, UidValidity};
+
+pub use create::CreateOptions;
+pub use list::Step;
+
+pub(crate) use delete::{SPECIAL_USE_CONFLICT, whole_usage};
+pub(crate) use rows::RowChange;
 
 /// A row of the mailbox list.
 #[derive(Clone, Debug, PartialEq, Eq)]

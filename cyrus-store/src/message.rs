@@ -1,7 +1,9 @@
 //! A message file to the facts that a mailbox keeps about it: envelope, structure, sections, the cache record.
 //!
-//! The result is byte for byte what Cyrus 3.6.1 writes, on any input, valid or not; where the two are known to differ
-//! the module that decides it says so ([`structure`] for its limits, [`charset`] for damaged multi-byte text).
+//! The result is byte for byte what Cyrus 3.6.1 with its default options writes, on any input, valid or not. Known
+//! differences, each told where it is decided: messages, parts, parameters and addresses past generous limits
+//! (`structure`, `params`, `address`), damaged text in some rare character sets (`charset`), bytes above 7F inside a
+//! Date field (`date`).
 //! Parsing takes time and memory in proportion to the message.
 
 mod address;
@@ -28,7 +30,7 @@ pub use self::headers::is_cached_header;
 pub use self::imap_text::write_nstring;
 pub use self::record::{CacheDamage, CacheRecord, split_nstring};
 pub use self::section::{Extent, Section, Sections};
-pub use self::subset::{Fields, select_fields};
+pub use self::subset::{Fields, field_values, select_fields};
 
 use self::imap_text::Form;
 use self::structure::Tree;

@@ -72,6 +72,14 @@ pub struct StoreOptions {
     pub autocreate_quota: i64,
     /// `allowallsubscribe`
     pub allowallsubscribe: bool,
+    /// `allowsetacl`: users, and not only administrators, may change the lists of mailboxes.
+    pub allowsetacl: bool,
+    /// `anyoneuseracl`: users may give rights to `anyone`.
+    pub anyoneuseracl: bool,
+    /// `allowusermoves`: administrators may rename users.
+    pub allowusermoves: bool,
+    /// `specialuse_protect`: mailboxes with these special uses cannot be deleted.
+    pub specialuse_protect: Vec<String>,
     /// `maxword`-like bound on keywords that clients may create in a mailbox; 100 in Cyrus.
     pub max_keywords: usize,
     /// How long to wait for a mailbox that somebody else holds; `None` is for ever, as Cyrus does.
@@ -232,6 +240,19 @@ impl StoreOptions {
             lmtp_strict_quota: false,
             autocreate_quota: -1,
             allowallsubscribe: false,
+            allowsetacl: true,
+            anyoneuseracl: true,
+            allowusermoves: false,
+            specialuse_protect: [
+                "\\Archive",
+                "\\Drafts",
+                "\\Important",
+                "\\Junk",
+                "\\Sent",
+                "\\Trash",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
             max_keywords: crate::format::header::MAX_CLIENT_KEYWORDS,
             lock_timeout: None,
             disk: Arc::new(RealDisk),

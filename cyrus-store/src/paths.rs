@@ -149,10 +149,15 @@ impl StoreOptions {
             path.push(domain);
         }
         path.push("quota");
+        if local.is_empty() {
+            // The root of a whole domain.
+            path.push("root");
+            return path;
+        }
         let mut components = local.split('.');
         let first = components.next().unwrap_or_default();
         path.push(letter(&components.next().unwrap_or(first).replace('^', ".")));
-        path.push(if local.is_empty() { "root" } else { local });
+        path.push(local);
         path
     }
 
@@ -283,7 +288,7 @@ mod tests {
         );
         assert_eq!(
             options(true, true).quota_file("other.test!"),
-            Path::new("/c/domain/M/other.test/quota/A/root")
+            Path::new("/c/domain/M/other.test/quota/root")
         );
     }
 }

@@ -1,5 +1,7 @@
 //! Quota roots: finding the nearest, usage and limits, and charging usage in the order that a crash cannot hurt.
 
+mod roots;
+
 use std::collections::BTreeMap;
 
 use crate::db::{Create, DbError, Engine};
@@ -10,6 +12,9 @@ use crate::mailbox::new_path;
 use crate::name::MailboxName;
 use crate::store::Store;
 use crate::sys::{File, Mode, Open};
+
+pub use roots::QuotaRoot;
+use roots::raise_modseq;
 
 /// How the room that a quota leaves is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -183,11 +188,16 @@ impl QuotaCharges {
     /// Writes the new values beside the old ones and returns the files to sync.
     pub(crate) fn write(&mut self, store: &Store) -> Result<Vec<File>, MailboxError> {
         let mut files = Vec::new();
-        for charge in self.roots.values_mut().filter(|charge| !charge.usage.is_zero()) {
+        for (root, charge) in self
+            .roots
+            .iter_mut()
+            .filter(|(_, charge)| !charge.usage.is_zero())
+        {
             let Some((lock, new)) = &mut charge.file else {
                 continue;
             };
             let file = store.disk().open(&new_path(lock.path()), Open::replace())?;
+            raise_modseq(root, &mut charge.quota);
             let mut bytes = charge.quota.to_bytes();
             bytes.push(b'\n');
             file.write_at(&bytes, 0)?;
@@ -225,6 +235,7 @@ impl QuotaCharges {
             };
             let mut quota = Quota::parse(&value).map_err(|fault| MailboxError::damaged(&path, fault))?;
             quota.charge(usage);
+            raise_modseq(&root, &mut quota);
             txn.put(root.as_bytes(), &quota.to_bytes())?;
         }
         Ok(txn.commit()?)

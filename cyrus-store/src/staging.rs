@@ -2,14 +2,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::MailboxError;
 use crate::ident::{Guid, Partition};
 use crate::message::{CACHE_VERSION, MessageParser};
 use crate::name::MailboxName;
 use crate::store::Store;
-use crate::sys::{Disk, DiskError, File, Map, Open};
+use crate::sys::{Disk, DiskError, DiskFile, File, Map, Open};
 
 /// A message being received: write its octets, then [`StagingFile::finish`].
 ///
@@ -53,8 +53,16 @@ struct Inner {
     content: Content,
     facts: Facts,
     /// Files of this content that are in place already, by the staging directory of their partition.
-    placed: Mutex<Vec<(PathBuf, PathBuf)>>,
+    placed: Mutex<Vec<Placed>>,
     single_instance: bool,
+}
+
+/// A file of a message that is in place; open only for as long as somebody has to sync it.
+#[derive(Clone, Debug)]
+struct Placed {
+    stage: PathBuf,
+    path: PathBuf,
+    file: Weak<dyn DiskFile>,
 }
 
 #[derive(Debug)]
@@ -254,46 +262,44 @@ impl Staged {
     }
 
     /// Puts the message in place as `target`, on the partition with this staging directory: as a hard link to where it is
-    /// already, or as a new file. Returns the file to sync if it is new.
+    /// already, or as a new file. Returns the file: a sync of it makes the new name durable, too.
     ///
     /// A file that is already there is no message: it was left by a crash before its record was written.
-    pub(crate) fn place(
-        &self,
-        disk: &dyn Disk,
-        stage: &Path,
-        target: &Path,
-    ) -> Result<Option<File>, MailboxError> {
+    pub(crate) fn place(&self, disk: &dyn Disk, stage: &Path, target: &Path) -> Result<File, MailboxError> {
         if self.0.single_instance {
-            let sources = {
-                let placed = self.0.placed.lock().unwrap_or_else(PoisonError::into_inner);
-                placed
-                    .iter()
-                    .filter(|(dir, _)| dir == stage)
-                    .map(|(_, path)| path.clone())
-                    .collect::<Vec<_>>()
-            };
-            let staged = match &self.0.content {
-                Content::File { name, file, .. } if name.path.parent() == Some(stage) => {
-                    Some((&name.path, file))
-                }
-                _ => None,
-            };
-            if let Some((path, file)) = staged
-                && link_over(disk, path, target).is_ok()
+            if let Content::File { name, file, .. } = &self.0.content
+                && name.path.parent() == Some(stage)
+                && link_over(disk, &name.path, target).is_ok()
             {
-                return Ok(Some(file.clone()));
+                return Ok(file.clone());
             }
+            let sources: Vec<Placed> = self
+                .placed()
+                .iter()
+                .filter(|placed| placed.stage == stage)
+                .cloned()
+                .collect();
             for source in sources {
-                if link_over(disk, &source, target).is_ok() {
-                    return Ok(None);
+                if link_over(disk, &source.path, target).is_ok() {
+                    return match source.file.upgrade() {
+                        Some(file) => Ok(file),
+                        None => Ok(disk.open(target, Open::write())?),
+                    };
                 }
             }
         }
         let file = create_over(disk, target)?;
         file.write_at(self.bytes(), 0)?;
-        let mut placed = self.0.placed.lock().unwrap_or_else(PoisonError::into_inner);
-        placed.push((stage.to_owned(), target.to_owned()));
-        Ok(Some(file))
+        self.placed().push(Placed {
+            stage: stage.to_owned(),
+            path: target.to_owned(),
+            file: Arc::downgrade(&file),
+        });
+        Ok(file)
+    }
+
+    fn placed(&self) -> MutexGuard<'_, Vec<Placed>> {
+        self.0.placed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

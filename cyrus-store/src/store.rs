@@ -11,6 +11,7 @@ use cyrus_acl::{AuthError, AuthState};
 
 use crate::commit::Committer;
 use crate::db::{DbContext, DbPool};
+use crate::deliver::Marks;
 use crate::error::MailboxError;
 use crate::hints::Watchers;
 use crate::hot::Hot;
@@ -36,6 +37,7 @@ struct Inner {
     hot: Mutex<HashMap<PathBuf, Arc<Hot>>>,
     committer: Committer,
     watchers: Watchers,
+    marks: Marks,
     zone: jiff::tz::TimeZone,
     stage_number: AtomicU64,
 }
@@ -60,6 +62,7 @@ impl Store {
             hot: Mutex::default(),
             committer: Committer::default(),
             watchers: Watchers::default(),
+            marks: Marks::default(),
             zone: jiff::tz::TimeZone::system(),
             stage_number: AtomicU64::new(0),
             options,
@@ -103,6 +106,10 @@ impl Store {
 
     pub(crate) fn watchers(&self) -> &Watchers {
         &self.0.watchers
+    }
+
+    pub(crate) fn marks(&self) -> &Marks {
+        &self.0.marks
     }
 
     pub(crate) fn log(&self) -> &dyn Log {

@@ -234,6 +234,12 @@ impl FromIterator<Uid> for UidSet {
     }
 }
 
+impl Extend<Uid> for UidSet {
+    fn extend<I: IntoIterator<Item = Uid>>(&mut self, uids: I) {
+        uids.into_iter().for_each(|uid| self.insert(uid));
+    }
+}
+
 impl From<RangeInclusive<Uid>> for UidSet {
     fn from(range: RangeInclusive<Uid>) -> Self {
         Self::from_ranges([range])

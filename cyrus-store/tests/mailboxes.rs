@@ -12,8 +12,8 @@ use cyrus_store::format::cache::CacheView;
 use cyrus_store::format::header::MailboxHeader;
 use cyrus_store::format::index::{FlagCrcs, IndexHeader};
 use cyrus_store::{
-    CopyMode, Expunge, FlagChange, FlagMode, FlagNames, Guid, Keyword, Mailbox, MailboxError, NewMessage,
-    Store, SystemFlags, Uid, UidSet,
+    CopyMode, DeliverOptions, Expunge, FlagChange, FlagMode, FlagNames, Guid, Keyword, Mailbox, MailboxError,
+    NewMessage, Recipient, Store, SystemFlags, Uid, UidSet,
 };
 
 const MESSAGE: &[u8] = b"From: a@b\r\nSubject: hello\r\nMessage-ID: <1@x>\r\n\r\nHi.\r\n";
@@ -113,12 +113,7 @@ fn s041_a_mailbox_without_rights_does_not_exist() {
     let dir = spool("default-uuid");
     let store = store(dir.path());
     let erin = AuthState::user("erin").unwrap();
-    for hidden in [
-        "user.bob.Trash",
-        "user.alice.Big",
-        "user.nobody",
-        "no.such.mailbox",
-    ] {
+    for hidden in ["user.bob", "user.alice.Sent", "user.nobody", "no.such.mailbox"] {
         let error = store.open_mailbox(&name(hidden), &erin).unwrap_err();
         assert!(matches!(error, MailboxError::NotFound), "{hidden}: {error}");
     }
@@ -346,4 +341,271 @@ fn immediate_expunge_removes_files_and_records_at_close() {
     let mut big = open(&store, "user.alice.Big", "alice");
     let read = big.read().unwrap();
     assert!(read.messages().all(|message| message.cache().is_ok()));
+}
+
+#[test]
+fn status_counts_what_reading_counts() {
+    let dir = spool("default-uuid");
+    let store = store(dir.path());
+    for (mailbox, user) in [
+        ("user.alice", "alice"),
+        ("user.alice.Projects", "bob"),
+        ("shared.team", "alice"),
+    ] {
+        let auth = AuthState::user(user).unwrap();
+        let status = store.status(&name(mailbox), &auth).unwrap();
+        let mut mailbox = store.open_mailbox(&name(mailbox), &auth).unwrap();
+        let read = mailbox.read().unwrap();
+        assert_eq!(
+            (status.messages, status.unseen),
+            (read.exists(), read.unseen().unwrap())
+        );
+        assert_eq!(
+            (status.recent, status.uidnext),
+            (read.recent().unwrap(), read.uidnext())
+        );
+        assert_eq!(
+            (status.size, status.highestmodseq),
+            (read.size(), read.highest_modseq())
+        );
+    }
+}
+
+#[test]
+fn a_message_is_recent_in_one_session_only() {
+    let dir = spool("default-uuid");
+    let store = store(dir.path());
+    let mut first = open(&store, "user.alice", "alice");
+    first.claim_recent().unwrap();
+    let new = first.append(NewMessage::from_bytes(MESSAGE)).unwrap().uids[0];
+    let mut second = open(&store, "user.alice", "alice");
+    assert_eq!(second.claim_recent().unwrap(), UidSet::from(new..=new));
+    assert!(second.read().unwrap().get(new).unwrap().is_recent());
+    assert!(!first.read().unwrap().get(new).unwrap().is_recent());
+    assert_eq!(second.read().unwrap().recent().unwrap(), 1);
+    let mut third = open(&store, "user.alice", "alice");
+    assert!(third.claim_recent().unwrap().is_empty());
+    check(&store, "user.alice");
+}
+
+#[test]
+fn watchers_hear_of_every_change() {
+    let dir = spool("default-uuid");
+    let store = store(dir.path());
+    let mut inbox = open(&store, "user.alice", "alice");
+    let (sender, heard) = std::sync::mpsc::channel();
+    let watch = store.watch(
+        inbox.id(),
+        std::sync::Arc::new(move |hint| sender.send(hint).unwrap()),
+    );
+    inbox.append(NewMessage::from_bytes(MESSAGE)).unwrap();
+    let modseq = inbox.peek_modseq().unwrap();
+    assert_eq!(heard.try_recv().unwrap().modseq, modseq);
+    inbox
+        .store_flags(
+            &UidSet::from(Uid::MIN..=Uid::MAX),
+            &add(SystemFlags::DRAFT.into()),
+            None,
+        )
+        .unwrap();
+    assert!(heard.try_recv().unwrap().modseq > modseq);
+    drop(watch);
+    inbox.append(NewMessage::from_bytes(MESSAGE)).unwrap();
+    assert!(heard.try_recv().is_err());
+}
+
+#[test]
+fn s110_what_exceeds_the_quota_is_refused_and_nothing_is_stored() {
+    let dir = spool("default-uuid");
+    let store = store(dir.path());
+    let path = store.options().quota_file("user.bob");
+    let quota = cyrus_store::Quota {
+        used: [900, 1, 0, 1],
+        limit: [Some(1), None, None, None],
+        ..Default::default()
+    };
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, [quota.to_bytes(), b"\n".to_vec()].concat()).unwrap();
+    set_quota_root(&store, "user.bob");
+    let before = check(&store, "user.bob");
+    let mut inbox = open(&store, "user.bob", "bob");
+    let big = [b"Subject: x\r\n\r\n".to_vec(), vec![b'x'; 200]].concat();
+    let error = inbox.append(NewMessage::from_bytes(big.clone())).unwrap_err();
+    assert!(
+        matches!(&error, MailboxError::OverQuota { root, .. } if root == "user.bob"),
+        "{error}"
+    );
+    assert_eq!(check(&store, "user.bob"), before);
+    inbox.append(NewMessage::from_bytes(MESSAGE)).unwrap();
+    let read = || cyrus_store::Quota::parse(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!(read().used, [900 + MESSAGE.len() as u64, 2, 0, 1]);
+    // S111: delivery takes one message more while usage is not above the limit; S112: then no more.
+    let staged = store.staged(big).unwrap();
+    let recipient = || Recipient::new([name("user.bob")]);
+    let deliver = || {
+        store
+            .deliver(&staged, DeliverOptions::default(), &[recipient()])
+            .pop()
+            .unwrap()
+    };
+    assert!(deliver().unwrap().uid.is_some());
+    assert!(read().used[0] > 1024);
+    let other = store.staged(&b"Subject: y\r\n\r\n"[..]).unwrap();
+    let error = store
+        .deliver(&other, DeliverOptions::default(), &[recipient()])
+        .pop()
+        .unwrap()
+        .unwrap_err();
+    assert!(matches!(error, MailboxError::OverQuota { .. }));
+    let ignoring = DeliverOptions { ignore_quota: true };
+    assert!(
+        store
+            .deliver(&other, ignoring, &[recipient()])
+            .pop()
+            .unwrap()
+            .is_ok()
+    );
+    // Expunging makes room again.
+    inbox
+        .store_flags(
+            &UidSet::from(Uid::MIN..=Uid::MAX),
+            &add(SystemFlags::DELETED.into()),
+            None,
+        )
+        .unwrap();
+    inbox.expunge(Expunge::AllDeleted).unwrap();
+    assert!(read().used[0] < 900);
+}
+
+/// Notes a quota root in the header of a mailbox.
+fn set_quota_root(store: &Store, internal: &str) {
+    let entry = store.lookup(&name(internal)).unwrap().unwrap();
+    let (id, partition) = (entry.id.as_ref().unwrap(), entry.partition.as_ref().unwrap());
+    let paths = store
+        .options()
+        .mailbox_paths(partition, id, &entry.name, false)
+        .unwrap();
+    let mut header = MailboxHeader::parse(&fs::read(&paths.header).unwrap()).unwrap();
+    header.quota_root = Some(internal.to_owned());
+    fs::write(&paths.header, header.to_bytes()).unwrap();
+    let mut file = fs::read(&paths.index).unwrap();
+    let mut index = IndexHeader::parse(&file).unwrap();
+    index.header_file_crc = crc32fast::hash(&header.to_bytes());
+    file[..160].copy_from_slice(&index.to_bytes());
+    fs::write(&paths.index, file).unwrap();
+}
+
+#[test]
+fn s223_recipients_share_one_file_and_s225_duplicates_are_stored_once() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = spool("default-uuid");
+    let store = store(dir.path());
+    let message = b"From: a@b\r\nDate: Mon, 1 Jan 2024 00:00:00 +0000\r\nMessage-ID: <once@x>\r\n\r\nHi.\r\n";
+    let staged = store.staged(&message[..]).unwrap();
+    let boxes = [
+        "user.alice",
+        "user.bob",
+        "user.carol",
+        "user.alice",
+        "user.nobody",
+    ];
+    let recipients = boxes.map(|mailbox| Recipient::new([name(mailbox)]));
+    let outcomes = store.deliver(&staged, DeliverOptions::default(), &recipients);
+    let uids: Vec<_> = outcomes
+        .iter()
+        .map(|outcome| outcome.as_ref().map(|d| d.uid.map(|(_, uid)| uid)))
+        .collect();
+    assert!(uids[..3].iter().all(|uid| matches!(uid, Ok(Some(_)))));
+    assert!(
+        matches!(uids[3], Ok(None)),
+        "the second copy for alice is a duplicate"
+    );
+    assert!(matches!(uids[4], Err(MailboxError::NotFound)));
+    let entry = store.lookup(&name("user.alice")).unwrap().unwrap();
+    let (id, partition) = (entry.id.as_ref().unwrap(), entry.partition.as_ref().unwrap());
+    let paths = store
+        .options()
+        .mailbox_paths(partition, id, &entry.name, false)
+        .unwrap();
+    let uid = uids[0].as_ref().unwrap().unwrap();
+    assert_eq!(fs::metadata(paths.message(uid.get(), false)).unwrap().nlink(), 3);
+    let again = store
+        .deliver(&staged, DeliverOptions::default(), &recipients[..1])
+        .pop()
+        .unwrap()
+        .unwrap();
+    assert_eq!(again.uid, None);
+    store.flush_deliveries();
+    let mut noted = 0;
+    store
+        .each_delivery(&mut |key, mark| noted += i32::from(key.starts_with(b"<once@x>\0") && mark.uid > 0))
+        .unwrap();
+    assert_eq!(noted, 3);
+    let other = Store::open(store.options().clone()).unwrap();
+    let again = other
+        .deliver(&staged, DeliverOptions::default(), &recipients[..1])
+        .pop()
+        .unwrap()
+        .unwrap();
+    assert_eq!(again.uid, None);
+    for mailbox in ["user.alice", "user.bob", "user.carol"] {
+        check(&store, mailbox);
+    }
+}
+
+#[test]
+fn s221_mail_for_a_mailbox_where_nobody_may_post_goes_to_the_inbox() {
+    let dir = spool("default-uuid");
+    let store = store(dir.path());
+    let to = |first: &str| Recipient::new([name(first), name("user.alice")]);
+    let go = |first: &str| {
+        store
+            .check_delivery(&to(first), DeliverOptions::default())
+            .unwrap()
+    };
+    assert_eq!(go("user.alice.Drafts"), name("user.alice"));
+    assert_eq!(go("user.alice.Big"), name("user.alice.Big"));
+    assert_eq!(go("user.alice.None"), name("user.alice"));
+    let shared = Recipient::new([name("shared")]);
+    let error = store
+        .check_delivery(&shared, DeliverOptions::default())
+        .unwrap_err();
+    assert!(matches!(error, MailboxError::PermissionDenied));
+}
+
+#[test]
+fn many_threads_append_flag_and_read_one_mailbox() {
+    let dir = spool("default-uuid");
+    let store = store(dir.path());
+    let before = check(&store, "user.bob");
+    let uids = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..6)
+            .map(|_| {
+                let store = &store;
+                scope.spawn(move || {
+                    let mut inbox = open(store, "user.bob", "bob");
+                    let mut uids = Vec::new();
+                    for _ in 0..15 {
+                        uids.extend(inbox.append(NewMessage::from_bytes(MESSAGE)).unwrap().uids);
+                        let one: UidSet = uids.last().copied().into_iter().collect();
+                        inbox
+                            .store_flags(&one, &add(SystemFlags::FLAGGED.into()), None)
+                            .unwrap();
+                        assert!(inbox.read().unwrap().get(uids[0]).is_some());
+                    }
+                    uids
+                })
+            })
+            .collect();
+        writers
+            .into_iter()
+            .flat_map(|writer| writer.join().unwrap())
+            .collect::<UidSet>()
+    });
+    assert_eq!(uids.len(), 90, "no UID was given twice");
+    let after = check(&store, "user.bob");
+    assert_eq!(
+        (after.exists, after.flagged),
+        (before.exists + 90, before.flagged + 90)
+    );
 }

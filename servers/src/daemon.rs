@@ -46,7 +46,26 @@ pub fn begin(imapd_conf: Option<&str>, service: &str) -> Result<Daemon, u8> {
 }
 
 fn give_up(error: &dyn std::fmt::Display) -> u8 {
-    log(Level::Critical, &error.to_string());
-    eprintln!("fatal error: {error}");
-    ConfigError::EXIT_CODE
+    fail(ConfigError::EXIT_CODE, &error.to_string())
+}
+
+/// Says why the program ends, in the log and on stderr, and returns `code`.
+pub fn fail(code: u8, why: &str) -> u8 {
+    log(Level::Critical, why);
+    eprintln!("fatal error: {why}");
+    code
+}
+
+/// Exit codes of sysexits.h, as Cyrus's programs use them.
+pub mod exit {
+    /// Wrong switches or arguments.
+    pub const USAGE: u8 = 64;
+    /// Something is not as it should be, and not for the user to mend.
+    pub const SOFTWARE: u8 = 70;
+    /// The operating system refused.
+    pub const OSERR: u8 = 71;
+    /// Try again later.
+    pub const TEMPFAIL: u8 = 75;
+    /// The configuration is wrong.
+    pub const CONFIG: u8 = 78;
 }

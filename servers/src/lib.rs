@@ -2,16 +2,24 @@
 
 pub mod config;
 pub mod cyrus_conf;
+pub mod cyrusd;
 pub mod daemon;
+pub mod deliver;
+pub mod engine;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod getopt;
+pub mod imapd;
 pub mod limits;
 pub mod listen;
+pub mod lmtpd;
+pub mod logins;
 pub mod master;
 pub mod privilege;
 pub mod procdir;
+pub mod serve;
 pub mod service;
+pub mod settings;
 mod sys;
 pub mod syslog;
 pub mod telemetry;

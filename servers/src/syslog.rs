@@ -96,6 +96,27 @@ pub fn log(level: Level, text: &str) {
     }
 }
 
+/// Takes the messages of the store and of sessions, which have no logger of their own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoreLog;
+
+impl cyrus_store::Log for StoreLog {
+    fn record(&self, level: cyrus_store::Level, what: std::fmt::Arguments<'_>) {
+        if level == cyrus_store::Level::Debug && !DEBUG.load(Ordering::Relaxed) {
+            return;
+        }
+        let level = match level {
+            cyrus_store::Level::Debug => Level::Debug,
+            cyrus_store::Level::Info => Level::Info,
+            cyrus_store::Level::Notice => Level::Notice,
+            cyrus_store::Level::Warning => Level::Warning,
+            cyrus_store::Level::Error => Level::Error,
+            cyrus_store::Level::Critical => Level::Critical,
+        };
+        log(level, &what.to_string());
+    }
+}
+
 /// Whether the environment asks for more lines, on stderr too (`CYRUS_VERBOSE`).
 pub fn verbose() -> bool {
     std::env::var("CYRUS_VERBOSE").is_ok_and(|level| !level.is_empty() && level != "0")

@@ -15,6 +15,25 @@ pub enum LineEvent {
     TooLong(Vec<u8>),
 }
 
+/// A piece of message data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Text in which CR and LF occur only together.
+    Text(&'a [u8]),
+    /// A CR that no LF follows.
+    BareCr,
+}
+
+impl<'a> Piece<'a> {
+    /// The octets as the client sent them.
+    pub fn octets(self) -> &'a [u8] {
+        match self {
+            Self::Text(text) => text,
+            Self::BareCr => b"\r",
+        }
+    }
+}
+
 /// What [`LineFramer::next_data`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataEvent {
@@ -126,9 +145,9 @@ impl LineFramer {
 
     /// Passes message data to `each` in pieces, dots removed, until the lone dot.
     ///
-    /// Line ends come out as CRLF whether they came in as CRLF or as LF; a CR before anything else is passed on as it
-    /// is. A dot line ends the data after LF as well as after CRLF.
-    pub fn next_data(&mut self, each: &mut dyn FnMut(&[u8])) -> DataEvent {
+    /// Line ends come out as CRLF whether they came in as CRLF or as LF, and CR and LF of one are always in the same
+    /// piece. A dot line ends the data after LF as well as after CRLF.
+    pub fn next_data(&mut self, each: &mut dyn FnMut(Piece<'_>)) -> DataEvent {
         while let Some(&byte) = self.pending.get(self.at) {
             match (self.data, byte) {
                 (Data::Start, b'.') => self.go(Data::Dot),
@@ -138,20 +157,20 @@ impl LineFramer {
                     return DataEvent::End;
                 }
                 (Data::DotCr, _) => {
-                    each(b"\r");
+                    each(Piece::BareCr);
                     self.data = Data::Inside;
                 }
                 (Data::Dot, _) => self.data = Data::Inside,
                 (Data::Start | Data::Inside | Data::Cr, b'\n') => {
-                    each(b"\r\n");
+                    each(Piece::Text(b"\r\n"));
                     self.go(Data::Start);
                 }
                 (Data::Cr, b'\r') => {
-                    each(b"\r");
+                    each(Piece::BareCr);
                     self.at += 1;
                 }
                 (Data::Cr, _) => {
-                    each(b"\r");
+                    each(Piece::BareCr);
                     self.data = Data::Inside;
                 }
                 (Data::Start | Data::Inside, b'\r') => self.go(Data::Cr),
@@ -169,7 +188,7 @@ impl LineFramer {
     }
 
     /// Passes on whole lines that need no change in one piece, then the rest of the line at hand.
-    fn pass(&mut self, each: &mut dyn FnMut(&[u8])) {
+    fn pass(&mut self, each: &mut dyn FnMut(Piece<'_>)) {
         let have = self.pending.get(self.at..).unwrap_or_default();
         let mut plain = 0;
         let mut data = Data::Inside;
@@ -200,7 +219,7 @@ impl LineFramer {
                 }
             }
         }
-        each(have.get(..plain).unwrap_or_default());
+        each(Piece::Text(have.get(..plain).unwrap_or_default()));
         self.at += plain;
         self.data = data;
     }
@@ -233,7 +252,8 @@ mod tests {
         for piece in pieces {
             framer.push(piece);
             if !ended {
-                ended = framer.next_data(&mut |bytes| body.extend_from_slice(bytes)) == DataEvent::End;
+                ended =
+                    framer.next_data(&mut |piece| body.extend_from_slice(piece.octets())) == DataEvent::End;
             }
         }
         let rest = framer.pending.get(framer.at..).unwrap_or_default().to_vec();

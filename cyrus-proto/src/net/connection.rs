@@ -13,6 +13,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::observer::{Observer, Transcript};
@@ -29,6 +30,8 @@ pub(super) struct Connection {
     session: Box<dyn Session>,
     phase: Phase,
     link: Link,
+    /// A hint waits in the inbox.
+    hinted: Arc<AtomicBool>,
     pub(super) service: Arc<Service>,
     /// TLS, a security layer, a transcript: what most connections do without.
     extras: Option<Box<Extras>>,
@@ -106,6 +109,7 @@ impl Connection {
     pub(super) fn new(
         stream: Stream,
         link: Link,
+        hinted: Arc<AtomicBool>,
         service: Arc<Service>,
         context: &Context<'_>,
     ) -> io::Result<Self> {
@@ -115,6 +119,7 @@ impl Connection {
             session,
             phase: Phase::Open,
             link,
+            hinted,
             service,
             extras: None,
             // A client that speaks first may have done so already; most do not, so the poll is left to say it.
@@ -162,6 +167,8 @@ impl Connection {
     }
 
     pub(super) fn hint(&mut self, now: Instant) {
+        // Before the session looks, so that whatever happens meanwhile hints again.
+        self.hinted.store(false, Ordering::Release);
         if !matches!(self.phase, Phase::Handshake { .. } | Phase::Lingering { .. }) {
             self.session.hint(now);
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -111,10 +111,15 @@ const INBOX: Token = Token(usize::MAX);
 
 /// Where other threads leave things for a reactor.
 pub(super) struct Inbox {
-    messages: Mutex<Vec<Message>>,
-    /// The poll has been woken and has not looked yet.
-    woken: AtomicBool,
+    pending: Mutex<Pending>,
     waker: Waker,
+}
+
+#[derive(Default)]
+struct Pending {
+    messages: Vec<Message>,
+    /// The poll has been woken and has not looked yet.
+    woken: bool,
 }
 
 enum Message {
@@ -132,19 +137,25 @@ impl Inbox {
     }
 
     fn post(&self, message: Message) {
-        self.messages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(message);
-        if !self.woken.swap(true, Ordering::AcqRel) {
+        let mut pending = self.lock();
+        pending.messages.push(message);
+        let wake = !std::mem::replace(&mut pending.woken, true);
+        drop(pending);
+        if wake {
             // It fails only if the reactor's poll is gone, and then nobody waits for the message.
             let _ = self.waker.wake();
         }
     }
 
     fn take(&self) -> Vec<Message> {
-        self.woken.store(false, Ordering::Release);
-        std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut pending = self.lock();
+        pending.woken = false;
+        std::mem::take(&mut pending.messages)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        // It is never left half changed, whoever panicked.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -250,8 +261,7 @@ impl Reactor {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), INBOX)?;
         let inbox = Arc::new(Inbox {
-            messages: Mutex::default(),
-            woken: AtomicBool::new(false),
+            pending: Mutex::default(),
             waker,
         });
         Ok(Self {
@@ -367,6 +377,9 @@ impl Reactor {
     }
 
     fn listen(&mut self, id: ServiceId, listener: Listener, service: Arc<Service>, now: Instant) {
+        if self.stopping.is_some() {
+            return;
+        }
         let fd = std::os::fd::AsRawFd::as_raw_fd(&listener);
         let token = Token(LISTENER | id.0);
         match self
@@ -464,7 +477,8 @@ impl Reactor {
         }
         self.observer.accepted(&service.name, &peer);
         let key = self.place();
-        let link = self.link(peer, key);
+        let hinted = Arc::new(AtomicBool::new(false));
+        let link = self.link(peer, key, &hinted);
         let context = Context {
             now,
             key,
@@ -483,7 +497,7 @@ impl Reactor {
         };
         let name = Arc::clone(&service.name);
         let connection =
-            registered.and_then(|()| Connection::new(stream, link, Arc::clone(&service), &context));
+            registered.and_then(|()| Connection::new(stream, link, hinted, Arc::clone(&service), &context));
         match connection {
             Ok(connection) => {
                 if let Some(slot) = self.slots.get_mut(key.place as usize) {
@@ -501,9 +515,15 @@ impl Reactor {
         }
     }
 
-    fn link(&self, peer: Peer, key: Key) -> Link {
-        let inbox = Arc::clone(&self.inbox);
-        Link::new(peer, Arc::new(move || inbox.post(Message::Hint(key))))
+    /// However often the link wakes, no more than one message waits in the inbox.
+    fn link(&self, peer: Peer, key: Key, hinted: &Arc<AtomicBool>) -> Link {
+        let (inbox, hinted) = (Arc::clone(&self.inbox), Arc::clone(hinted));
+        let wake = move || {
+            if !hinted.swap(true, Ordering::AcqRel) {
+                inbox.post(Message::Hint(key));
+            }
+        };
+        Link::new(peer, Arc::new(wake))
     }
 
     fn place(&mut self) -> Key {

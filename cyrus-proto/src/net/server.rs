@@ -15,6 +15,8 @@ pub struct NetOptions {
     pub reactors: usize,
     /// Threads that run jobs; with 0 they run in the event loops.
     pub workers: usize,
+    /// Threads that there may be while jobs wait for locks or other servers and more jobs come.
+    pub most_workers: usize,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
     /// How long a peer may take nothing of what is to be sent to it.
@@ -26,6 +28,7 @@ impl Default for NetOptions {
         Self {
             reactors: 1,
             workers: 4,
+            most_workers: 64,
             handshake_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(300),
         }
@@ -59,7 +62,7 @@ impl Server {
     pub fn new(options: &NetOptions, observer: Arc<dyn Observer>) -> io::Result<Self> {
         let workers = match options.workers {
             0 => None,
-            count => Some(Workers::start(count, &observer)?),
+            count => Some(Workers::start(count, options.most_workers, &observer)?),
         };
         let mut reactors = Vec::new();
         for _ in 0..options.reactors.max(1) {

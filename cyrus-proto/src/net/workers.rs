@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::observer::Observer;
 use super::reactor::{Inbox, Key};
@@ -14,22 +13,38 @@ use crate::output::Output;
 
 /// A pool of threads fed from one queue.
 ///
-/// A connection has one job in flight at most, so the queue holds no more entries than there are connections.
+/// A connection has one job in flight at most, so the queue holds no more entries than there are connections. Jobs may
+/// wait long for a lock that somebody else holds; so that a few of them do not hold up everybody, a job that
+/// has waited for [`STALL`] gets another thread, up to a limit. Such a thread ends when it has had nothing to do for a
+/// while.
 pub(super) struct Workers {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
 }
 
 struct Shared {
     queue: Mutex<Queue>,
+    /// There is a task, or no more will come: for workers.
     filled: Condvar,
+    /// There is a task and no idle worker: for the watcher.
+    crowded: Condvar,
+    /// A thread ended.
+    ended: Condvar,
+    most: usize,
+    observer: Arc<dyn Observer>,
 }
 
 #[derive(Default)]
 struct Queue {
-    tasks: VecDeque<Task>,
-    /// Threads waiting in `filled`.
+    /// With the moment of arrival.
+    tasks: VecDeque<(Instant, Task)>,
+    /// Threads, the watcher included.
+    threads: usize,
+    /// Threads that run tasks, or wait for some.
+    workers: usize,
+    /// Workers waiting in `filled`.
     idle: usize,
+    /// The watcher is awake.
+    watched: bool,
     closed: bool,
 }
 
@@ -56,23 +71,22 @@ pub(super) enum Next {
 }
 
 impl Workers {
-    /// Starts `count` threads.
-    pub(super) fn start(count: usize, observer: &Arc<dyn Observer>) -> io::Result<Self> {
+    /// Starts `count` threads; there will be no more than `most`.
+    pub(super) fn start(count: usize, most: usize, observer: &Arc<dyn Observer>) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             filled: Condvar::new(),
+            crowded: Condvar::new(),
+            ended: Condvar::new(),
+            most,
+            observer: Arc::clone(observer),
         });
-        let mut workers = Self {
-            shared,
-            threads: Vec::with_capacity(count),
-        };
-        for number in 0..count {
-            let shared = Arc::clone(&workers.shared);
-            let observer = Arc::clone(observer);
-            let thread = std::thread::Builder::new()
-                .name(format!("worker-{number}"))
-                .spawn(move || shared.work(observer.as_ref()))?;
-            workers.threads.push(thread);
+        let workers = Self { shared };
+        for _ in 0..count {
+            workers.shared.start_worker(Tenure::Permanent)?;
+        }
+        if most > count {
+            Shared::spawn(&workers.shared, "watcher", |shared| shared.watch())?;
         }
         Ok(workers)
     }
@@ -83,17 +97,22 @@ impl Workers {
     }
 
     /// Lets the threads finish what is queued, and waits for them.
-    pub(super) fn finish(mut self) {
+    pub(super) fn finish(self) {
         self.close();
-        for thread in self.threads.drain(..) {
-            // A worker catches the panics of its jobs; one of its own was reported by the runtime.
-            let _ = thread.join();
+        let mut queue = self.shared.lock();
+        while queue.threads > 0 {
+            queue = self
+                .shared
+                .ended
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     fn close(&self) {
         self.shared.lock().closed = true;
         self.shared.filled.notify_all();
+        self.shared.crowded.notify_all();
     }
 }
 
@@ -110,13 +129,21 @@ pub(super) struct Submitter(Arc<Shared>);
 impl Submitter {
     pub(super) fn submit(&self, task: Task) {
         let mut queue = self.0.lock();
-        queue.tasks.push_back(task);
-        let wake = queue.idle > 0;
+        queue.tasks.push_back((Instant::now(), task));
+        let (idle, watched) = (queue.idle > 0, queue.watched);
         drop(queue);
-        if wake {
+        if idle {
             self.0.filled.notify_one();
+        } else if !watched {
+            self.0.crowded.notify_one();
         }
     }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tenure {
+    Permanent,
+    Spare,
 }
 
 impl Shared {
@@ -125,31 +152,114 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn work(&self, observer: &dyn Observer) {
-        while let Some(task) = self.take() {
-            let Task {
-                job,
-                key,
-                inbox,
-                service,
-            } = task;
-            let piece = run(job, &service, observer);
+    fn spawn(
+        shared: &Arc<Self>,
+        name: &str,
+        body: impl FnOnce(&Arc<Self>) + Send + 'static,
+    ) -> io::Result<()> {
+        shared.lock().threads += 1;
+        let mine = Arc::clone(shared);
+        let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // A worker catches the panics of its jobs; one of its own was reported by the runtime.
+            let _ = catch_unwind(AssertUnwindSafe(|| body(&mine)));
+            mine.lock().threads -= 1;
+            mine.ended.notify_all();
+        });
+        if spawned.is_err() {
+            shared.lock().threads -= 1;
+        }
+        spawned.map(drop)
+    }
+
+    fn start_worker(self: &Arc<Self>, tenure: Tenure) -> io::Result<()> {
+        self.lock().workers += 1;
+        let spawned = Self::spawn(self, "worker", move |shared| {
+            shared.work(tenure);
+            shared.lock().workers -= 1;
+        });
+        if spawned.is_err() {
+            self.lock().workers -= 1;
+        }
+        spawned
+    }
+
+    fn work(&self, tenure: Tenure) {
+        while let Some(Task {
+            job,
+            key,
+            inbox,
+            service,
+        }) = self.take(tenure)
+        {
+            let piece = run(job, &service, self.observer.as_ref());
             inbox.finished(key, piece);
         }
     }
 
-    fn take(&self) -> Option<Task> {
+    /// The next task; `None` when the thread is not needed any more.
+    fn take(&self, tenure: Tenure) -> Option<Task> {
         let mut queue = self.lock();
         loop {
-            if let Some(task) = queue.tasks.pop_front() {
+            if let Some((_, task)) = queue.tasks.pop_front() {
                 return Some(task);
             }
             if queue.closed {
                 return None;
             }
             queue.idle += 1;
-            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            let (back, timed_out) = match tenure {
+                Tenure::Permanent => (
+                    self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                    false,
+                ),
+                Tenure::Spare => {
+                    let (back, waited) = self
+                        .filled
+                        .wait_timeout(queue, SPARE_PATIENCE)
+                        .unwrap_or_else(PoisonError::into_inner);
+                    (back, waited.timed_out())
+                }
+            };
+            queue = back;
             queue.idle -= 1;
+            if timed_out && queue.tasks.is_empty() {
+                return None;
+            }
+        }
+    }
+
+    /// Gives tasks that wait too long a thread of their own. Sleeps as long as tasks find idle workers.
+    fn watch(self: &Arc<Self>) {
+        let mut queue = self.lock();
+        while !queue.closed {
+            let Some(since) = queue.tasks.front().map(|(since, _)| *since) else {
+                queue.watched = false;
+                queue = self.crowded.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            queue.watched = true;
+            let left = STALL.saturating_sub(since.elapsed());
+            if !left.is_zero() {
+                queue = self
+                    .crowded
+                    .wait_timeout(queue, left)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
+                continue;
+            }
+            let room = queue.workers < self.most;
+            drop(queue);
+            if room && let Err(error) = self.start_worker(Tenure::Spare) {
+                self.observer
+                    .trouble(&format!("cannot start another worker thread: {error}"));
+            }
+            queue = self.lock();
+            // Let the new thread take its task before the next one is looked at.
+            queue = self
+                .crowded
+                .wait_timeout(queue, STALL / 8)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 }
@@ -185,3 +295,9 @@ pub(super) fn run(mut job: Job, service: &str, observer: &dyn Observer) -> Piece
 
 /// Octets of output after which a job is asked to pause until they are sent.
 const BUDGET: usize = Output::HIGH_WATER as usize;
+
+/// How long a task may wait before it gets another thread.
+const STALL: Duration = Duration::from_millis(40);
+
+/// How long such a thread waits for more to do.
+const SPARE_PATIENCE: Duration = Duration::from_secs(10);

@@ -19,7 +19,7 @@ pub(crate) type Watchers = Arc<Mutex<Vec<Link>>>;
 pub(crate) struct Echo {
     framer: LineFramer,
     output: Output,
-    watchers: Watchers,
+    counts: Arc<Counts>,
     link: Option<Link>,
     alarm: Option<Instant>,
     tls: TlsFacts,
@@ -30,11 +30,11 @@ pub(crate) struct Echo {
 }
 
 impl Echo {
-    pub(crate) fn new(watchers: &Watchers) -> Self {
+    pub(crate) fn new(counts: &Arc<Counts>) -> Self {
         Self {
             framer: LineFramer::new(1000),
             output: Output::new(),
-            watchers: Arc::clone(watchers),
+            counts: Arc::clone(counts),
             link: None,
             alarm: None,
             tls: TlsFacts::default(),
@@ -67,10 +67,17 @@ impl Echo {
                     out.line("slept");
                 })));
             }
+            "LOCK" => {
+                let gate = Arc::clone(&self.counts.gate);
+                return Some(self.run(Job::once(move |out| {
+                    drop(gate.lock().unwrap());
+                    out.line("locked");
+                })));
+            }
             "PANIC" => return Some(self.run(Job::once(|_: &mut Output| -> () { panic!("on purpose") }))),
             "CHAIN" => return Some(self.run(Job::new(Chain(number)))),
             "WATCH" => {
-                self.watchers.lock().unwrap().extend(self.link.clone());
+                self.counts.watchers.lock().unwrap().extend(self.link.clone());
                 self.output.line("watching");
             }
             "ALARM" => {
@@ -224,6 +231,7 @@ impl SecurityLayer for Xor {
 #[derive(Default)]
 pub(crate) struct Counts {
     pub(crate) watchers: Watchers,
+    pub(crate) gate: Arc<Mutex<()>>,
     pub(crate) transcript: Arc<Mutex<Vec<u8>>>,
     jobs: AtomicUsize,
     troubles: AtomicUsize,

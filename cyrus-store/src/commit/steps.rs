@@ -85,6 +85,40 @@ struct Sync {
     dirs: BTreeSet<PathBuf>,
 }
 
+impl Sync {
+    /// Adds a file, unless it is there.
+    fn add(&mut self, file: File) {
+        // The links of one message come one after the other.
+        if !self.files.last().is_some_and(|last| Arc::ptr_eq(last, &file)) {
+            self.files.push(file);
+        }
+    }
+
+    /// Takes over what another has to sync.
+    fn merge(&mut self, other: &mut Self) {
+        for file in other.files.drain(..) {
+            if !self.files.iter().any(|known| Arc::ptr_eq(known, &file)) {
+                self.files.push(file);
+            }
+        }
+        self.dirs.append(&mut other.dirs);
+    }
+
+    fn files_now(&mut self, store: &Store) -> Result<(), DiskError> {
+        store.disk().sync_many(&self.files.iter().collect::<Vec<_>>())?;
+        self.files.clear();
+        Ok(())
+    }
+
+    fn all_now(&mut self, store: &Store) -> Result<(), DiskError> {
+        self.files_now(store)?;
+        self.dirs.iter().try_for_each(|dir| store.disk().sync_dir(dir))
+    }
+}
+
+/// Message files that are open at once.
+const MAX_OPEN: usize = 256;
+
 /// Commits the requests of a batch, grouped by mailbox, mailboxes in the order of their names.
 ///
 /// `held` are the namespaces that the caller has locked exclusively.
@@ -304,18 +338,24 @@ fn link_message(
     let path = paths.message(uid.get(), false);
     let disk = &**store.disk();
     let file = match &message.source {
-        Source::Staged(staged) => staged.place(disk, &paths.stage, &path)?,
+        Source::Staged(staged) => Some(staged.place(disk, &paths.stage, &path)?),
         Source::Message { path: original, .. } => match link_over(disk, original, &path) {
-            Ok(()) => None,
+            Ok(()) => {
+                sync.dirs.insert(paths.data.clone());
+                None
+            }
             Err(error) if error.is_not_found() => return Err(MailboxError::MessageGone),
             Err(_) => Some(copy_file(store, original, &path)?),
         },
     };
     if let Some(file) = file {
         file.set_modified(UNIX_EPOCH + Duration::from_secs(u64::from(message.internal_date)))?;
-        sync.files.push(file);
+        sync.add(file);
+        if sync.files.len() >= MAX_OPEN {
+            // Descriptors are not to run out: what is there so far can be synced now as well as later.
+            sync.files_now(store)?;
+        }
     }
-    sync.dirs.insert(paths.data.clone());
     let modseq = write.next_modseq();
     let now = write.now();
     let mut record = message.source.record();
@@ -475,14 +515,10 @@ fn first_barrier(
     let mut sync = Sync::default();
     let mut work: Vec<Linked> = recorded.into_iter().map(|Recorded(work)| work).collect();
     for mailbox in &mut work {
-        sync.files.append(&mut mailbox.sync.files);
-        sync.dirs.append(&mut mailbox.sync.dirs);
+        sync.merge(&mut mailbox.sync);
     }
     sync.files.extend(charges.write(store)?);
-    store.disk().sync_many(&sync.files.iter().collect::<Vec<_>>())?;
-    for dir in &sync.dirs {
-        store.disk().sync_dir(dir)?;
-    }
+    sync.all_now(store)?;
     charges.publish(store)?;
     for mailbox in &mut work {
         mailbox.write.publish_names()?;

@@ -210,6 +210,11 @@ impl Usage {
         self.0 == [0; 4]
     }
 
+    /// The change that takes this one back.
+    pub fn negated(self) -> Self {
+        Self(self.0.map(i64::saturating_neg))
+    }
+
     /// Both changes together.
     pub fn plus(self, other: Self) -> Self {
         let [a, b, c, d] = self.0;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use cyrus_acl::Rights;
 
-use super::expunge::mark_expunged;
 use super::{IndexRead, IndexWrite, Mailbox};
 use crate::commit::{AppendRequest, Incoming, Namespaces, Source};
 use crate::error::MailboxError;
@@ -181,7 +180,7 @@ impl Mailbox {
             .lock_index(locks.source.clone(), Mode::Exclusive, self.store.wait())?;
         let mut write = IndexWrite::begin(&self.store, &self.hot, index)?;
         let uids: UidSet = originals.iter().copied().collect();
-        mark_expunged(&mut write, self.store.options().expunge_mode, &uids, |_| true)?;
+        self.mark_expunged(&mut write, &uids, |_| true)?;
         write.commit(&self.entry.name, &self.id)
     }
 }

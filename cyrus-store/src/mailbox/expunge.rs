@@ -2,7 +2,7 @@
 
 use cyrus_acl::Rights;
 
-use super::{IndexWrite, Mailbox};
+use super::{IndexWrite, Mailbox, annotations};
 use crate::error::MailboxError;
 use crate::flags::SystemFlags;
 use crate::format::index::{Record, options};
@@ -46,47 +46,54 @@ impl Mailbox {
     ) -> Result<UidSet, MailboxError> {
         let locks = self.lock(Mode::Exclusive)?;
         let mut write = IndexWrite::begin(&self.store, &self.hot, locks)?;
-        let expunged = mark_expunged(&mut write, self.store.options().expunge_mode, uids, wanted)?;
+        let expunged = self.mark_expunged(&mut write, uids, wanted)?;
         write.commit(&self.entry.name, &self.id)?;
         Ok(expunged)
     }
-}
 
-/// Marks records as expunged.
-pub(super) fn mark_expunged(
-    write: &mut IndexWrite,
-    mode: ExpungeMode,
-    uids: &UidSet,
-    wanted: impl Fn(&Record) -> bool,
-) -> Result<UidSet, MailboxError> {
-    let mut expunged = UidSet::new();
-    let flags = match mode {
-        ExpungeMode::Delayed => Record::EXPUNGED,
-        ExpungeMode::SemiDelayed | ExpungeMode::Immediate => {
-            Record::EXPUNGED | Record::UNLINKED | Record::NEEDS_CLEANUP
-        }
-    };
-    for range in uids.ranges() {
-        let mut number = write.find(range.start().get());
-        while let Some(view) = write.view(number).filter(|view| view.uid() <= range.end().get()) {
-            let this = number;
-            number += 1;
-            if view.is_expunged() {
-                continue;
+    /// Marks records as expunged, in a change that the caller commits.
+    pub(super) fn mark_expunged(
+        &self,
+        write: &mut IndexWrite,
+        uids: &UidSet,
+        wanted: impl Fn(&Record) -> bool,
+    ) -> Result<UidSet, MailboxError> {
+        let mode = self.store.options().expunge_mode;
+        let mut expunged = UidSet::new();
+        let flags = match mode {
+            ExpungeMode::Delayed => Record::EXPUNGED,
+            ExpungeMode::SemiDelayed | ExpungeMode::Immediate => {
+                Record::EXPUNGED | Record::UNLINKED | Record::NEEDS_CLEANUP
             }
-            let Some(old) = write.record(this)? else { break };
-            let Some(uid) = Uid::new(old.uid) else { continue };
-            if wanted(&old) {
-                let mut new = old.clone();
-                new.flags |= flags;
-                write.change(this, &old, new);
-                expunged.insert(uid);
+        };
+        for range in uids.ranges() {
+            let mut number = write.find(range.start().get());
+            while let Some(view) = write.view(number).filter(|view| view.uid() <= range.end().get()) {
+                let this = number;
+                number += 1;
+                if view.is_expunged() {
+                    continue;
+                }
+                let Some(old) = write.record(this)? else { break };
+                let Some(uid) = Uid::new(old.uid) else { continue };
+                if wanted(&old) {
+                    let mut new = old.clone();
+                    new.flags |= flags;
+                    write.change(this, &old, new);
+                    expunged.insert(uid);
+                }
             }
         }
-    }
-    if !expunged.is_empty() {
+        if expunged.is_empty() {
+            return Ok(expunged);
+        }
+        let annotated = annotations::of_messages(&self.store, &self.hot, self.owner.as_deref(), &expunged)?;
         let now = write.now();
         let header = &mut write.header;
+        for annotated in annotated.values() {
+            header.quota_annot_used = header.quota_annot_used.saturating_sub(annotated.octets);
+            header.sync_annot ^= annotated.sync;
+        }
         header.first_expunged = if header.first_expunged == 0 {
             now
         } else {
@@ -97,6 +104,6 @@ pub(super) fn mark_expunged(
             ExpungeMode::SemiDelayed => options::NEEDS_UNLINK,
             ExpungeMode::Immediate => options::NEEDS_UNLINK | options::NEEDS_REPACK,
         };
+        Ok(expunged)
     }
-    Ok(expunged)
 }

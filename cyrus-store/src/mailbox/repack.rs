@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use super::read::header_of;
-use super::{IndexWrite, Mailbox, new_path};
-use crate::db::{Create, DbError};
+use super::{IndexWrite, Mailbox, annotations, new_path};
 use crate::error::MailboxError;
-use crate::format::annotation;
 use crate::format::cache::CacheView;
 use crate::format::index::{IndexHeader, Record, options};
 use crate::hot::Hot;
@@ -15,6 +13,7 @@ use crate::log::Level;
 use crate::name::MailboxName;
 use crate::store::Store;
 use crate::sys::{File, Mode, Open};
+use crate::uid::{Uid, UidSet};
 
 impl Mailbox {
     /// Closes the mailbox. If files or records of expunged messages are to be removed, and nobody else has the mailbox
@@ -73,7 +72,7 @@ impl Store {
 
 /// Removes the files and annotations of unlinked messages.
 fn unlink(store: &Store, write: &mut IndexWrite, hot: &Hot) -> Result<(), MailboxError> {
-    let mut unlinked = Vec::new();
+    let mut unlinked = UidSet::new();
     for number in 0..write.records() {
         let Some(view) = write.view(number) else { break };
         if view.flags() & Record::UNLINKED == 0 {
@@ -85,47 +84,14 @@ fn unlink(store: &Store, write: &mut IndexWrite, hot: &Hot) -> Result<(), Mailbo
         store
             .disk()
             .unlink_if_exists(&hot.paths.message(record.uid, record.is_archived()))?;
-        unlinked.push(record.uid);
+        unlinked.extend(Uid::new(record.uid));
         if record.flags & Record::NEEDS_CLEANUP != 0 {
             record.flags &= !Record::NEEDS_CLEANUP;
             write.replace(number, &record);
         }
     }
-    let freed = remove_annotations(store, hot, &unlinked)?;
-    write.header.quota_annot_used = write.header.quota_annot_used.saturating_sub(freed);
-    Ok(())
-}
-
-/// Removes the annotations of messages that are gone, and tells how many octets they were.
-fn remove_annotations(store: &Store, hot: &Hot, uids: &[u32]) -> Result<u32, MailboxError> {
-    if uids.is_empty() {
-        return Ok(0);
-    }
-    let engine = store.options().databases.annotation;
-    let mut db = match store.databases().open(&hot.paths.annotations, engine, Create::No) {
-        Ok(db) => db,
-        Err(DbError::Missing { .. }) => return Ok(0),
-        Err(error) => return Err(error.into()),
-    };
-    let mut txn = db.begin()?;
-    let mut keys = Vec::new();
-    let mut freed = 0_u32;
-    for uid in uids {
-        txn.scan(format!("{uid}\0").as_bytes(), &mut |key, value| {
-            let length = annotation::AnnotationValue::parse(value).map_or(0, |value| value.value.len());
-            freed = freed.saturating_add(u32::try_from(length).unwrap_or(u32::MAX));
-            keys.push(key.to_vec());
-            std::ops::ControlFlow::Continue(())
-        })?;
-    }
-    if keys.is_empty() {
-        return Ok(0);
-    }
-    for key in &keys {
-        txn.remove(key)?;
-    }
-    txn.commit()?;
-    Ok(freed)
+    // They are not counted any more since the messages were expunged.
+    annotations::remove(store, hot, &unlinked)
 }
 
 /// A cache file being written anew.

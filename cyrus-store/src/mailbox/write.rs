@@ -6,6 +6,7 @@ use super::read::header_of;
 use crate::error::MailboxError;
 use crate::flags::{FlagNames, Keyword, KeywordBits};
 use crate::format::crc32;
+use crate::format::header::MailboxHeader;
 use crate::format::index::{IndexHeader, Record, RecordView};
 use crate::format::quota::Usage;
 use crate::hot::{Hot, MailboxLocks, Names};
@@ -195,6 +196,12 @@ impl IndexWrite {
             .filter_map(|keyword| self.names.header.slot_of(keyword))
             .for_each(|slot| bits.insert(slot));
         bits
+    }
+
+    /// Replaces the content of the header file, for changes of name, rights or quota root.
+    pub(crate) fn set_names(&mut self, header: MailboxHeader) {
+        self.names = Arc::new(Names::new(header));
+        self.names_changed = true;
     }
 
     fn slot(&mut self, keyword: &Keyword) -> Result<usize, MailboxError> {

@@ -1,7 +1,8 @@
 //! The date-time of a `Date:` field (RFC 5322, section 3.3), read as leniently as Cyrus reads it.
 //!
 //! A day of the month past the end of the month, an hour past 23 and the like are carried over, never refused.
-//! A zone without sign counts as west; a lower-case military letter gives the odd offset that Cyrus gives it.
+//! A zone without sign counts as west; a lower-case military letter gives the odd offset that Cyrus gives it. A byte
+//! above 7F ends a word here; Cyrus looks such bytes up outside its tables, so what it makes of them is chance.
 
 /// A calendar day and, if it was readable, a time of day with zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,9 @@ use super::headers::field_end;
 use super::is_space;
 use super::text::{Span, Text};
 
+/// Parameters of one field past this number are left out; Cyrus knows no limit.
+const MAX_PARAMS: usize = 20_000;
+
 /// A parameter; its name is in upper case.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Param {
@@ -120,8 +123,8 @@ fn parameters(mut cursor: Cursor<'_>, out: &mut Text) -> Vec<Param> {
     let mut params = Vec::new();
     loop {
         match cursor.parameter(out) {
-            Ok(Some(param)) => params.push(param),
-            Ok(None) => break,
+            Ok(Some(param)) if params.len() < MAX_PARAMS => params.push(param),
+            Ok(_) => break,
             Err(Broken) => {
                 let skip = cursor
                     .rest()

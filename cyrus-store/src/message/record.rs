@@ -131,7 +131,7 @@ impl<'a> CacheRecord<'a> {
         string.filter(|_| rest.is_empty())
     }
 
-    /// BODY[HEADER.FIELDS (…)] from the cache alone, with the empty line at its end.
+    /// `BODY[HEADER.FIELDS (…)]` from the cache alone, with the empty line at its end.
     ///
     /// `None` if a record of `cache_version` does not hold all of `names`: then the message's header is needed.
     pub fn header_fields<N: AsRef<[u8]>>(&self, names: &[N], cache_version: u16) -> Option<Vec<u8>> {

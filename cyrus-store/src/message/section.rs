@@ -1,4 +1,4 @@
-//! The SECTION item of a cache record: where each part of a message is, so that a FETCH of BODY[1.2] need not parse.
+//! The SECTION item of a cache record: where each part of a message is, so that a FETCH of `BODY[1.2]` need not parse.
 //!
 //! All words are 32 bits, big-endian. A leaf is the word 0; a container is the number of its children plus one, an
 //! entry for part 0 and one for each child, then the SECTION of each child:
@@ -182,7 +182,7 @@ impl<'a> Sections<'a> {
         Ok(Self(item))
     }
 
-    /// The part at `path`, the numbers of an IMAP section (`[1, 2]` for BODY[1.2]).
+    /// The part at `path`, the numbers of an IMAP section (`[1, 2]` for `BODY[1.2]`).
     ///
     /// The empty path is the whole message: its header and text. `None` if there is no such part.
     pub fn part(&self, path: &[u32]) -> Option<Section<'a>> {
@@ -196,12 +196,22 @@ impl<'a> Sections<'a> {
         entry(&mut rest, last)
     }
 
-    /// The message enclosed in the message/rfc822 part at `path`: what BODY[path.HEADER] and BODY[path.TEXT] are.
+    /// The message enclosed in the message/rfc822 part at `path`: what `BODY[path.HEADER]` and `BODY[path.TEXT]` are.
     ///
-    /// The empty path is the whole message. `None` if the part is no message.
+    /// The empty path is the whole message. `None` if the part is no message. Where the message is a multipart without
+    /// parts, Cyrus answers `BODY[TEXT]` with nothing; RFC 3501, section 6.4.5, wants the text, which is what this gives.
     pub fn message(&self, path: &[u32]) -> Option<Section<'a>> {
         let mut rest = self.descend(path)?;
         entry(&mut rest, 0).filter(|section| section.header.is_some())
+    }
+
+    /// The header that `BODY[path.HEADER.FIELDS (…)]` selects from: that of the message enclosed at `path`, or, as Cyrus
+    /// has it, the MIME header of a part that is no message. `None` also for a header without any octet.
+    pub fn fields_header(&self, path: &[u32]) -> Option<Extent> {
+        self.message(path)
+            .or_else(|| self.part(path))?
+            .header
+            .filter(|header| header.size > 0)
     }
 
     /// Number of parts inside the container at `path`; 0 for a leaf, `None` if there is no such part.
@@ -386,6 +396,8 @@ mod tests {
             assert_eq!(sections.part(path), None, "{path:?}");
         }
         assert_eq!(sections.message(&[1]), None);
+        assert!(text(sections.fields_header(&[2])).starts_with("Subject: x"));
+        assert_eq!(text(sections.fields_header(&[2, 1])), "\r\n");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! BODY[HEADER.FIELDS (…)] and BODY[HEADER.FIELDS.NOT (…)]: some fields of a header.
+//! `BODY[HEADER.FIELDS (…)]` and `BODY[HEADER.FIELDS.NOT (…)]`: some fields of a header.
 
 use memchr::memchr;
 
@@ -53,6 +53,24 @@ pub fn select_fields<N: AsRef<[u8]>>(header: &[u8], fields: Fields<'_, N>) -> Ve
     selected
 }
 
+/// The values of the fields called `name` in `header`, in their order: what stands after the colon, folded as it is,
+/// with the last line break.
+pub fn field_values<'a>(header: &'a [u8], name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    let mut rest = until_nul(header);
+    std::iter::from_fn(move || {
+        while !rest.is_empty() && !rest.starts_with(b"\r") {
+            let (field, after) = rest.split_at(field_with_break(rest));
+            rest = after;
+            if let Some((found, value)) = super::headers::split_name(field)
+                && found.eq_ignore_ascii_case(name)
+            {
+                return Some(value);
+            }
+        }
+        None
+    })
+}
+
 /// Size of the field that `text` begins with, its last line break included.
 fn field_with_break(text: &[u8]) -> usize {
     let mut end = 0;
@@ -83,6 +101,16 @@ mod tests {
             b"From: a\r\nnonsense\r\n\r\n"
         );
         assert_eq!(select_fields(HEADER, Fields::Only::<&str>(&[])), b"\r\n");
+    }
+
+    #[test]
+    fn the_values_of_a_field_come_in_order() {
+        let header = b"A: 1\r\nb: x\r\na: 2\r\n 3\r\nnonsense\r\n\r\na: body\r\n";
+        assert_eq!(
+            field_values(header, b"A").collect::<Vec<_>>(),
+            [&b" 1\r\n"[..], b" 2\r\n 3\r\n"]
+        );
+        assert_eq!(field_values(header, b"c").count(), 0);
     }
 
     #[test]

@@ -26,12 +26,21 @@ impl DbTool {
         let dir = tempfile::tempdir().unwrap();
         let conf = dir.path().join("conf");
         std::fs::create_dir_all(conf.join("db")).unwrap();
+        // As on every server that was started. Without a stamp Cyrus recovers each skiplist that it opens, and
+        // two of its processes that do so at once lose each other's changes.
         let text = format!(
             "configdirectory: {conf}\ndefaultpartition: default\npartition-default: {conf}/spool\ncyrus_user: root\n",
             conf = conf.display()
         );
         std::fs::write(dir.path().join("imapd.conf"), text).unwrap();
-        Some(Self { dir, engine })
+        let tool = Self { dir, engine };
+        tool.stamp(9);
+        Some(tool)
+    }
+
+    /// Sets the time at which the system was last recovered as a whole.
+    pub(crate) fn stamp(&self, time: u32) {
+        std::fs::write(self.dir.path().join("conf/db/skipstamp"), time.to_be_bytes()).unwrap();
     }
 
     pub(crate) fn path(&self) -> PathBuf {

@@ -1,6 +1,6 @@
 //! The counters and replication CRCs that the header keeps over all records.
 
-use super::{IndexHeader, Record, crc32};
+use super::{IndexHeader, Layout, Record, crc32};
 use crate::flags::{KeywordBits, SystemFlags};
 
 /// The annotation CRC of a mailbox without annotations.
@@ -68,7 +68,7 @@ impl IndexHeader {
         self.deleted = op(self.deleted, u32::from(flags.contains(SystemFlags::DELETED)));
         self.unseen = op(self.unseen, u32::from(!flags.contains(SystemFlags::SEEN)));
         self.sync_basic ^= record.sync_basic(crcs);
-        self.sync_annot ^= record.sync_virtual();
+        self.sync_annot ^= record.sync_virtual(self.layout);
     }
 }
 
@@ -96,11 +96,11 @@ impl Record {
     }
 
     /// What a visible record adds to [`IndexHeader::sync_annot`] for the values that older versions kept as
-    /// annotations.
-    fn sync_virtual(&self) -> u32 {
+    /// annotations, as far as records of this version have them.
+    fn sync_virtual(&self, layout: &Layout) -> u32 {
         let mut crc = 0;
-        let mut add = |entry: &[u8], value: u64, hexadecimal: bool| {
-            if value == 0 {
+        let mut add = |at: Option<usize>, entry: &[u8], value: u64, hexadecimal: bool| {
+            if at.is_none() || value == 0 {
                 return;
             }
             let mut text = Text::default();
@@ -113,13 +113,20 @@ impl Record {
             }
             crc ^= crc32(text.bytes());
         };
-        add(b" /vendor/cmu/cyrus-imapd/thrid  ", self.cid, true);
         add(
+            layout.record.cid,
+            b" /vendor/cmu/cyrus-imapd/thrid  ",
+            self.cid,
+            true,
+        );
+        add(
+            layout.record.savedate,
             b" /vendor/cmu/cyrus-imapd/savedate  ",
             u64::from(self.savedate),
             false,
         );
         add(
+            layout.record.createdmodseq,
             b" /vendor/cmu/cyrus-imapd/createdmodseq  ",
             self.createdmodseq,
             false,
@@ -225,7 +232,10 @@ mod tests {
         let expected = crc32(format!("{prefix}thrid  ab").as_bytes())
             ^ crc32(format!("{prefix}savedate  5").as_bytes())
             ^ crc32(format!("{prefix}createdmodseq  6").as_bytes());
-        assert_eq!(record.sync_virtual(), expected);
+        assert_eq!(record.sync_virtual(Layout::NEWEST), expected);
+        let thread_alone = crc32(format!("{prefix}thrid  ab").as_bytes());
+        let old = Layout::of_version(13).unwrap();
+        assert_eq!(record.sync_virtual(old), thread_alone);
     }
 
     proptest! {

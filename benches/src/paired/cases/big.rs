@@ -1,0 +1,153 @@
+//! One large mailbox: SELECT, FETCH, STORE, COPY, EXPUNGE.
+
+use std::io;
+
+use super::{fresh_mailbox, messages, rounds};
+use crate::paired::answers::{count_of, fetched, number_of};
+use crate::paired::arguments::Arguments;
+use crate::paired::mail::big;
+use crate::paired::meter::{Cost, time};
+use crate::paired::report::{Better, Report};
+use crate::paired::target::Target;
+use crate::paired::wire::Imap;
+
+const USER: &str = "user50";
+const STEPS: [(&str, &str); 5] = [
+    ("FETCH FLAGS", "FETCH 1:* (FLAGS)"),
+    (
+        "FETCH ENVELOPE BODYSTRUCTURE ...",
+        "FETCH 1:* (ENVELOPE BODYSTRUCTURE INTERNALDATE RFC822.SIZE)",
+    ),
+    ("SEARCH SUBJECT", "SEARCH SUBJECT harbour"),
+    ("STORE 1:* +FLAGS", "STORE 1:* +FLAGS (\\Flagged)"),
+    ("STORE 1:* -FLAGS.SILENT", "STORE 1:* -FLAGS.SILENT (\\Flagged)"),
+];
+
+pub(super) fn run(targets: &[Target], arguments: &Arguments, report: &mut Report) -> io::Result<()> {
+    let many = arguments.big;
+    for target in targets {
+        build(target, many)?;
+    }
+    same_answers(targets, many, report)?;
+    rounds(targets, arguments.rounds, |round, target| {
+        let mut imap = Imap::login(target, USER)?;
+        let mut add = |case: &str, cost: &Cost| {
+            if round > 0 {
+                let milliseconds = cost.wall.as_secs_f64() * 1000.0;
+                report.add(
+                    target,
+                    &format!("{many} messages: {case}"),
+                    "ms",
+                    Better::Lower,
+                    milliseconds,
+                );
+            }
+        };
+        let (cost, _) = time(target, || imap.command(b"SELECT Big"))?;
+        add("SELECT", &cost);
+        for (case, command) in STEPS {
+            let (cost, _) = time(target, || imap.command(command.as_bytes()))?;
+            add(case, &cost);
+        }
+        fresh_mailbox(&mut imap, "Half")?;
+        let (cost, _) = time(target, || imap.command(b"COPY 1:* Half"))?;
+        add("COPY 1:*", &cost);
+        imap.command(b"SELECT Half")?;
+        for first in (1..many).step_by(2000) {
+            let odd: Vec<String> = (first..many.min(first + 2000))
+                .step_by(2)
+                .map(|number| number.to_string())
+                .collect();
+            imap.command(format!("STORE {} +FLAGS.SILENT (\\Deleted)", odd.join(",")).as_bytes())?;
+        }
+        let (cost, answer) = time(target, || imap.answer("EXPUNGE"))?;
+        add("EXPUNGE of half", &cost);
+        let (expunged, left) = (count_of(&answer, "EXPUNGE"), messages(&mut imap, "Half")?);
+        if expunged as u64 + left != u64::from(many) {
+            let name = &target.name;
+            report.fault(format!(
+                "{name}: EXPUNGE told of {expunged} messages of {many}, and {left} are left"
+            ));
+        }
+        imap.command(b"UNSELECT")?;
+        imap.command(b"DELETE Half").map(drop)
+    })
+}
+
+/// Fills the mailbox, unless an earlier run did.
+fn build(target: &Target, many: u32) -> io::Result<()> {
+    let mut imap = Imap::login(target, USER)?;
+    if messages(&mut imap, "Big").is_ok_and(|there| there == u64::from(many)) {
+        return Ok(());
+    }
+    fresh_mailbox(&mut imap, "Big")?;
+    for first in (0..many).step_by(100) {
+        let mut command = b"APPEND Big".to_vec();
+        for number in first..many.min(first + 100) {
+            let message = big(number);
+            let flags = if number % 10 < 7 { "(\\Seen)" } else { "()" };
+            let day = 1 + number % 28;
+            let head = format!(
+                " {flags} \"{day:02}-Mar-2022 10:00:00 +0000\" {{{}+}}\r\n",
+                message.len()
+            );
+            command.extend_from_slice(head.as_bytes());
+            command.extend_from_slice(&message);
+        }
+        imap.command(&command)?;
+    }
+    Ok(())
+}
+
+/// Every server says the same of the same messages.
+fn same_answers(targets: &[Target], many: u32, report: &mut Report) -> io::Result<()> {
+    let mut first: Option<(&Target, Vec<String>)> = None;
+    for target in targets {
+        let mut imap = Imap::login(target, USER)?;
+        let selected = imap.answer("SELECT Big")?;
+        if number_of(&selected, "EXISTS") != Some(u64::from(many)) {
+            report.fault(format!(
+                "{}: SELECT does not tell of {many} messages",
+                target.name
+            ));
+        }
+        let sample = format!("1:200,{}:{many}", many.saturating_sub(50).max(1));
+        let items =
+            "UID INTERNALDATE RFC822.SIZE ENVELOPE BODY BODY.PEEK[HEADER] BODY.PEEK[TEXT] BODY.PEEK[1]";
+        let mut lines = fetched(&imap.answer(&format!("FETCH {sample} ({items})"))?);
+        let searched = imap.answer("SEARCH SUBJECT harbour")?;
+        let searched = String::from_utf8_lossy(&searched)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
+        lines.push(searched);
+        match &first {
+            None => first = Some((target, lines)),
+            Some((other, others)) => {
+                for (line, other_line) in lines.iter().zip(others).filter(|(one, two)| one != two).take(3) {
+                    let names = (&target.name, &other.name);
+                    report.fault(format!(
+                        "{names:?}:\n  {}\n  {}",
+                        shortened(line),
+                        shortened(other_line)
+                    ));
+                }
+                if lines.len() != others.len() {
+                    report.fault(format!(
+                        "{}: {} items instead of {}",
+                        target.name,
+                        lines.len(),
+                        others.len()
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(300).collect()
+}

@@ -1,0 +1,13 @@
+//! IMAP4rev1 (RFC 3501) with the extensions that RFC 3501 servers of today are expected to have.
+
+pub mod command;
+pub mod date;
+mod options;
+pub mod response;
+mod run;
+mod selected;
+pub mod sequence;
+mod session;
+
+pub use options::{ImapOptions, ServerInfo};
+pub use session::{ImapService, ImapSession, User};

@@ -1,0 +1,333 @@
+//! IMAP commands: what a client can ask, as values (RFC 3501, section 6, and the extensions that we speak).
+//!
+//! [`head`] reads tag and name, so that a session can refuse a command its state does not allow before it looks at the
+//! arguments; [`arguments`] reads those. [`parse`] does both. The grammar is `nom` over complete commands, one function a rule.
+
+use std::fmt;
+
+use cyrus_store::FlagNames;
+
+use super::sequence::SequenceSet;
+
+pub use self::append::{AppendContent, AppendMessage};
+pub use self::fetch::{AnnotationQuery, BodySection, FetchAttributes, FetchItems, Section, SectionText};
+pub use self::list::{ListCommand, ListOptions, StatusItems};
+pub(crate) use self::parse::append_target;
+pub use self::parse::{Head, Refusal, arguments, head, parse};
+pub use self::search::{DateField, DateTest, SearchKey, SearchProgram, TextField};
+pub use self::verb::{Needs, Verb};
+
+mod append;
+mod fetch;
+pub(crate) mod lex;
+mod list;
+mod parse;
+mod search;
+mod verb;
+pub(crate) mod write;
+
+/// A command's tag (RFC 3501, section 2.2.1).
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Tag(Box<[u8]>);
+
+impl Tag {
+    /// The longest tag.
+    pub const MAX_LEN: usize = 1_000;
+
+    /// The tag of these octets, if it is one.
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        let fits = (1..=Self::MAX_LEN).contains(&bytes.len());
+        (fits && bytes.iter().all(|&c| lex::is_tag_char(c))).then(|| Self(bytes.into()))
+    }
+
+    /// The tag's octets, all of them printable ASCII.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tag({self})")
+    }
+}
+
+/// A complete command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// What the answer will be marked with.
+    pub tag: Tag,
+    /// The command.
+    pub body: CommandBody,
+}
+
+/// How messages are named: by sequence number, or by UID (`UID FETCH` and its like).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    /// Message sequence numbers.
+    Sequence,
+    /// Unique identifiers.
+    Uid,
+}
+
+impl Numbering {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Sequence => "",
+            Self::Uid => "UID ",
+        }
+    }
+}
+
+/// How a mailbox is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// `SELECT`
+    ReadWrite,
+    /// `EXAMINE`
+    ReadOnly,
+}
+
+/// A command and its arguments. Mailbox names, references and patterns are as the client wrote them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the fields are named as in RFC 3501
+pub enum CommandBody {
+    Capability,
+    Noop,
+    Logout,
+    /// RFC 2971; no fields for `NIL`.
+    Id(Vec<(Vec<u8>, Option<Vec<u8>>)>),
+    StartTls,
+    /// `initial` is base64 as sent, empty for `=` (RFC 4959).
+    Authenticate {
+        mechanism: String,
+        initial: Option<Vec<u8>>,
+    },
+    Login {
+        user: Vec<u8>,
+        password: Vec<u8>,
+    },
+    /// `SELECT` or `EXAMINE`.
+    Select {
+        mailbox: Vec<u8>,
+        access: Access,
+    },
+    /// With the partition that administrators may name.
+    Create {
+        mailbox: Vec<u8>,
+        partition: Option<Vec<u8>>,
+    },
+    Delete {
+        mailbox: Vec<u8>,
+    },
+    /// With the partition that administrators may name.
+    Rename {
+        from: Vec<u8>,
+        to: Vec<u8>,
+        partition: Option<Vec<u8>>,
+    },
+    Subscribe {
+        mailbox: Vec<u8>,
+    },
+    Unsubscribe {
+        mailbox: Vec<u8>,
+    },
+    List(ListCommand),
+    Lsub {
+        reference: Vec<u8>,
+        pattern: Vec<u8>,
+    },
+    /// RFC 2342.
+    Namespace,
+    Status {
+        mailbox: Vec<u8>,
+        items: StatusItems,
+    },
+    Append {
+        mailbox: Vec<u8>,
+        messages: Vec<AppendMessage>,
+    },
+    /// RFC 2177.
+    Idle,
+    Check,
+    Close,
+    /// RFC 3691.
+    Unselect,
+    Expunge,
+    /// RFC 4315.
+    UidExpunge(SequenceSet),
+    Search {
+        numbering: Numbering,
+        program: SearchProgram,
+    },
+    Fetch {
+        numbering: Numbering,
+        set: SequenceSet,
+        wanted: FetchAttributes,
+    },
+    Store {
+        numbering: Numbering,
+        set: SequenceSet,
+        store: StoreFlags,
+    },
+    Copy {
+        numbering: Numbering,
+        set: SequenceSet,
+        mailbox: Vec<u8>,
+    },
+    /// RFC 6851.
+    Move {
+        numbering: Numbering,
+        set: SequenceSet,
+        mailbox: Vec<u8>,
+    },
+    /// RFC 4314; `rights` may start with `+` or `-`.
+    SetAcl {
+        mailbox: Vec<u8>,
+        identifier: Vec<u8>,
+        rights: Vec<u8>,
+    },
+    DeleteAcl {
+        mailbox: Vec<u8>,
+        identifier: Vec<u8>,
+    },
+    GetAcl {
+        mailbox: Vec<u8>,
+    },
+    ListRights {
+        mailbox: Vec<u8>,
+        identifier: Vec<u8>,
+    },
+    MyRights {
+        mailbox: Vec<u8>,
+    },
+    /// RFC 9208.
+    GetQuota {
+        root: Vec<u8>,
+    },
+    GetQuotaRoot {
+        mailbox: Vec<u8>,
+    },
+    /// A limit of -1 takes the limit away.
+    SetQuota {
+        root: Vec<u8>,
+        limits: Vec<(Vec<u8>, i64)>,
+    },
+    /// RFC 5464, reading only.
+    GetMetadata(Metadata),
+}
+
+/// What STORE does to flags (RFC 3501, section 6.4.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreFlags {
+    /// `FLAGS`, `+FLAGS` or `-FLAGS`.
+    pub mode: StoreMode,
+    /// `.SILENT`
+    pub silent: bool,
+    /// The flags.
+    pub flags: FlagNames,
+}
+
+/// The three ways of STORE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreMode {
+    /// Replaces the flags.
+    Set,
+    /// Adds to them.
+    Add,
+    /// Takes from them.
+    Remove,
+}
+
+impl StoreFlags {
+    fn item_name(&self) -> &'static str {
+        match (self.mode, self.silent) {
+            (StoreMode::Set, false) => "FLAGS",
+            (StoreMode::Set, true) => "FLAGS.SILENT",
+            (StoreMode::Add, false) => "+FLAGS",
+            (StoreMode::Add, true) => "+FLAGS.SILENT",
+            (StoreMode::Remove, false) => "-FLAGS",
+            (StoreMode::Remove, true) => "-FLAGS.SILENT",
+        }
+    }
+}
+
+/// `GETMETADATA mailbox entries` (RFC 5464, section 4.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    /// Empty for the server's own.
+    pub mailbox: Vec<u8>,
+    /// Full names, `/shared/...` or `/private/...`.
+    pub entries: Vec<Vec<u8>>,
+}
+
+impl CommandBody {
+    /// The command's name, `UID` apart.
+    pub fn verb(&self) -> Verb {
+        match self {
+            Self::Capability => Verb::Capability,
+            Self::Noop => Verb::Noop,
+            Self::Logout => Verb::Logout,
+            Self::Id(_) => Verb::Id,
+            Self::StartTls => Verb::StartTls,
+            Self::Authenticate { .. } => Verb::Authenticate,
+            Self::Login { .. } => Verb::Login,
+            Self::Select {
+                access: Access::ReadWrite,
+                ..
+            } => Verb::Select,
+            Self::Select {
+                access: Access::ReadOnly,
+                ..
+            } => Verb::Examine,
+            Self::Create { .. } => Verb::Create,
+            Self::Delete { .. } => Verb::Delete,
+            Self::Rename { .. } => Verb::Rename,
+            Self::Subscribe { .. } => Verb::Subscribe,
+            Self::Unsubscribe { .. } => Verb::Unsubscribe,
+            Self::List(_) => Verb::List,
+            Self::Lsub { .. } => Verb::Lsub,
+            Self::Namespace => Verb::Namespace,
+            Self::Status { .. } => Verb::Status,
+            Self::Append { .. } => Verb::Append,
+            Self::Idle => Verb::Idle,
+            Self::Check => Verb::Check,
+            Self::Close => Verb::Close,
+            Self::Unselect => Verb::Unselect,
+            Self::Expunge | Self::UidExpunge(_) => Verb::Expunge,
+            Self::Search { .. } => Verb::Search,
+            Self::Fetch { .. } => Verb::Fetch,
+            Self::Store { .. } => Verb::Store,
+            Self::Copy { .. } => Verb::Copy,
+            Self::Move { .. } => Verb::Move,
+            Self::SetAcl { .. } => Verb::SetAcl,
+            Self::DeleteAcl { .. } => Verb::DeleteAcl,
+            Self::GetAcl { .. } => Verb::GetAcl,
+            Self::ListRights { .. } => Verb::ListRights,
+            Self::MyRights { .. } => Verb::MyRights,
+            Self::GetQuota { .. } => Verb::GetQuota,
+            Self::GetQuotaRoot { .. } => Verb::GetQuotaRoot,
+            Self::SetQuota { .. } => Verb::SetQuota,
+            Self::GetMetadata(_) => Verb::GetMetadata,
+        }
+    }
+
+    /// How the command names messages, if it does.
+    pub fn numbering(&self) -> Option<Numbering> {
+        match self {
+            Self::UidExpunge(_) => Some(Numbering::Uid),
+            Self::Search { numbering, .. }
+            | Self::Fetch { numbering, .. }
+            | Self::Store { numbering, .. }
+            | Self::Copy { numbering, .. }
+            | Self::Move { numbering, .. } => Some(*numbering),
+            _ => None,
+        }
+    }
+}

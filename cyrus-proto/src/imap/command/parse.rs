@@ -1,0 +1,494 @@
+//! From the text of a complete command to its value.
+//!
+//! The words of refusals are those clients and administrators know from Cyrus.
+
+use std::borrow::Cow;
+
+use nom::Parser;
+use nom::bytes::complete::{tag, take_while1};
+use nom::combinator::opt;
+use nom::multi::separated_list0;
+
+use super::append::{FlagWords, append_messages, flag, flag_list};
+use super::fetch::{fetch_attributes, one_or_list};
+use super::lex::{
+    Flaw, Parsed, astring, expect, is_atom_char, keyword, mismatch, nstring, number64, refuse, sp, string,
+    tag_rule, take_one, word,
+};
+use super::list::{list, list_mailbox, status_items};
+use super::search::{end_of_keys, search_program};
+use super::{
+    Access, Command, CommandBody, FetchItems, Metadata, Numbering, StoreFlags, StoreMode, Tag, Verb,
+};
+use crate::imap::sequence::sequence_set;
+
+/// Tag and name of a command, and what follows the name.
+#[derive(Clone, Debug)]
+pub struct Head<'i> {
+    /// The tag.
+    pub tag: Tag,
+    /// The name; `None` when nobody knows it.
+    pub verb: Option<Verb>,
+    /// The rest, from the space after the name on.
+    rest: &'i [u8],
+    length: usize,
+}
+
+/// Why a command cannot be read: the peer broke the grammar.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("octet {at}: {text}")]
+pub struct Refusal {
+    /// The tag to answer with; none if even that is broken.
+    pub tag: Option<Tag>,
+    /// Where in the command, in octets.
+    pub at: usize,
+    /// The text of the `BAD` reply.
+    pub text: Cow<'static, str>,
+}
+
+/// Reads `tag SP name` (RFC 3501, section 9, `command`).
+///
+/// # Errors
+/// A [`Refusal`] without a tag when there is none, with it when there is nothing after it.
+pub fn head(text: &[u8]) -> Result<Head<'_>, Refusal> {
+    let length = text.len();
+    let refusal = |tag, rest: &[u8], text| Refusal {
+        tag,
+        at: length - rest.len(),
+        text: Cow::Borrowed(text),
+    };
+    let Ok((rest, (tag, ()))) = (tag_rule, sp).parse(text) else {
+        return Err(refusal(None, text, "Invalid tag"));
+    };
+    let (rest, name) = match take_while1(is_atom_char).parse(rest) as Parsed<'_, &[u8]> {
+        Ok(found) => found,
+        Err(_) => return Err(refusal(Some(tag), rest, "Null command")),
+    };
+    Ok(Head {
+        tag,
+        verb: Verb::parse(name),
+        rest,
+        length,
+    })
+}
+
+/// Reads the arguments that belong to `head`.
+///
+/// `staged_at` says which staged literal, if any, has its place at an offset of the command (as
+/// [`frame::Command::staged_at`](crate::frame::Command::staged_at) does).
+///
+/// # Errors
+/// A [`Refusal`] with the place of the first offending octet and the reason.
+pub fn arguments(
+    head: &Head<'_>,
+    staged_at: &dyn Fn(usize) -> Option<usize>,
+) -> Result<CommandBody, Refusal> {
+    let refusal = |at: &[u8], text| Refusal {
+        tag: Some(head.tag.clone()),
+        at: head.length - at.len(),
+        text,
+    };
+    let Some(verb) = head.verb else {
+        return Err(refusal(head.rest, Cow::Borrowed("Unrecognized command")));
+    };
+    let staged = |rest: usize| staged_at(head.length - rest);
+    let arguments = Arguments {
+        verb,
+        staged: &staged,
+    };
+    match arguments.parse(head.rest) {
+        Ok((&[], body)) => Ok(body),
+        Ok((rest, _)) => Err(refusal(rest, arguments.extra())),
+        Err(nom::Err::Error(Flaw { at, words }) | nom::Err::Failure(Flaw { at, words })) => {
+            Err(refusal(at, words.unwrap_or_else(|| arguments.missing())))
+        }
+        Err(nom::Err::Incomplete(_)) => Err(refusal(&[], arguments.missing())),
+    }
+}
+
+/// The mailbox of an APPEND whose next literal is a message: of `text` as far as the announcement of that literal.
+pub(crate) fn append_target(head: &Head<'_>) -> Option<Vec<u8>> {
+    if head.verb != Some(Verb::Append) {
+        return None;
+    }
+    let (rest, ()) = sp(head.rest).ok()?;
+    let (rest, mailbox) = astring(rest).ok()?;
+    (!rest.is_empty()).then(|| mailbox.into_owned())
+}
+
+/// Reads a whole command, without its final line end.
+///
+/// # Errors
+/// See [`head`] and [`arguments`].
+pub fn parse(text: &[u8], staged_at: &dyn Fn(usize) -> Option<usize>) -> Result<Command, Refusal> {
+    let head = head(text)?;
+    let body = arguments(&head, staged_at)?;
+    Ok(Command { tag: head.tag, body })
+}
+
+/// The arguments of one command.
+struct Arguments<'s> {
+    verb: Verb,
+    /// Which staged literal has its place so many octets before the end.
+    staged: &'s dyn Fn(usize) -> Option<usize>,
+}
+
+impl Arguments<'_> {
+    fn missing(&self) -> Cow<'static, str> {
+        Cow::Owned(format!("Missing required argument to {}", self.verb.name()))
+    }
+
+    fn extra(&self) -> Cow<'static, str> {
+        let name = match self.verb {
+            Verb::Login => "LOGIN",
+            verb => verb.name(),
+        };
+        Cow::Owned(format!("Unexpected extra arguments to {name}"))
+    }
+
+    fn invalid_sequence(&self) -> Cow<'static, str> {
+        Cow::Owned(format!("Invalid sequence in {}", self.verb.name()))
+    }
+
+    /// `SP argument`, where a mismatch means that the argument is missing.
+    fn argument<'i, T>(&self, input: &'i [u8], rule: impl FnMut(&'i [u8]) -> Parsed<'i, T>) -> Parsed<'i, T> {
+        let (rest, ()) = expect(sp, || self.missing()).parse(input)?;
+        expect(rule, || self.missing()).parse(rest)
+    }
+
+    /// `SP astring`
+    fn text<'i>(&self, input: &'i [u8]) -> Parsed<'i, Vec<u8>> {
+        let (rest, text) = self.argument(input, astring)?;
+        Ok((rest, text.into_owned()))
+    }
+
+    /// `[SP astring]`
+    fn optional_text<'i>(&self, input: &'i [u8]) -> Parsed<'i, Option<Vec<u8>>> {
+        if input.is_empty() {
+            return Ok((input, None));
+        }
+        let invalid = || Cow::Owned(format!("Invalid partition name in {}", self.verb.name()));
+        let (rest, (_, text)) = expect((sp, astring), invalid).parse(input)?;
+        Ok((rest, Some(text.into_owned())))
+    }
+
+    fn parse<'i>(&self, input: &'i [u8]) -> Parsed<'i, CommandBody> {
+        use CommandBody as C;
+        let mailbox_only = |make: fn(Vec<u8>) -> C| {
+            let (rest, mailbox) = self.text(input)?;
+            Ok((rest, make(mailbox)))
+        };
+        match self.verb {
+            Verb::Capability => Ok((input, C::Capability)),
+            Verb::Noop => Ok((input, C::Noop)),
+            Verb::Logout => Ok((input, C::Logout)),
+            Verb::StartTls => Ok((input, C::StartTls)),
+            Verb::Namespace => Ok((input, C::Namespace)),
+            Verb::Idle => Ok((input, C::Idle)),
+            Verb::Check => Ok((input, C::Check)),
+            Verb::Close => Ok((input, C::Close)),
+            Verb::Unselect => Ok((input, C::Unselect)),
+            Verb::Expunge => Ok((input, C::Expunge)),
+            Verb::Id => self.id(input),
+            Verb::Authenticate => self.authenticate(input),
+            Verb::Login => self.login(input),
+            Verb::Select => self.select(input, Access::ReadWrite),
+            Verb::Examine => self.select(input, Access::ReadOnly),
+            Verb::Create => {
+                let (rest, mailbox) = self.text(input)?;
+                let (rest, partition) = self.optional_text(rest)?;
+                Ok((rest, C::Create { mailbox, partition }))
+            }
+            Verb::Rename => {
+                let (rest, from) = self.text(input)?;
+                let (rest, to) = self.text(rest)?;
+                let (rest, partition) = self.optional_text(rest)?;
+                Ok((rest, C::Rename { from, to, partition }))
+            }
+            Verb::Delete => mailbox_only(|mailbox| C::Delete { mailbox }),
+            Verb::Subscribe => mailbox_only(|mailbox| C::Subscribe { mailbox }),
+            Verb::Unsubscribe => mailbox_only(|mailbox| C::Unsubscribe { mailbox }),
+            Verb::GetAcl => mailbox_only(|mailbox| C::GetAcl { mailbox }),
+            Verb::MyRights => mailbox_only(|mailbox| C::MyRights { mailbox }),
+            Verb::GetQuota => mailbox_only(|root| C::GetQuota { root }),
+            Verb::GetQuotaRoot => mailbox_only(|mailbox| C::GetQuotaRoot { mailbox }),
+            Verb::List => {
+                let (rest, ()) = expect(sp, || self.missing()).parse(input)?;
+                let (rest, command) = list(rest)?;
+                Ok((rest, C::List(command)))
+            }
+            Verb::Lsub => {
+                let (rest, reference) = self.text(input)?;
+                let (rest, pattern) = self.argument(rest, list_mailbox)?;
+                let pattern = pattern.into_owned();
+                Ok((rest, C::Lsub { reference, pattern }))
+            }
+            Verb::Status => {
+                let (rest, mailbox) = self.text(input)?;
+                let (rest, items) = self.argument(rest, status_items)?;
+                Ok((rest, C::Status { mailbox, items }))
+            }
+            Verb::Append => {
+                let (rest, mailbox) = self.text(input)?;
+                if rest.is_empty() {
+                    return mismatch(rest);
+                }
+                let (rest, messages) = append_messages(rest, self.staged)?;
+                Ok((rest, C::Append { mailbox, messages }))
+            }
+            Verb::Search => self.search(input, Numbering::Sequence),
+            Verb::Fetch => self.fetch(input, Numbering::Sequence),
+            Verb::Store => self.store(input, Numbering::Sequence),
+            Verb::Copy | Verb::Move => self.copy(input, Numbering::Sequence, self.verb),
+            Verb::Uid => self.uid(input),
+            Verb::SetAcl => {
+                let (rest, mailbox) = self.text(input)?;
+                let (rest, identifier) = self.text(rest)?;
+                let (rest, rights) = self.text(rest)?;
+                Ok((
+                    rest,
+                    C::SetAcl {
+                        mailbox,
+                        identifier,
+                        rights,
+                    },
+                ))
+            }
+            Verb::DeleteAcl => {
+                let (rest, mailbox) = self.text(input)?;
+                let (rest, identifier) = self.text(rest)?;
+                Ok((rest, C::DeleteAcl { mailbox, identifier }))
+            }
+            Verb::ListRights => {
+                let (rest, mailbox) = self.text(input)?;
+                let (rest, identifier) = self.text(rest)?;
+                Ok((rest, C::ListRights { mailbox, identifier }))
+            }
+            Verb::SetQuota => self.set_quota(input),
+            Verb::GetMetadata => {
+                let (rest, mailbox) = self.text(input)?;
+                let (rest, entries) = self.argument(rest, one_or_list)?;
+                Ok((rest, C::GetMetadata(Metadata { mailbox, entries })))
+            }
+        }
+    }
+
+    /// `uid = "UID" SP (copy / fetch / search / store)` (RFC 3501, section 9); MOVE (RFC 6851), EXPUNGE (RFC 4315).
+    fn uid<'i>(&self, input: &'i [u8]) -> Parsed<'i, CommandBody> {
+        let (rest, name) = self.argument(input, take_while1(is_atom_char))?;
+        if rest.is_empty() {
+            return mismatch(rest);
+        }
+        match Verb::parse(name) {
+            Some(Verb::Search) => self.search(rest, Numbering::Uid),
+            Some(Verb::Fetch) => self.fetch(rest, Numbering::Uid),
+            Some(Verb::Store) => self.store(rest, Numbering::Uid),
+            Some(verb @ (Verb::Copy | Verb::Move)) => self.copy(rest, Numbering::Uid, verb),
+            Some(Verb::Expunge) => {
+                let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
+                let (rest, set) = expect(sequence_set, || self.invalid_sequence()).parse(rest)?;
+                Ok((rest, CommandBody::UidExpunge(set)))
+            }
+            _ => refuse(rest, "Unrecognized UID subcommand"),
+        }
+    }
+
+    /// `id = "ID" SP id_params_list` (RFC 2971, section 4).
+    fn id<'i>(&self, input: &'i [u8]) -> Parsed<'i, CommandBody> {
+        const INVALID: &str = "Invalid parameter list in Id";
+        /// RFC 2971, section 3.3.
+        const MAX_FIELDS: usize = 30;
+        let (rest, ()) = expect(sp, || self.missing()).parse(input)?;
+        if let Ok((rest, ())) = keyword("NIL")(rest) {
+            return Ok((rest, CommandBody::Id(Vec::new())));
+        }
+        let field = |input| {
+            let (rest, name) = string(input)?;
+            let pair = || Cow::Borrowed("Invalid field-value pair in Id");
+            let (rest, (_, value)) = expect((sp, nstring), pair).parse(rest)?;
+            Ok((rest, (name.into_owned(), value.map(Cow::into_owned))))
+        };
+        let (rest, _) = expect(tag(&b"("[..]), || INVALID.into()).parse(rest)?;
+        let (rest, fields) = separated_list0(sp, field).parse(rest)?;
+        let (rest, _) = expect(tag(&b")"[..]), || INVALID.into()).parse(rest)?;
+        if fields.len() > MAX_FIELDS {
+            return refuse(input, "Too many fields in Id");
+        }
+        Ok((rest, CommandBody::Id(fields)))
+    }
+
+    /// `authenticate = "AUTHENTICATE" SP auth-type [SP initial-resp]` (RFC 3501, section 9; RFC 4959, section 3).
+    fn authenticate<'i>(&self, input: &'i [u8]) -> Parsed<'i, CommandBody> {
+        let (rest, name) = self.argument(input, take_while1(is_atom_char))?;
+        let (rest, initial) = opt((sp, take_while1(|c: u8| c.is_ascii_graphic()))).parse(rest)?;
+        let initial = initial.map(|(_, initial)| {
+            if initial == b"=" {
+                Vec::new()
+            } else {
+                initial.to_vec()
+            }
+        });
+        let mechanism = String::from_utf8_lossy(name).to_ascii_uppercase();
+        Ok((rest, CommandBody::Authenticate { mechanism, initial }))
+    }
+
+    /// `login = "LOGIN" SP userid SP password` (RFC 3501, section 9).
+    fn login<'i>(&self, input: &'i [u8]) -> Parsed<'i, CommandBody> {
+        let (rest, user) = self.text(input)?;
+        let (rest, password) = self.text(rest)?;
+        Ok((rest, CommandBody::Login { user, password }))
+    }
+
+    /// `select = "SELECT" SP mailbox`, `examine = "EXAMINE" SP mailbox` (RFC 3501, section 9).
+    fn select<'i>(&self, input: &'i [u8], access: Access) -> Parsed<'i, CommandBody> {
+        let (rest, mailbox) = self.text(input)?;
+        if !rest.is_empty() {
+            return refuse(rest, format!("Invalid modifier list in {}", self.verb.name()));
+        }
+        Ok((rest, CommandBody::Select { mailbox, access }))
+    }
+
+    /// `search = "SEARCH" [SP "CHARSET" SP astring] 1*(SP search-key)` (RFC 3501, section 9).
+    fn search<'i>(&self, input: &'i [u8], numbering: Numbering) -> Parsed<'i, CommandBody> {
+        let (rest, ()) = expect(sp, || self.missing()).parse(input)?;
+        let (rest, program) = search_program(rest)?;
+        let (rest, ()) = end_of_keys(rest)?;
+        Ok((rest, CommandBody::Search { numbering, program }))
+    }
+
+    /// `SP sequence-set`
+    fn sequence<'i>(&self, input: &'i [u8]) -> Parsed<'i, crate::imap::sequence::SequenceSet> {
+        let (rest, ()) = expect(sp, || self.missing()).parse(input)?;
+        if word(rest)?.1.is_empty() {
+            return mismatch(rest);
+        }
+        let (after, set) = expect(sequence_set, || self.invalid_sequence()).parse(rest)?;
+        match after.first() {
+            Some(b' ') => Ok((after, set)),
+            None => mismatch(after),
+            Some(_) => refuse(after, self.invalid_sequence()),
+        }
+    }
+
+    /// `fetch = "FETCH" SP sequence-set SP (...)` (RFC 3501, section 9).
+    fn fetch<'i>(&self, input: &'i [u8], numbering: Numbering) -> Parsed<'i, CommandBody> {
+        let (rest, set) = self.sequence(input)?;
+        let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
+        let name = match numbering {
+            Numbering::Sequence => "Fetch",
+            Numbering::Uid => "UID Fetch",
+        };
+        let (rest, mut wanted) = fetch_attributes(rest, name)?;
+        if !rest.is_empty() {
+            return refuse(rest, "Missing required open parenthesis in Fetch modifiers");
+        }
+        if numbering == Numbering::Uid {
+            wanted.items = wanted.items.with(FetchItems::UID);
+        }
+        Ok((
+            rest,
+            CommandBody::Fetch {
+                numbering,
+                set,
+                wanted,
+            },
+        ))
+    }
+
+    /// `store = "STORE" SP sequence-set SP store-att-flags` (RFC 3501, section 9).
+    fn store<'i>(&self, input: &'i [u8], numbering: Numbering) -> Parsed<'i, CommandBody> {
+        let (rest, set) = self.sequence(input)?;
+        let (rest, name) = self.argument(rest, word)?;
+        let attribute = |name: &[u8]| {
+            let name = name.to_ascii_uppercase();
+            let (mode, name) = match name.split_first() {
+                Some((b'+', name)) => (StoreMode::Add, name),
+                Some((b'-', name)) => (StoreMode::Remove, name),
+                _ => (StoreMode::Set, name.as_slice()),
+            };
+            match name {
+                b"FLAGS" => Some((mode, false)),
+                b"FLAGS.SILENT" => Some((mode, true)),
+                _ => None,
+            }
+        };
+        let Some((mode, silent)) = attribute(name) else {
+            return refuse(rest, "Invalid Store attribute");
+        };
+        let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
+        let (rest, flags) = self.store_flags(rest)?;
+        let store = StoreFlags { mode, silent, flags };
+        Ok((
+            rest,
+            CommandBody::Store {
+                numbering,
+                set,
+                store,
+            },
+        ))
+    }
+
+    /// `flag-list / (flag *(SP flag))` (RFC 3501, section 9).
+    fn store_flags<'i>(&self, input: &'i [u8]) -> Parsed<'i, cyrus_store::FlagNames> {
+        if input.starts_with(b"(") {
+            return flag_list(input, &FlagWords::STORE);
+        }
+        if input.is_empty() || input.starts_with(b"\"") {
+            return mismatch(input);
+        }
+        let mut flags = cyrus_store::FlagNames::default();
+        let mut rest = input;
+        loop {
+            (rest, ()) = flag(rest, &FlagWords::STORE, &mut flags)?;
+            match rest.split_first() {
+                Some((b' ', after)) => rest = after,
+                _ => return Ok((rest, flags)),
+            }
+        }
+    }
+
+    /// `copy = "COPY" SP sequence-set SP mailbox` (RFC 3501, section 9), and MOVE (RFC 6851, section 7).
+    fn copy<'i>(&self, input: &'i [u8], numbering: Numbering, verb: Verb) -> Parsed<'i, CommandBody> {
+        let (rest, set) = self.sequence(input)?;
+        let (rest, mailbox) = self.text(rest)?;
+        let body = match verb {
+            Verb::Move => CommandBody::Move {
+                numbering,
+                set,
+                mailbox,
+            },
+            _ => CommandBody::Copy {
+                numbering,
+                set,
+                mailbox,
+            },
+        };
+        Ok((rest, body))
+    }
+
+    /// `setquota = "SETQUOTA" SP quota-root-name SP setquota-list` (RFC 9208, section 6); -1 for no limit, as Cyrus reads it.
+    fn set_quota<'i>(&self, input: &'i [u8]) -> Parsed<'i, CommandBody> {
+        const INVALID: &str = "Invalid quota list in Setquota";
+        const MAX_RESOURCES: usize = 64;
+        let (rest, root) = self.text(input)?;
+        let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
+        let limit = |input| {
+            let (rest, resource) = take_while1(is_atom_char).parse(input)?;
+            let (rest, ()) = sp(rest)?;
+            let (rest, minus) = opt(take_one(|c| c == b'-')).parse(rest)?;
+            let (rest, limit) = number64(rest)?;
+            match i64::try_from(limit) {
+                Ok(1) if minus.is_some() => Ok((rest, (resource.to_vec(), -1))),
+                Ok(limit) if minus.is_none() => Ok((rest, (resource.to_vec(), limit))),
+                _ => mismatch(input),
+            }
+        };
+        let (rest, _) = expect(tag(&b"("[..]), || INVALID.into()).parse(rest)?;
+        let (rest, limits) = separated_list0(sp, limit).parse(rest)?;
+        let (rest, _) = expect(tag(&b")"[..]), || INVALID.into()).parse(rest)?;
+        if limits.len() > MAX_RESOURCES {
+            return refuse(input, INVALID);
+        }
+        Ok((rest, CommandBody::SetQuota { root, limits }))
+    }
+}

@@ -1,0 +1,140 @@
+//! The names of commands, and the state each needs.
+
+/// What a command needs of the session's state (RFC 3501, section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Needs {
+    /// Any state will do; the command itself may say more.
+    Nothing,
+    /// A login.
+    Authenticated,
+    /// A selected mailbox.
+    Selected,
+}
+
+/// The name of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // the names are those of the RFCs
+pub enum Verb {
+    Append,
+    Authenticate,
+    Capability,
+    Check,
+    Close,
+    Copy,
+    Create,
+    Delete,
+    DeleteAcl,
+    Examine,
+    Expunge,
+    Fetch,
+    GetAcl,
+    GetMetadata,
+    GetQuota,
+    GetQuotaRoot,
+    Id,
+    Idle,
+    List,
+    ListRights,
+    Login,
+    Logout,
+    Lsub,
+    Move,
+    MyRights,
+    Namespace,
+    Noop,
+    Rename,
+    Search,
+    Select,
+    SetAcl,
+    SetQuota,
+    StartTls,
+    Status,
+    Store,
+    Subscribe,
+    Uid,
+    Unselect,
+    Unsubscribe,
+}
+
+impl Verb {
+    const ALL: [(Self, &'static str, Needs); 39] = [
+        (Self::Append, "Append", Needs::Authenticated),
+        (Self::Authenticate, "Authenticate", Needs::Nothing),
+        (Self::Capability, "Capability", Needs::Nothing),
+        (Self::Check, "Check", Needs::Selected),
+        (Self::Close, "Close", Needs::Selected),
+        (Self::Copy, "Copy", Needs::Selected),
+        (Self::Create, "Create", Needs::Authenticated),
+        (Self::Delete, "Delete", Needs::Authenticated),
+        (Self::DeleteAcl, "Deleteacl", Needs::Authenticated),
+        (Self::Examine, "Examine", Needs::Authenticated),
+        (Self::Expunge, "Expunge", Needs::Selected),
+        (Self::Fetch, "Fetch", Needs::Selected),
+        (Self::GetAcl, "Getacl", Needs::Authenticated),
+        (Self::GetMetadata, "Getmetadata", Needs::Authenticated),
+        (Self::GetQuota, "Getquota", Needs::Authenticated),
+        (Self::GetQuotaRoot, "Getquotaroot", Needs::Authenticated),
+        (Self::Id, "Id", Needs::Nothing),
+        (Self::Idle, "Idle", Needs::Authenticated),
+        (Self::List, "List", Needs::Authenticated),
+        (Self::ListRights, "Listrights", Needs::Authenticated),
+        (Self::Login, "Login", Needs::Nothing),
+        (Self::Logout, "Logout", Needs::Nothing),
+        (Self::Lsub, "Lsub", Needs::Authenticated),
+        (Self::Move, "Move", Needs::Selected),
+        (Self::MyRights, "Myrights", Needs::Authenticated),
+        (Self::Namespace, "Namespace", Needs::Authenticated),
+        (Self::Noop, "Noop", Needs::Nothing),
+        (Self::Rename, "Rename", Needs::Authenticated),
+        (Self::Search, "Search", Needs::Selected),
+        (Self::Select, "Select", Needs::Authenticated),
+        (Self::SetAcl, "Setacl", Needs::Authenticated),
+        (Self::SetQuota, "Setquota", Needs::Authenticated),
+        (Self::StartTls, "Starttls", Needs::Nothing),
+        (Self::Status, "Status", Needs::Authenticated),
+        (Self::Store, "Store", Needs::Selected),
+        (Self::Subscribe, "Subscribe", Needs::Authenticated),
+        (Self::Uid, "Uid", Needs::Selected),
+        (Self::Unselect, "Unselect", Needs::Selected),
+        (Self::Unsubscribe, "Unsubscribe", Needs::Authenticated),
+    ];
+
+    /// The command of this name, in any case.
+    pub fn parse(name: &[u8]) -> Option<Self> {
+        let known = Self::ALL
+            .iter()
+            .find(|(_, known, _)| known.as_bytes().eq_ignore_ascii_case(name));
+        known.map(|&(verb, ..)| verb)
+    }
+
+    /// The name as error replies spell it: `Getquotaroot`.
+    pub fn name(self) -> &'static str {
+        self.entry().1
+    }
+
+    /// The state that the command needs.
+    pub fn needs(self) -> Needs {
+        self.entry().2
+    }
+
+    fn entry(self) -> &'static (Self, &'static str, Needs) {
+        Self::ALL
+            .iter()
+            .find(|(verb, ..)| *verb == self)
+            .expect("the table has every variant; a test says so")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_is_in_the_table_in_order() {
+        for (i, (verb, name, needs)) in Verb::ALL.iter().enumerate() {
+            assert_eq!(*verb as usize, i);
+            assert_eq!(Verb::parse(name.to_ascii_uppercase().as_bytes()), Some(*verb));
+            assert_eq!((verb.name(), verb.needs()), (*name, *needs));
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What an IMAP service is set to: the options of imapd.conf that sessions obey, with Cyrus 3.6's defaults.
+
+use std::time::Duration;
+
+use cyrus_store::Namespace;
+
+/// The settings of one IMAP service.
+#[derive(Clone, Debug)]
+pub struct ImapOptions {
+    /// `servername`: in the greeting and in session ids.
+    pub servername: String,
+    /// `serverinfo`: how much the greeting tells.
+    pub serverinfo: ServerInfo,
+    /// The version in the greeting and in the answer to ID.
+    pub version: String,
+    /// `imapidresponse`: whether ID is answered with more than NIL.
+    pub id_response: bool,
+    /// `admins`, after the service's own list: userids that administer the server.
+    pub admins: Vec<String>,
+    /// `allowplaintext`: passwords without TLS.
+    pub allowplaintext: bool,
+    /// `allowanonymouslogin`
+    pub allowanonymouslogin: bool,
+    /// Whether STARTTLS is offered: `allowstarttls`, and a certificate is there.
+    pub starttls: bool,
+    /// `tls_required`: no login at all without TLS.
+    pub tls_required: bool,
+    /// `suppress_capabilities`
+    pub suppress_capabilities: Vec<String>,
+    /// `literalminus`: LITERAL- instead of LITERAL+.
+    pub literalminus: bool,
+    /// `timeout`: how long a logged-in client may say nothing; at least 30 minutes (RFC 3501, section 5.4).
+    pub timeout: Duration,
+    /// `imapidletimeout`: the same during IDLE; `timeout` if unset.
+    pub idle_timeout: Option<Duration>,
+    /// `imapidlepoll`: how often an idling session looks at its mailbox without being told to; zero switches IDLE off.
+    pub idle_poll: Duration,
+    /// `failedloginpause`: how late the answer to a failed login comes.
+    pub failedloginpause: Duration,
+    /// `plaintextloginpause`: how late the answer to a good login without TLS comes.
+    pub plaintextloginpause: Duration,
+    /// `plaintextloginalert`: shown to those who log in without TLS.
+    pub plaintextloginalert: Option<String>,
+    /// `maxliteral`: octets of a literal outside APPEND.
+    pub maxliteral: u64,
+    /// `maxmessagesize`: octets of an appended message; 0 for no limit but that of the format.
+    pub maxmessagesize: u64,
+    /// `quotawarn`: per cent from which SELECT warns.
+    pub quotawarn: u8,
+    /// `allowsetacl`
+    pub allowsetacl: bool,
+    /// `foolstupidclients`: `LIST "" *` means `LIST "" INBOX*`.
+    pub foolstupidclients: bool,
+    /// `allowallsubscribe`: subscriptions to names that do not exist.
+    pub allowallsubscribe: bool,
+    /// How names look.
+    pub namespace: Namespace,
+    /// The zone of dates in replies, in seconds east of Greenwich.
+    pub zone_seconds: i32,
+}
+
+/// `serverinfo`: how much the greeting tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServerInfo {
+    /// Name, product and version.
+    #[default]
+    On,
+    /// Nothing.
+    Off,
+    /// Like `Off`, as Cyrus 3.6 has it.
+    Min,
+}
+
+impl ImapOptions {
+    /// The least `timeout` (RFC 3501, section 5.4).
+    pub const MIN_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+    /// How long a client may take to log in.
+    pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
+    /// Cyrus 3.6's defaults.
+    pub fn new(servername: impl Into<String>) -> Self {
+        Self {
+            servername: servername.into(),
+            serverinfo: ServerInfo::On,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            id_response: true,
+            admins: Vec::new(),
+            allowplaintext: false,
+            allowanonymouslogin: false,
+            starttls: false,
+            tls_required: false,
+            suppress_capabilities: Vec::new(),
+            literalminus: false,
+            timeout: Duration::from_secs(32 * 60),
+            idle_timeout: None,
+            idle_poll: Duration::from_secs(60),
+            failedloginpause: Duration::from_secs(3),
+            plaintextloginpause: Duration::ZERO,
+            plaintextloginalert: None,
+            maxliteral: 128 * 1024,
+            maxmessagesize: 0,
+            quotawarn: 90,
+            allowsetacl: true,
+            foolstupidclients: false,
+            allowallsubscribe: false,
+            namespace: Namespace::default(),
+            zone_seconds: 0,
+        }
+    }
+
+    /// The largest message that APPEND takes.
+    pub fn append_limit(&self) -> u64 {
+        match self.maxmessagesize {
+            0 => u64::from(u32::MAX),
+            limit => limit.min(u64::from(u32::MAX)),
+        }
+    }
+
+    pub(crate) fn autologout(&self) -> Duration {
+        self.timeout.max(Self::MIN_TIMEOUT)
+    }
+
+    pub(crate) fn idle_autologout(&self) -> Duration {
+        self.idle_timeout.unwrap_or_else(|| self.autologout())
+    }
+}

@@ -1,0 +1,246 @@
+//! Responses: the one place that knows how a reply is spelt (RFC 3501, section 7).
+//!
+//! Everything is appended to byte buffers; bodies go to an [`Output`](crate::output::Output) as slices, by whoever has them.
+
+use std::fmt;
+
+use super::command::Tag;
+
+pub use self::data::*;
+pub use self::fetch::FetchLine;
+pub use self::lex::{put_astring, put_literal, put_nstring, put_number, put_string};
+
+mod data;
+mod fetch;
+mod lex;
+
+/// The condition of a status response (RFC 3501, section 7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It went well.
+    Ok,
+    /// It could not be done.
+    No,
+    /// It could not be understood.
+    Bad,
+    /// The connection ends.
+    Bye,
+}
+
+impl Status {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::No => "NO",
+            Self::Bad => "BAD",
+            Self::Bye => "BYE",
+        }
+    }
+}
+
+/// The code in brackets that tells programs what the text tells people (RFC 3501, section 7.1; RFC 5530).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Code {
+    /// The user must see the text.
+    Alert,
+    /// Where the appended messages went: UIDVALIDITY and UIDs (RFC 4315).
+    AppendUid(u32, String),
+    /// Credentials were wrong (RFC 5530).
+    AuthenticationFailed,
+    /// The charset of a SEARCH is not known; these are.
+    BadCharset(&'static [&'static str]),
+    /// What the server can do.
+    Capability(String),
+    /// An earlier mailbox is no longer selected (RFC 7162).
+    Closed,
+    /// Where copies went: UIDVALIDITY, UIDs here, UIDs there (RFC 4315).
+    CopyUid(u32, String, String),
+    /// Messages are gone that the command named (RFC 5530).
+    ExpungeIssued,
+    /// The mailbox has children (RFC 9051).
+    HasChildren,
+    /// The highest modification sequence (RFC 7162).
+    HighestModSeq(u64),
+    /// The mailbox's unique id (RFC 8474).
+    MailboxId(String),
+    /// A quota would be exceeded (RFC 5530).
+    OverQuota,
+    /// The flags that can be changed for good, ready to print.
+    PermanentFlags(String),
+    /// The mailbox is open for reading only.
+    ReadOnly,
+    /// The mailbox is open for reading and writing.
+    ReadWrite,
+    /// Something the client sent is too big (RFC 4469).
+    TooBig,
+    /// CREATE first.
+    TryCreate,
+    /// The next UID.
+    UidNext(u32),
+    /// The UIDVALIDITY.
+    UidValidity(u32),
+    /// Something the server needs is out of order; try later (RFC 5530).
+    Unavailable,
+    /// The first message not seen.
+    Unseen(u32),
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Alert => f.write_str("ALERT"),
+            Self::AppendUid(validity, uids) => write!(f, "APPENDUID {validity} {uids}"),
+            Self::AuthenticationFailed => f.write_str("AUTHENTICATIONFAILED"),
+            Self::BadCharset(charsets) => write!(f, "BADCHARSET ({})", charsets.join(" ")),
+            Self::Capability(list) => write!(f, "CAPABILITY {list}"),
+            Self::Closed => f.write_str("CLOSED"),
+            Self::CopyUid(validity, from, to) => write!(f, "COPYUID {validity} {from} {to}"),
+            Self::ExpungeIssued => f.write_str("EXPUNGEISSUED"),
+            Self::HasChildren => f.write_str("HASCHILDREN"),
+            Self::HighestModSeq(modseq) => write!(f, "HIGHESTMODSEQ {modseq}"),
+            Self::MailboxId(id) => write!(f, "MAILBOXID ({id})"),
+            Self::OverQuota => f.write_str("OVERQUOTA"),
+            Self::PermanentFlags(flags) => write!(f, "PERMANENTFLAGS ({flags})"),
+            Self::ReadOnly => f.write_str("READ-ONLY"),
+            Self::ReadWrite => f.write_str("READ-WRITE"),
+            Self::TooBig => f.write_str("TOOBIG"),
+            Self::TryCreate => f.write_str("TRYCREATE"),
+            Self::UidNext(uid) => write!(f, "UIDNEXT {uid}"),
+            Self::UidValidity(validity) => write!(f, "UIDVALIDITY {validity}"),
+            Self::Unavailable => f.write_str("UNAVAILABLE"),
+            Self::Unseen(seqno) => write!(f, "UNSEEN {seqno}"),
+        }
+    }
+}
+
+/// A status response, tagged or not, without its tag: how a command ended, mostly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The condition.
+    pub status: Status,
+    /// The code, if there is one.
+    pub code: Option<Code>,
+    /// The text for people; one line.
+    pub text: String,
+}
+
+impl Reply {
+    /// `OK text`
+    pub fn ok(text: impl Into<String>) -> Self {
+        Self::new(Status::Ok, text)
+    }
+
+    /// `NO text`
+    pub fn no(text: impl Into<String>) -> Self {
+        Self::new(Status::No, text)
+    }
+
+    /// `BAD text`
+    pub fn bad(text: impl Into<String>) -> Self {
+        Self::new(Status::Bad, text)
+    }
+
+    /// `BYE text`
+    pub fn bye(text: impl Into<String>) -> Self {
+        Self::new(Status::Bye, text)
+    }
+
+    fn new(status: Status, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            code: None,
+            text: text.into(),
+        }
+    }
+
+    /// The same with `code`.
+    #[must_use]
+    pub fn with(mut self, code: Code) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    /// Appends `tag OK [code] text`.
+    pub fn put_tagged(&self, out: &mut Vec<u8>, tag: &Tag) {
+        out.extend_from_slice(tag.as_bytes());
+        self.put(out);
+    }
+
+    /// Appends `* OK [code] text`.
+    pub fn put_untagged(&self, out: &mut Vec<u8>) {
+        out.push(b'*');
+        self.put(out);
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(b' ');
+        out.extend_from_slice(self.status.name().as_bytes());
+        if let Some(code) = &self.code {
+            out.extend_from_slice(format!(" [{code}]").as_bytes());
+        }
+        out.push(b' ');
+        if self.text.is_empty() {
+            out.extend_from_slice(b"Ok"); // resp-text needs at least one octet
+        }
+        // Whatever a text was made of, it cannot break the line.
+        out.extend(self.text.bytes().filter(|&c| c >= b' ' && c != 0x7f));
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// `+ text`: go on (RFC 3501, section 7.5).
+pub fn put_continuation(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(b"+ ");
+    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// UIDs as the `uid-set` of APPENDUID and COPYUID: in the order given, runs of neighbours as ranges.
+pub fn uid_set(uids: impl IntoIterator<Item = u32>) -> String {
+    let mut text = String::new();
+    let mut run: Option<(u32, u32)> = None;
+    let flush = |text: &mut String, run: Option<(u32, u32)>| {
+        if let Some((first, last)) = run {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            text.push_str(&first.to_string());
+            if last > first {
+                text.push_str(&format!(":{last}"));
+            }
+        }
+    };
+    for uid in uids {
+        match &mut run {
+            Some((_, last)) if last.checked_add(1) == Some(uid) => *last = uid,
+            _ => {
+                flush(&mut text, run);
+                run = Some((uid, uid));
+            }
+        }
+    }
+    flush(&mut text, run);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_never_breaks_the_line() {
+        let mut out = Vec::new();
+        Reply::no("a\r\nb OK done").put_untagged(&mut out);
+        Reply::ok("")
+            .with(Code::Closed)
+            .put_tagged(&mut out, &Tag::new(b"x").unwrap());
+        assert_eq!(out, b"* NO ab OK done\r\nx OK [CLOSED] Ok\r\n");
+    }
+
+    #[test]
+    fn uid_sets_keep_their_order() {
+        assert_eq!(uid_set([3, 4, 5, 9, 7, 8]), "3:5,9,7:8");
+        assert_eq!(uid_set([u32::MAX]), "4294967295");
+    }
+}

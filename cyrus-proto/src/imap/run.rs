@@ -1,0 +1,343 @@
+//! Jobs: the only code that knows IMAP and the store.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use cyrus_store::{ErrorClass, Level, MailboxError, MailboxName};
+
+use super::command::{CommandBody, Numbering};
+use super::response::{Code, Reply, Status};
+use super::selected::{News, Selected};
+use super::session::{ImapService, User};
+use crate::job::{Done, Job, Link, Progress, Work};
+use crate::output::Output;
+
+mod acl;
+mod append;
+mod body;
+mod copy;
+mod fetch;
+mod flags;
+mod list;
+mod login;
+mod mailboxes;
+mod metadata;
+mod quota;
+mod search;
+mod select;
+
+pub(super) use self::append::{StagedMessage, staging};
+pub(super) use self::login::{LoginTurn, authenticate, authenticate_step, login};
+
+/// What a job needs of its session; the mailbox comes back with the outcome.
+pub(super) struct Request {
+    pub(super) service: Arc<ImapService>,
+    pub(super) user: Arc<User>,
+    pub(super) mailbox: Option<Box<Selected>>,
+}
+
+/// What a job brings back.
+pub(super) enum Outcome {
+    /// The tagged reply, and the mailbox that is selected now.
+    Command {
+        reply: Reply,
+        mailbox: Option<Box<Selected>>,
+    },
+    /// A turn of a login.
+    Login(Box<LoginTurn>),
+    /// A place for a literal, or why there is none.
+    Staging {
+        sink: Result<StagedMessage, Reply>,
+        mailbox: Option<Box<Selected>>,
+    },
+    /// A look at the mailbox during IDLE; `gone` if it cannot go on.
+    Idle {
+        mailbox: Box<Selected>,
+        gone: Option<Reply>,
+    },
+}
+
+/// The job of a command.
+pub(super) fn job(request: Request, body: CommandBody, staged: Vec<io::Result<StagedMessage>>) -> Job {
+    match body {
+        CommandBody::Fetch {
+            numbering,
+            set,
+            wanted,
+        } => fetch::job(request, numbering, &set, wanted),
+        CommandBody::Search { numbering, program } => search::job(request, numbering, program),
+        body => Job::once(move |output: &mut Output| {
+            let mut request = request;
+            let mut out = Vec::new();
+            let reply = match run(&mut request, body, staged, &mut out) {
+                Ok(reply) => reply,
+                Err(error) => request.refusal(&error),
+            };
+            output.put_vec(out);
+            request.finish(reply)
+        }),
+    }
+}
+
+fn run(
+    request: &mut Request,
+    body: CommandBody,
+    staged: Vec<io::Result<StagedMessage>>,
+    out: &mut Vec<u8>,
+) -> Result<Reply, MailboxError> {
+    use CommandBody as C;
+    match body {
+        C::Noop | C::Check => {
+            request.refresh(&News::ALL, out)?;
+            Ok(completed())
+        }
+        C::Select { mailbox, access } => select::select(request, &mailbox, access, out),
+        C::Close => select::close(request),
+        C::Expunge => copy::expunge(request, None, out),
+        C::UidExpunge(set) => copy::expunge(request, Some(&set), out),
+        C::Store {
+            numbering,
+            set,
+            store,
+        } => flags::store(request, numbering, &set, store, out),
+        C::Copy {
+            numbering,
+            set,
+            mailbox,
+        } => copy::copy(request, numbering, &set, &mailbox, out),
+        C::Move {
+            numbering,
+            set,
+            mailbox,
+        } => copy::move_messages(request, numbering, &set, &mailbox, out),
+        C::Append { mailbox, messages } => append::append(request, &mailbox, messages, staged, out),
+        C::Create { mailbox, partition } => mailboxes::create(request, &mailbox, partition.as_deref()),
+        C::Delete { mailbox } => mailboxes::delete(request, &mailbox),
+        C::Rename { from, to, partition } => {
+            mailboxes::rename(request, &from, &to, partition.as_deref(), out)
+        }
+        C::Subscribe { mailbox } => mailboxes::subscribe(request, &mailbox),
+        C::Unsubscribe { mailbox } => mailboxes::unsubscribe(request, &mailbox),
+        C::List(command) => list::list(request, &command, out),
+        C::Lsub { reference, pattern } => list::lsub(request, &reference, &pattern, out),
+        C::Namespace => mailboxes::namespace(request, out),
+        C::Status { mailbox, items } => mailboxes::status(request, &mailbox, items, out),
+        C::SetAcl {
+            mailbox,
+            identifier,
+            rights,
+        } => acl::set(request, &mailbox, &identifier, &rights),
+        C::DeleteAcl { mailbox, identifier } => acl::delete(request, &mailbox, &identifier),
+        C::GetAcl { mailbox } => acl::get(request, &mailbox, out),
+        C::ListRights { mailbox, identifier } => acl::list_rights(request, &mailbox, &identifier, out),
+        C::MyRights { mailbox } => acl::my_rights(request, &mailbox, out),
+        C::GetQuota { root } => quota::get(request, &root, out),
+        C::GetQuotaRoot { mailbox } => quota::root_of(request, &mailbox, out),
+        C::SetQuota { root, limits } => quota::set(request, &root, &limits),
+        C::GetMetadata(query) => metadata::get(request, &query, out),
+        // These make no job, or one of their own.
+        C::Capability
+        | C::Logout
+        | C::Id(_)
+        | C::StartTls
+        | C::Authenticate { .. }
+        | C::Login { .. }
+        | C::Idle
+        | C::Unselect
+        | C::Fetch { .. }
+        | C::Search { .. } => Ok(completed()),
+    }
+}
+
+/// A look at the mailbox during IDLE; from the first one on the session is woken by commits.
+pub(super) fn idle(request: Request, link: Option<Link>) -> Job {
+    Job::once(move |output: &mut Output| {
+        let Request {
+            service,
+            user,
+            mailbox,
+        } = request;
+        let Some(mut mailbox) = mailbox else {
+            return Outcome::Command {
+                reply: completed(),
+                mailbox: None,
+            };
+        };
+        if let Some(link) = link {
+            mailbox.watch(move || link.wake());
+        }
+        let mut request = Request {
+            service,
+            user,
+            mailbox: Some(mailbox),
+        };
+        let mut out = Vec::new();
+        let refreshed = request.refresh(&News::ALL, &mut out);
+        output.put_vec(out);
+        let gone = refreshed.err().map(|error| Reply {
+            status: Status::Bye,
+            ..request.refusal(&error)
+        });
+        match request.mailbox {
+            Some(mailbox) => Outcome::Idle { mailbox, gone },
+            None => Outcome::Command {
+                reply: completed(),
+                mailbox: None,
+            },
+        }
+    })
+}
+
+impl Request {
+    /// The mailbox that the client means by a name.
+    fn name(&self, client: &[u8]) -> Result<MailboxName, MailboxError> {
+        let text = std::str::from_utf8(client).map_err(|_| MailboxError::NotFound)?;
+        self.service
+            .options
+            .namespace
+            .to_internal(text, Some(&self.user.name), self.user.is_admin())
+            .map_err(|_| MailboxError::NotFound)
+    }
+
+    /// The mailbox that the client wants to create.
+    fn new_name(&self, client: &[u8]) -> Result<MailboxName, MailboxError> {
+        let text = String::from_utf8_lossy(client);
+        let deleted = &self.service.store.options().deleted_prefix;
+        // Like Cyrus, take no offence at separators at the beginning or in a row.
+        let separator = self.service.options.namespace.separator.as_char();
+        let parts: Vec<&str> = text.split(separator).filter(|part| !part.is_empty()).collect();
+        let text = parts.join(&separator.to_string());
+        self.service
+            .options
+            .namespace
+            .to_internal_new(&text, Some(&self.user.name), self.user.is_admin(), deleted)
+            .map_err(MailboxError::BadName)
+    }
+
+    /// The name under which the client knows a mailbox.
+    fn client_name(&self, name: &MailboxName) -> String {
+        self.service
+            .options
+            .namespace
+            .to_client(name, Some(&self.user.name), self.user.is_admin())
+    }
+
+    /// Tells the client what changed in the selected mailbox, if one is selected.
+    fn refresh(&mut self, news: &News<'_>, out: &mut Vec<u8>) -> Result<(), MailboxError> {
+        let Some(selected) = &mut self.mailbox else {
+            return Ok(());
+        };
+        let Selected { mailbox, view, .. } = selected.as_mut();
+        {
+            let read = mailbox.read()?;
+            if view.read_only || read.uids().last() <= view.uids().last() {
+                return view.refresh(&read, news, out);
+            }
+        }
+        mailbox.claim_recent()?;
+        let read = mailbox.read()?;
+        view.refresh(&read, news, out)
+    }
+
+    fn selected(&mut self) -> Result<&mut Selected, MailboxError> {
+        self.mailbox.as_deref_mut().ok_or(MailboxError::NotFound)
+    }
+
+    fn finish(self, reply: Reply) -> Outcome {
+        Outcome::Command {
+            reply,
+            mailbox: self.mailbox,
+        }
+    }
+
+    /// What the client is told of an error; what is not its own doing is logged.
+    fn refusal(&self, error: &MailboxError) -> Reply {
+        refusal(&self.service, error)
+    }
+}
+
+fn refusal(service: &ImapService, error: &MailboxError) -> Reply {
+    match error.class() {
+        ErrorClass::Impossible => {}
+        ErrorClass::Damaged | ErrorClass::System => {
+            service.log.record(Level::Error, format_args!("{error}"));
+        }
+    }
+    match error {
+        MailboxError::OverQuota { .. } => Reply::no("Over quota").with(Code::OverQuota),
+        MailboxError::HasInferiors => {
+            Reply::no("Mailbox has inferior hierarchical names").with(Code::HasChildren)
+        }
+        MailboxError::InvalidRights(rights) => Reply::bad(format!("The {rights} right is not supported")),
+        MailboxError::TooLarge { .. } => Reply::no("Message size exceeds fixed limit").with(Code::TooBig),
+        MailboxError::Damaged { .. } | MailboxError::UnsupportedVersion { .. } => {
+            Reply::no("Mailbox has an invalid format").with(Code::Unavailable)
+        }
+        error if error.class() != ErrorClass::Impossible => {
+            Reply::no("System I/O error").with(Code::Unavailable)
+        }
+        MailboxError::NotAMailbox => Reply::no("Mailbox does not exist"),
+        error => Reply::no(error.to_string()),
+    }
+}
+
+/// Like [`Request::refusal`], for commands that a CREATE would help.
+fn try_create(request: &Request, error: &MailboxError) -> Reply {
+    match error {
+        MailboxError::NotFound => request.refusal(error).with(Code::TryCreate),
+        error => request.refusal(error),
+    }
+}
+
+fn completed() -> Reply {
+    Reply::ok("Completed")
+}
+
+/// `0.003`: how long something took, in seconds.
+fn seconds(since: Instant) -> String {
+    format!("{:.3}", since.elapsed().as_secs_f64())
+}
+
+/// Work in pieces that ends in a reply.
+trait Pieces: Send + 'static {
+    /// Does a piece; the reply when all is done.
+    fn piece(&mut self, output: &mut Output, budget: usize) -> Result<Option<Reply>, MailboxError>;
+
+    /// The request, to give its mailbox back; asked once.
+    fn request(&mut self) -> Option<Request>;
+
+    /// How messages were named, which decides whether EXPUNGE may follow.
+    fn news(&self) -> News<'_>;
+}
+
+struct Chain<P>(P);
+
+impl<P: Pieces> Work for Chain<P> {
+    fn run(&mut self, output: &mut Output, budget: usize) -> Progress {
+        let reply = match self.0.piece(output, budget) {
+            Ok(None) => return Progress::More,
+            Ok(Some(reply)) => Ok(reply),
+            Err(error) => Err(error),
+        };
+        let Some(mut request) = self.0.request() else {
+            return Progress::Done(Done::aborted());
+        };
+        let reply = reply.unwrap_or_else(|error| request.refusal(&error));
+        let mut out = Vec::new();
+        let reply = match request.refresh(&self.0.news(), &mut out) {
+            Ok(()) => reply,
+            Err(error) => request.refusal(&error),
+        };
+        output.put_vec(out);
+        Progress::Done(Done::new(request.finish(reply)))
+    }
+}
+
+/// Whether a numbering is by UID, for replies that differ.
+fn no_match(numbering: Numbering) -> Option<Reply> {
+    match numbering {
+        Numbering::Sequence => Some(Reply::no("No matching messages")),
+        Numbering::Uid => None,
+    }
+}

@@ -1,0 +1,391 @@
+//! FETCH (RFC 3501, section 6.4.5): a chain of short jobs, each of which reads the mailbox anew.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use cyrus_store::{CachedRecord, IndexRead, MailboxError, Message, Uid, UidSet};
+
+use super::body::{Body, put_body};
+use super::{Chain, Pieces, Request, seconds};
+use crate::imap::command::{FetchAttributes, FetchItems, Numbering, SectionText};
+use crate::imap::response::{Code, FetchLine, Reply};
+use crate::imap::selected::{News, Selected, View, keyword};
+use crate::imap::sequence::SequenceSet;
+use crate::job::Job;
+use crate::output::Output;
+
+/// The job of a FETCH.
+pub(super) fn job(request: Request, numbering: Numbering, set: &SequenceSet, wanted: FetchAttributes) -> Job {
+    let ranges = request
+        .mailbox
+        .as_ref()
+        .map_or_else(Vec::new, |selected| selected.view.resolve(set, numbering));
+    Job::new(Chain(Fetch {
+        request: Some(request),
+        numbering,
+        wanted,
+        ranges,
+        at: 0,
+        next: None,
+        told: UidSet::new(),
+        found: false,
+        gone: false,
+        started: Instant::now(),
+    }))
+}
+
+struct Fetch {
+    request: Option<Request>,
+    numbering: Numbering,
+    wanted: FetchAttributes,
+    /// The UIDs wanted, ascending.
+    ranges: Vec<(Uid, Uid)>,
+    /// The range at hand, and where in it to go on.
+    at: usize,
+    next: Option<Uid>,
+    /// Messages that became seen here, whose flags the client was told.
+    told: UidSet,
+    found: bool,
+    /// Whether a message was expunged before its turn came.
+    gone: bool,
+    started: Instant,
+}
+
+impl Pieces for Fetch {
+    fn piece(&mut self, output: &mut Output, budget: usize) -> Result<Option<Reply>, MailboxError> {
+        let Some(request) = &mut self.request else {
+            return Ok(Some(Reply::ok("Completed")));
+        };
+        let zone = request.service.options.zone_seconds;
+        let selected = request.selected()?;
+        let end = self.ranges.last().map(|&(_, end)| end);
+        let mark = self.wanted.marks_seen()
+            && !selected.view.read_only
+            && selected.mailbox.rights().contains(cyrus_acl::Rights::SEEN);
+        // What becomes seen must be written before it is told: so the extent of this piece is fixed first.
+        let (limit, seen) = match mark {
+            true => mark_seen(selected, &self.ranges, self.at, self.next, budget)?,
+            false => (end, UidSet::new()),
+        };
+        self.told.extend_from(&seen);
+        let Selected { mailbox, view, .. } = selected;
+        let read = mailbox.read()?;
+        if self.wanted.items.contains(FetchItems::FLAGS) {
+            read.load_seen()?;
+        }
+        let mut piece = Piece {
+            read: &read,
+            wanted: &self.wanted,
+            needs_cache: needs_cache(&self.wanted),
+            seen: &seen,
+            zone,
+            text: Vec::with_capacity(budget.min(RUN) + 4 * 1024),
+            output,
+            written: 0,
+        };
+        let same = Arc::ptr_eq(read.uids(), view.uids());
+        while let Some(&(start, end)) = self.ranges.get(self.at) {
+            let start = self.next.unwrap_or(start);
+            let mut seqno = Numbers::new(view, same);
+            let mut expected = match same {
+                true => None,
+                false => Some(Expected::new(view, start, end)),
+            };
+            for message in read.range(start..=end) {
+                let uid = message.uid();
+                if piece.written + piece.text.len() >= budget || limit.is_some_and(|limit| uid > limit) {
+                    self.next = Some(uid);
+                    piece.flush();
+                    return Ok(None);
+                }
+                let Some(number) = seqno.of(uid) else { continue };
+                if let Some(expected) = &mut expected {
+                    self.gone |= expected.skipped_before(uid);
+                }
+                self.found = true;
+                match piece.message(&message, number) {
+                    Ok(()) => {}
+                    Err(MailboxError::MessageGone) => self.gone = true,
+                    Err(error) => {
+                        piece.flush();
+                        return Err(error);
+                    }
+                }
+            }
+            if let Some(expected) = &mut expected {
+                self.gone |= expected.left();
+            }
+            self.next = None;
+            self.at += 1;
+        }
+        piece.flush();
+        drop(read);
+        Ok(Some(self.reply()))
+    }
+
+    fn request(&mut self) -> Option<Request> {
+        self.request.take()
+    }
+
+    fn news(&self) -> News<'_> {
+        News {
+            known: Some(&self.told),
+            ..News::after(self.numbering)
+        }
+    }
+}
+
+impl Fetch {
+    fn reply(&self) -> Reply {
+        let time = seconds(self.started);
+        match self.numbering {
+            Numbering::Sequence if self.gone => {
+                Reply::no("Some of the messages no longer exist").with(Code::ExpungeIssued)
+            }
+            Numbering::Sequence if !self.found => Reply::no(format!("No matching messages ({time} sec)")),
+            _ => Reply::ok(format!("Completed ({time} sec)")),
+        }
+    }
+}
+
+/// Sequence numbers of ascending UIDs: counted where the view is the mailbox, looked up where it is older.
+struct Numbers<'v> {
+    view: &'v View,
+    counted: Option<u32>,
+    same: bool,
+}
+
+impl<'v> Numbers<'v> {
+    fn new(view: &'v View, same: bool) -> Self {
+        Self {
+            view,
+            counted: None,
+            same,
+        }
+    }
+
+    fn of(&mut self, uid: Uid) -> Option<u32> {
+        match self.counted {
+            Some(last) if self.same => {
+                self.counted = last.checked_add(1);
+                self.counted
+            }
+            _ => {
+                self.counted = self.view.uids().seqno(uid);
+                self.counted
+            }
+        }
+    }
+}
+
+/// The told messages of a range, to notice those that are gone.
+struct Expected<'v> {
+    uids: Box<dyn Iterator<Item = Uid> + 'v>,
+}
+
+impl<'v> Expected<'v> {
+    fn new(view: &'v View, start: Uid, end: Uid) -> Self {
+        let first = match start.get() {
+            1 => 1,
+            start => Uid::new(start - 1).map_or(0, |before| view.uids().count_through(before)) + 1,
+        };
+        let uids = (first..=view.uids().len())
+            .map_while(move |seqno| view.uids().uid(seqno))
+            .take_while(move |&uid| uid <= end);
+        Self { uids: Box::new(uids) }
+    }
+
+    /// Whether told messages before `uid` were passed over; takes `uid` itself.
+    fn skipped_before(&mut self, uid: Uid) -> bool {
+        let mut skipped = false;
+        for expected in self.uids.by_ref() {
+            if expected >= uid {
+                return skipped;
+            }
+            skipped = true;
+        }
+        skipped
+    }
+
+    fn left(&mut self) -> bool {
+        self.uids.next().is_some()
+    }
+}
+
+/// Marks as seen what the next piece will send: up to `budget` octets of messages, at least one.
+///
+/// The last UID of the piece, and the messages that were not seen before.
+fn mark_seen(
+    selected: &mut Selected,
+    ranges: &[(Uid, Uid)],
+    at: usize,
+    next: Option<Uid>,
+    budget: usize,
+) -> Result<(Option<Uid>, UidSet), MailboxError> {
+    let mut unseen = Vec::new();
+    let mut limit = None;
+    {
+        let read = selected.mailbox.read()?;
+        read.load_seen()?;
+        let mut octets = 0_usize;
+        let mut next = next;
+        'piece: for &(start, end) in ranges.get(at..).unwrap_or_default() {
+            for message in read.range(next.take().unwrap_or(start)..=end) {
+                if octets >= budget {
+                    break 'piece;
+                }
+                octets = octets.saturating_add(message.size() as usize);
+                limit = Some(message.uid());
+                if selected.view.uids().contains(message.uid())
+                    && !message.flags().system.contains(cyrus_store::SystemFlags::SEEN)
+                {
+                    unseen.push(message.uid()..=message.uid());
+                }
+            }
+        }
+    }
+    let unseen = UidSet::from_ranges(unseen);
+    if !unseen.is_empty() {
+        selected.mailbox.mark_seen(&unseen)?;
+    }
+    Ok((limit.or(ranges.last().map(|&(_, end)| end)), unseen))
+}
+
+/// The replies of one piece.
+struct Piece<'p, 'r> {
+    read: &'p IndexRead<'r>,
+    wanted: &'p FetchAttributes,
+    needs_cache: bool,
+    seen: &'p UidSet,
+    zone: i32,
+    /// Text not yet in the output.
+    text: Vec<u8>,
+    output: &'p mut Output,
+    /// Octets in the output.
+    written: usize,
+}
+
+/// Octets of text after which it goes to the output.
+const RUN: usize = 64 * 1024;
+
+impl Piece<'_, '_> {
+    fn flush(&mut self) {
+        if !self.text.is_empty() {
+            self.written += self.text.len();
+            let room = self.text.len();
+            self.output.put_vec(std::mem::replace(
+                &mut self.text,
+                Vec::with_capacity(room.min(RUN)),
+            ));
+        }
+    }
+
+    /// One FETCH response; nothing is written if the message cannot be read.
+    fn message(&mut self, message: &Message<'_>, seqno: u32) -> Result<(), MailboxError> {
+        let wanted = self.wanted;
+        let items = wanted.items;
+        // What can fail is done before the response begins.
+        let cached = match self.needs_cache {
+            true => Some(message.cache()?),
+            false => None,
+        };
+        let body = Body::of(message, cached.as_ref(), wanted)?;
+        if self.text.len() >= RUN {
+            self.flush();
+        }
+        let read = self.read;
+        let mut line = FetchLine::begin(&mut self.text, seqno);
+        if items.contains(FetchItems::FLAGS) || self.seen.contains(message.uid()) {
+            let flags = message.flags();
+            line.flags(message.is_recent(), flags.system, flags.keywords, |slot| {
+                keyword(read, slot)
+            });
+        }
+        if items.contains(FetchItems::UID) {
+            line.uid(message.uid().get());
+        }
+        if items.contains(FetchItems::INTERNALDATE) {
+            line.internal_date(message.internal_date(), self.zone);
+        }
+        if items.contains(FetchItems::MODSEQ) {
+            line.modseq(message.modseq().0);
+        }
+        if items.contains(FetchItems::SIZE) {
+            line.size(u64::from(message.size()));
+        }
+        if items.intersects(LATER) {
+            put_later_items(&mut line, message, items, self.zone);
+        }
+        if let Some(cached) = &cached
+            && items.intersects(CACHED)
+        {
+            put_cached(&mut line, cached, items);
+        }
+        if let Some(query) = &wanted.annotations {
+            super::metadata::put_message_annotations(&mut line, read, message, query)?;
+        }
+        match body {
+            None => line.end(),
+            Some(body) => {
+                let first = line.is_first();
+                put_body(
+                    &mut self.text,
+                    self.output,
+                    &mut self.written,
+                    &body,
+                    wanted,
+                    first,
+                );
+                FetchLine::resume(&mut self.text).end();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the cache record is of use: for cached items, parts, and header fields.
+fn needs_cache(wanted: &FetchAttributes) -> bool {
+    wanted.items.intersects(CACHED)
+        || wanted.sections.iter().any(|section| {
+            let section = &section.section;
+            !section.part.is_empty() || matches!(section.text, SectionText::HeaderFields(_))
+        })
+}
+
+const CACHED: FetchItems = FetchItems::ENVELOPE
+    .with(FetchItems::BODYSTRUCTURE)
+    .with(FetchItems::BODY);
+
+const LATER: FetchItems = FetchItems::EMAILID
+    .with(FetchItems::THREADID)
+    .with(FetchItems::SAVEDATE);
+
+fn put_cached(line: &mut FetchLine<'_>, cached: &CachedRecord, items: FetchItems) {
+    let record = cached.record();
+    if items.contains(FetchItems::ENVELOPE) {
+        line.raw("ENVELOPE", record.envelope());
+    }
+    if items.contains(FetchItems::BODYSTRUCTURE) {
+        line.raw("BODYSTRUCTURE", record.bodystructure());
+    }
+    if items.contains(FetchItems::BODY) {
+        line.raw("BODY", record.body());
+    }
+}
+
+fn put_later_items(line: &mut FetchLine<'_>, message: &Message<'_>, items: FetchItems, zone: i32) {
+    if items.contains(FetchItems::EMAILID) {
+        line.email_id(&message.guid().email_id());
+    }
+    if items.contains(FetchItems::THREADID) {
+        let thread = match message.thread_id() {
+            0 => None,
+            id => Some(format!("T{id:016x}")),
+        };
+        line.thread_id(thread.as_deref());
+    }
+    if items.contains(FetchItems::SAVEDATE) {
+        let saved = Some(message.save_date()).filter(|&saved| saved > 0);
+        line.save_date(saved, zone);
+    }
+}

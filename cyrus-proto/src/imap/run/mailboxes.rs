@@ -1,0 +1,135 @@
+//! CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS and NAMESPACE (RFC 3501, section 6.3; RFC 2342).
+
+use cyrus_store::{CreateOptions, MailboxError, MailboxName, Partition};
+
+use super::{Request, completed};
+use crate::imap::command::StatusItems;
+use crate::imap::response::{Code, Reply, StatusData, put_namespace, put_status};
+
+pub(super) fn create(
+    request: &Request,
+    client: &[u8],
+    partition: Option<&[u8]>,
+) -> Result<Reply, MailboxError> {
+    let name = request.new_name(client)?;
+    let partition = partition_argument(request, partition)?;
+    let options = CreateOptions {
+        partition,
+        ..CreateOptions::default()
+    };
+    let entry = request
+        .service
+        .store
+        .create_with(&name, &options, &request.user.auth)?;
+    Ok(match &entry.id {
+        Some(id) => completed().with(Code::MailboxId(id.to_string())),
+        None => completed(),
+    })
+}
+
+/// The partition argument of CREATE and RENAME, which only administrators may give (S137, S142).
+fn partition_argument(
+    request: &Request,
+    partition: Option<&[u8]>,
+) -> Result<Option<Partition>, MailboxError> {
+    let Some(partition) = partition else {
+        return Ok(None);
+    };
+    if !request.user.is_admin() {
+        return Err(MailboxError::PermissionDenied);
+    }
+    let name = std::str::from_utf8(partition).ok().and_then(Partition::new);
+    name.map(Some).ok_or(MailboxError::InvalidPartition)
+}
+
+pub(super) fn delete(request: &Request, client: &[u8]) -> Result<Reply, MailboxError> {
+    let name = request.name(client)?;
+    request.service.store.delete(&name, &request.user.auth)?;
+    Ok(completed())
+}
+
+pub(super) fn rename(
+    request: &Request,
+    from: &[u8],
+    to: &[u8],
+    partition: Option<&[u8]>,
+    out: &mut Vec<u8>,
+) -> Result<Reply, MailboxError> {
+    let partition = partition_argument(request, partition)?;
+    let from = request.name(from)?;
+    let to = request.new_name(to)?;
+    if partition.is_some() && from != to {
+        let text = "Cross-server or cross-partition move w/rename not supported";
+        return Ok(Reply::no(text));
+    }
+    let moves_inbox = from.is_user_inbox();
+    let renamed = request
+        .service
+        .store
+        .rename(&from, &to, partition, &request.user.auth)?;
+    if !moves_inbox {
+        for (old, new) in renamed {
+            let (old, new) = (request.client_name(&old), request.client_name(&new));
+            Reply::ok(format!("rename {old} {new}")).put_untagged(out);
+        }
+    }
+    Ok(completed())
+}
+
+pub(super) fn subscribe(request: &Request, client: &[u8]) -> Result<Reply, MailboxError> {
+    let subscribed = request
+        .name(client)
+        .and_then(|name| request.service.store.subscribe(&name, &request.user.auth));
+    Ok(match subscribed {
+        Ok(()) => completed(),
+        Err(error) => {
+            let mut reply = request.refusal(&error);
+            reply.text.insert_str(0, "Subscribe: ");
+            reply
+        }
+    })
+}
+
+pub(super) fn unsubscribe(request: &Request, client: &[u8]) -> Result<Reply, MailboxError> {
+    if let Ok(name) = request.name(client) {
+        request.service.store.unsubscribe(&name, &request.user.auth)?;
+    }
+    Ok(completed())
+}
+
+pub(super) fn status(
+    request: &Request,
+    client: &[u8],
+    items: StatusItems,
+    out: &mut Vec<u8>,
+) -> Result<Reply, MailboxError> {
+    let name = request.name(client)?;
+    let status = request.service.store.status(&name, &request.user.auth)?;
+    let data = StatusData {
+        messages: status.messages,
+        recent: status.recent,
+        uidnext: status.uidnext,
+        uidvalidity: status.uidvalidity.0,
+        mailboxid: status.id.to_string(),
+        unseen: status.unseen,
+        size: status.size,
+        deleted: status.deleted,
+        highestmodseq: status.highestmodseq.0,
+    };
+    put_status(out, client, items, &data);
+    Ok(completed())
+}
+
+pub(super) fn namespace(request: &Request, out: &mut Vec<u8>) -> Result<Reply, MailboxError> {
+    let namespace = &request.service.options.namespace;
+    let has_inbox = match MailboxName::inbox_of(&request.user.name) {
+        Ok(inbox) => request.service.store.lookup(&inbox)?.is_some(),
+        Err(_) => false,
+    };
+    let classes = namespace.namespace_response(has_inbox, request.user.is_admin());
+    let prefixes = [&classes.personal, &classes.other, &classes.shared]
+        .map(|prefix| prefix.as_deref().into_iter().collect::<Vec<_>>());
+    let [personal, other, shared] = &prefixes;
+    put_namespace(out, [personal, other, shared], classes.separator.as_char());
+    Ok(completed())
+}

@@ -1,0 +1,97 @@
+//! GETQUOTA, GETQUOTAROOT and SETQUOTA (RFC 9208, in the words of RFC 2087).
+
+use cyrus_store::{MailboxError, Quota, QuotaRoot, Resource};
+
+use super::{Request, completed};
+use crate::imap::response::{Reply, put_quota, put_quota_root};
+
+/// The limited resources of a root: name, usage and limit in the units of the protocol.
+pub(super) fn resources(quota: &Quota) -> Vec<(&'static str, u64, u64)> {
+    let limited = |resource: Resource| {
+        let limit = quota.limit(resource)?;
+        Some((
+            resource.imap_name(),
+            quota.used(resource) / resource.unit(),
+            limit,
+        ))
+    };
+    Resource::ALL.into_iter().filter_map(limited).collect()
+}
+
+/// The client's name of a root; a domain has none, and is shown as it is.
+fn shown(request: &Request, root: &QuotaRoot) -> String {
+    match root.mailbox() {
+        Some(name) => request.client_name(&name),
+        None => root.to_string(),
+    }
+}
+
+fn tell(request: &Request, root: &QuotaRoot, out: &mut Vec<u8>) -> Result<(), MailboxError> {
+    let quota = request
+        .service
+        .store
+        .quota(root)?
+        .ok_or(MailboxError::NoQuotaRoot)?;
+    let name = shown(request, root);
+    put_quota(out, name.as_bytes(), resources(&quota));
+    Ok(())
+}
+
+pub(super) fn get(request: &Request, client: &[u8], out: &mut Vec<u8>) -> Result<Reply, MailboxError> {
+    if !request.user.is_admin() {
+        return Err(MailboxError::PermissionDenied);
+    }
+    let name = request.name(client).map_err(|_| MailboxError::NoQuotaRoot)?;
+    tell(request, &QuotaRoot::at(&name), out)?;
+    Ok(completed())
+}
+
+pub(super) fn root_of(request: &Request, client: &[u8], out: &mut Vec<u8>) -> Result<Reply, MailboxError> {
+    let name = request.name(client)?;
+    let store = &request.service.store;
+    let rights = store.my_rights(&name, &request.user.auth)?;
+    if !rights.contains(cyrus_acl::Rights::READ) && !request.user.is_admin() {
+        return Err(MailboxError::PermissionDenied);
+    }
+    let root = store.quota_root(&name)?;
+    let name = root.as_ref().map(|root| shown(request, root));
+    put_quota_root(out, client, name.as_deref().map(str::as_bytes));
+    if let Some(root) = root {
+        tell(request, &root, out)?;
+    }
+    Ok(completed())
+}
+
+/// Resources that are not named lose their limit (RFC 9208, section 4.1.1).
+pub(super) fn set(
+    request: &Request,
+    client: &[u8],
+    limits: &[(Vec<u8>, i64)],
+) -> Result<Reply, MailboxError> {
+    if !request.user.is_admin() {
+        return Err(MailboxError::PermissionDenied);
+    }
+    // Cyrus: a "+" before the name makes a root where there is no mailbox yet.
+    let (force, client) = match client.strip_prefix(b"+") {
+        Some(client) => (true, client),
+        None => (false, client),
+    };
+    let name = request.name(client)?;
+    let mut changes = Vec::with_capacity(limits.len());
+    for (resource, limit) in limits {
+        let known = std::str::from_utf8(resource)
+            .ok()
+            .and_then(Resource::from_imap_name);
+        let Some(resource) = known else {
+            return Ok(Reply::no("Unsupported quota resource"));
+        };
+        changes.push((resource, u64::try_from(*limit).ok()));
+    }
+    let root = QuotaRoot::at(&name);
+    let (store, auth) = (&request.service.store, &request.user.auth);
+    match force {
+        true => store.make_quota_root(&root, &changes, auth)?,
+        false => store.set_quota(&root, &changes, auth)?,
+    }
+    Ok(completed())
+}

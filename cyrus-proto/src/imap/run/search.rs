@@ -1,0 +1,114 @@
+//! SEARCH (RFC 3501, section 6.4.4): index fields first, then the cache, then bodies, each message once.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use cyrus_store::MailboxError;
+
+use self::program::Program;
+use super::{Chain, Pieces, Request, seconds};
+use crate::imap::command::{Numbering, SearchProgram};
+use crate::imap::response::{Code, Reply, put_search};
+use crate::imap::selected::{News, Selected};
+use crate::job::Job;
+use crate::output::Output;
+
+mod fold;
+mod program;
+mod text;
+
+/// The charsets named in BADCHARSET; every other one that the message parser knows works as well.
+const CHARSETS: &[&str] = &["US-ASCII", "UTF-8"];
+
+/// Octets of bodies after which the locks are let go.
+const PIECE: u64 = 32 * 1024 * 1024;
+
+/// The job of a SEARCH.
+pub(super) fn job(request: Request, numbering: Numbering, program: SearchProgram) -> Job {
+    Job::new(Chain(Search {
+        request: Some(request),
+        numbering,
+        source: program,
+        compiled: None,
+        next: 1,
+        found: Vec::new(),
+        started: Instant::now(),
+    }))
+}
+
+struct Search {
+    request: Option<Request>,
+    numbering: Numbering,
+    source: SearchProgram,
+    compiled: Option<Arc<Program>>,
+    /// The sequence number to go on with.
+    next: u32,
+    found: Vec<u32>,
+    started: Instant,
+}
+
+impl Pieces for Search {
+    fn piece(&mut self, output: &mut Output, _budget: usize) -> Result<Option<Reply>, MailboxError> {
+        let Some(request) = &mut self.request else {
+            return Ok(Some(Reply::ok("Completed")));
+        };
+        let zone = request.service.options.zone_seconds;
+        let Selected { mailbox, view, .. } = request.selected()?;
+        let program = match &self.compiled {
+            Some(program) => program.clone(),
+            None => match Program::compile(&self.source, view, zone) {
+                Some(program) => self.compiled.insert(Arc::new(program)).clone(),
+                None => {
+                    let reply = Reply::no("Unrecognized character set");
+                    return Ok(Some(reply.with(Code::BadCharset(CHARSETS))));
+                }
+            },
+        };
+        let read = mailbox.read()?;
+        read.load_seen()?;
+        let mut octets = 0;
+        let same = Arc::ptr_eq(read.uids(), view.uids());
+        let start = view.uids().uid(self.next);
+        if let Some((start, end)) = start.zip(view.uids().last()) {
+            for message in read.range(start..=end) {
+                let uid = message.uid();
+                let seqno = match same {
+                    true => self.next,
+                    false => match view.uids().seqno(uid) {
+                        Some(seqno) => seqno,
+                        None => continue,
+                    },
+                };
+                if octets >= PIECE {
+                    self.next = seqno;
+                    return Ok(None);
+                }
+                match program.matches(&read, &message, seqno, &mut octets) {
+                    Ok(true) => self.found.push(match self.numbering {
+                        Numbering::Sequence => seqno,
+                        Numbering::Uid => uid.get(),
+                    }),
+                    Ok(false) | Err(MailboxError::MessageGone) => {}
+                    Err(error) => return Err(error),
+                }
+                self.next = seqno.saturating_add(1);
+            }
+        }
+        let mut out = Vec::with_capacity(self.found.len() * 7 + 16);
+        put_search(&mut out, self.found.iter().copied());
+        output.put_vec(out);
+        let count = self.found.len();
+        let time = seconds(self.started);
+        Ok(Some(Reply::ok(format!(
+            "Completed ({count} msgs in {time} secs)"
+        ))))
+    }
+
+    fn request(&mut self) -> Option<Request> {
+        self.request.take()
+    }
+
+    fn news(&self) -> News<'_> {
+        News::after(self.numbering)
+    }
+}

@@ -1,0 +1,104 @@
+//! SELECT, EXAMINE and CLOSE (RFC 3501, sections 6.3.1, 6.3.2 and 6.4.2).
+
+use cyrus_acl::Rights;
+use cyrus_store::{Expunge, MailboxError, SystemFlags};
+
+use super::{Request, completed};
+use crate::imap::command::Access;
+use crate::imap::response::{Code, Reply, put_exists, put_flags_line, put_recent};
+use crate::imap::selected::{Selected, View, flag_list};
+
+/// Selects a mailbox; one that was selected before is closed without expunging, whatever happens.
+pub(super) fn select(
+    request: &mut Request,
+    name: &[u8],
+    access: Access,
+    out: &mut Vec<u8>,
+) -> Result<Reply, MailboxError> {
+    if request.mailbox.take().is_some() {
+        Reply::ok("Ok").with(Code::Closed).put_untagged(out);
+    }
+    let name = request.name(name)?;
+    let mut mailbox = request.service.store.open_mailbox(&name, &request.user.auth)?;
+    let rights = mailbox.rights();
+    let may_change = [
+        Rights::SEEN,
+        Rights::WRITE,
+        Rights::DELETE_MESSAGES,
+        Rights::EXPUNGE,
+        Rights::INSERT,
+    ];
+    let may_change = may_change.into_iter().any(|right| rights.contains(right));
+    let read_only = access == Access::ReadOnly || !may_change;
+    if access == Access::ReadWrite && rights.contains(Rights::READ) && !read_only {
+        mailbox.claim_recent()?;
+    }
+    let read = mailbox.read()?;
+    read.load_seen()?;
+    let view = View::new(&read, read_only, rights);
+    put_exists(out, read.exists());
+    put_recent(out, read.recent()?);
+    put_flags_line(out, &flag_list(&read, SystemFlags::ALL));
+    let mut tell = |code| Reply::ok("Ok").with(code).put_untagged(out);
+    tell(Code::PermanentFlags(view.permanent_flags(&read)));
+    if let Some(unseen) = read.first_unseen()? {
+        tell(Code::Unseen(unseen));
+    }
+    tell(Code::UidValidity(read.uidvalidity().0));
+    tell(Code::UidNext(read.uidnext()));
+    tell(Code::HighestModSeq(read.highest_modseq().0));
+    drop(read);
+    tell(Code::MailboxId(mailbox.id().to_string()));
+    warn_about_quota(request, &name, rights, out)?;
+    request.mailbox = Some(Box::new(Selected::new(mailbox, view)));
+    Ok(completed().with(if read_only {
+        Code::ReadOnly
+    } else {
+        Code::ReadWrite
+    }))
+}
+
+/// `NO [ALERT]` to those who could make room, when a quota is nearly used up (S114 to S116).
+fn warn_about_quota(
+    request: &Request,
+    name: &cyrus_store::MailboxName,
+    rights: Rights,
+    out: &mut Vec<u8>,
+) -> Result<(), MailboxError> {
+    if !rights.contains(Rights::DELETE_MESSAGES) {
+        return Ok(());
+    }
+    let store = &request.service.store;
+    let Some(root) = store.quota_root(name)? else {
+        return Ok(());
+    };
+    let Some(quota) = store.quota(&root)? else {
+        return Ok(());
+    };
+    for (resource, used, limit) in super::quota::resources(&quota) {
+        if limit == 0 {
+            continue;
+        }
+        let text = if used > limit {
+            format!("Mailbox is over {resource} quota")
+        } else if used.saturating_mul(100) / limit > u64::from(request.service.options.quotawarn) {
+            let percent = used.saturating_mul(100) / limit;
+            format!("Mailbox is at {percent}% of {resource} quota")
+        } else {
+            continue;
+        };
+        Reply::no(text).with(Code::Alert).put_untagged(out);
+    }
+    Ok(())
+}
+
+/// Removes what is marked `\Deleted`, silently, and leaves the mailbox.
+pub(super) fn close(request: &mut Request) -> Result<Reply, MailboxError> {
+    if let Some(mut selected) = request.mailbox.take()
+        && !selected.view.read_only
+        && selected.mailbox.rights().contains(Rights::EXPUNGE)
+    {
+        selected.mailbox.expunge(Expunge::AllDeleted)?;
+    }
+    Ok(completed())
+}

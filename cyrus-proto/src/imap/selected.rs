@@ -1,0 +1,281 @@
+//! The selected mailbox as this client knows it, and how it learns of changes (RFC 3501, sections 5.5 and 7.4.1; RFC 2180).
+
+use std::sync::Arc;
+
+use cyrus_acl::Rights;
+use cyrus_store::{IndexRead, Mailbox, MailboxError, ModSeq, SystemFlags, Uid, UidMap, UidSet, Watch};
+
+use super::command::Numbering;
+use super::response::{Code, FetchLine, Reply, put_exists, put_expunge, put_flags_line, put_recent};
+use super::sequence::SequenceSet;
+
+/// A selected mailbox. Small: the UIDs are shared with every session that knows the same state.
+pub(crate) struct Selected {
+    /// The mailbox, which holds neither locks nor files between commands.
+    pub(crate) mailbox: Mailbox,
+    /// What the client was told.
+    pub(crate) view: View,
+    /// During IDLE: the subscription to hints.
+    watch: Option<Watch>,
+}
+
+/// What the client was told of its mailbox.
+pub(crate) struct View {
+    /// EXAMINE, or rights for reading only.
+    pub(crate) read_only: bool,
+    /// The user's rights when the mailbox was selected.
+    rights: Rights,
+    /// The messages by sequence number, some of them perhaps expunged already.
+    uids: Arc<UidMap>,
+    /// All changes up to this one are told.
+    told: ModSeq,
+    /// How many slots of the keyword table are told.
+    keywords: usize,
+}
+
+/// How changes are told after a command.
+pub(crate) struct News<'s> {
+    /// Whether EXPUNGE may be sent: not after FETCH, STORE and SEARCH by sequence number (RFC 3501, section 7.4.1).
+    pub(crate) expunges: bool,
+    /// Whether FETCH responses name the UID: after UID commands (RFC 3501, section 6.4.8).
+    pub(crate) with_uid: bool,
+    /// Messages whose flags the client knows, because it set them silently or has just been told.
+    pub(crate) known: Option<&'s UidSet>,
+}
+
+impl News<'_> {
+    /// After a command that names no messages.
+    pub(crate) const ALL: News<'static> = News {
+        expunges: true,
+        with_uid: false,
+        known: None,
+    };
+
+    /// After a command that names messages so.
+    pub(crate) fn after(numbering: Numbering) -> Self {
+        News {
+            expunges: numbering == Numbering::Uid,
+            with_uid: numbering == Numbering::Uid,
+            known: None,
+        }
+    }
+}
+
+impl Selected {
+    pub(crate) fn new(mailbox: Mailbox, view: View) -> Self {
+        Self {
+            mailbox,
+            view,
+            watch: None,
+        }
+    }
+
+    /// Asks to be woken by commits of this process.
+    pub(crate) fn watch(&mut self, wake: impl Fn() + Send + Sync + 'static) {
+        if self.watch.is_none() {
+            let id = self.mailbox.id().clone();
+            let callback = Arc::new(move |_hint| wake());
+            self.watch = Some(self.mailbox.store().watch(&id, callback));
+        }
+    }
+
+    pub(crate) fn stop_watching(&mut self) {
+        self.watch = None;
+    }
+}
+
+impl View {
+    /// What SELECT has just told of `read`.
+    pub(crate) fn new(read: &IndexRead<'_>, read_only: bool, rights: Rights) -> Self {
+        Self {
+            read_only,
+            rights,
+            uids: read.uids().clone(),
+            told: read.highest_modseq(),
+            keywords: read.keywords().len(),
+        }
+    }
+
+    /// The messages by sequence number.
+    pub(crate) fn uids(&self) -> &Arc<UidMap> {
+        &self.uids
+    }
+
+    /// The state up to which everything is told.
+    pub(crate) fn told(&self) -> ModSeq {
+        self.told
+    }
+
+    /// The UID ranges that a set names in this view: each is of told messages only at its ends.
+    pub(crate) fn resolve(&self, set: &SequenceSet, numbering: Numbering) -> Vec<(Uid, Uid)> {
+        let uid = |number| Uid::new(number);
+        match numbering {
+            Numbering::Sequence => {
+                let last = self.uids.len();
+                set.resolve(last)
+                    .into_iter()
+                    .filter_map(|(a, b)| self.uids.uid(a).zip(self.uids.uid(b.min(last))))
+                    .collect()
+            }
+            Numbering::Uid => {
+                let last = self.uids.last().map_or(0, Uid::get);
+                set.resolve(last)
+                    .into_iter()
+                    .filter_map(|(a, b)| uid(a).zip(uid(b)))
+                    .collect()
+            }
+        }
+    }
+
+    /// The told messages that a set names.
+    pub(crate) fn uid_set(&self, set: &SequenceSet, numbering: Numbering) -> UidSet {
+        let wanted = self.resolve(set, numbering);
+        let mut ranges = Vec::new();
+        for range in self.uids.ranges() {
+            // Both lists ascend; each wanted range is cut to the told ones it meets.
+            let from = wanted.partition_point(|&(_, end)| end < *range.start());
+            for &(start, end) in wanted.get(from..).unwrap_or_default() {
+                if start > *range.end() {
+                    break;
+                }
+                ranges.push(start.max(*range.start())..=end.min(*range.end()));
+            }
+        }
+        UidSet::from_ranges(ranges)
+    }
+
+    /// Tells the client what `read` has that it does not know, and takes that over.
+    pub(crate) fn refresh(
+        &mut self,
+        read: &IndexRead<'_>,
+        news: &News<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), MailboxError> {
+        read.load_seen()?;
+        let now = read.uids();
+        let old_last = self.uids.last();
+        if !Arc::ptr_eq(now, &self.uids) {
+            let before = self.uids.len();
+            let gone = self.gone(now);
+            if news.expunges {
+                for (told, seqno) in gone.iter().enumerate() {
+                    put_expunge(out, seqno.saturating_sub(u32::try_from(told).unwrap_or(u32::MAX)));
+                }
+                self.uids = now.clone();
+            } else if gone.is_empty() {
+                self.uids = now.clone();
+            } else {
+                // Expunged messages keep their numbers for now; what is new comes after them.
+                let mut uids = UidMap::clone(&self.uids);
+                for uid in now.iter().filter(|&uid| Some(uid) > old_last) {
+                    uids.push(uid);
+                }
+                self.uids = Arc::new(uids);
+            }
+            let kept = match news.expunges {
+                true => before.saturating_sub(u32::try_from(gone.len()).unwrap_or(u32::MAX)),
+                false => before,
+            };
+            if self.uids.len() > kept {
+                put_exists(out, self.uids.len());
+                put_recent(out, read.recent()?);
+            }
+        }
+        if read.highest_modseq() == self.told {
+            return Ok(());
+        }
+        self.tell_keywords(read, out);
+        for change in read.changed_since(self.told) {
+            let told_before = Some(change.uid) <= old_last;
+            let known = news.known.is_some_and(|known| known.contains(change.uid));
+            if !change.visible || !told_before || known {
+                continue;
+            }
+            let Some((message, seqno)) = read.get(change.uid).zip(self.uids.seqno(change.uid)) else {
+                continue;
+            };
+            let flags = message.flags();
+            let mut line = FetchLine::begin(out, seqno);
+            line.flags(message.is_recent(), flags.system, flags.keywords, |slot| {
+                keyword(read, slot)
+            });
+            if news.with_uid {
+                line.uid(change.uid.get());
+            }
+            line.end();
+        }
+        self.told = read.highest_modseq();
+        Ok(())
+    }
+
+    /// Told messages that `now` has no more, as their sequence numbers, ascending.
+    fn gone(&self, now: &UidMap) -> Vec<u32> {
+        let still = self.uids.last().map_or(0, |last| now.count_through(last));
+        if still == self.uids.len() {
+            return Vec::new();
+        }
+        let mut present = now.iter().peekable();
+        let mut gone = Vec::new();
+        for (seqno, uid) in (1..).zip(self.uids.iter()) {
+            while present.next_if(|&other| other < uid).is_some() {}
+            if present.peek() != Some(&uid) {
+                gone.push(seqno);
+            }
+        }
+        gone
+    }
+
+    fn tell_keywords(&mut self, read: &IndexRead<'_>, out: &mut Vec<u8>) {
+        let count = read.keywords().len();
+        if count > self.keywords {
+            put_flags_line(out, &flag_list(read, SystemFlags::ALL));
+            let flags = self.permanent_flags(read);
+            Reply::ok("Ok")
+                .with(Code::PermanentFlags(flags))
+                .put_untagged(out);
+        }
+        self.keywords = count;
+    }
+
+    /// The flags that this user can change for good here, ready to print.
+    pub(crate) fn permanent_flags(&self, read: &IndexRead<'_>) -> String {
+        if self.read_only {
+            return String::new();
+        }
+        let rights = self.rights;
+        let mut system = SystemFlags::NONE;
+        if rights.contains(Rights::WRITE) {
+            system = SystemFlags::ANSWERED | SystemFlags::FLAGGED | SystemFlags::DRAFT;
+        }
+        if rights.contains(Rights::DELETE_MESSAGES) {
+            system |= SystemFlags::DELETED;
+        }
+        if rights.contains(Rights::SEEN) {
+            system |= SystemFlags::SEEN;
+        }
+        if !rights.contains(Rights::WRITE) {
+            return system.to_string();
+        }
+        format!("{} \\*", flag_list(read, system))
+    }
+}
+
+/// System flags and all keywords of the mailbox, ready to print.
+pub(crate) fn flag_list(read: &IndexRead<'_>, system: SystemFlags) -> String {
+    let mut text = system.to_string();
+    for keyword in read.keywords().iter().flatten() {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(keyword.as_str());
+    }
+    text
+}
+
+/// The name of the keyword in a slot.
+pub(crate) fn keyword<'r>(read: &'r IndexRead<'_>, slot: usize) -> Option<&'r str> {
+    read.keywords()
+        .get(slot)?
+        .as_ref()
+        .map(cyrus_store::Keyword::as_str)
+}

@@ -1,0 +1,720 @@
+//! The IMAP session: a state machine that takes bytes and gives replies and jobs (RFC 3501, section 3).
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use cyrus_acl::AuthState;
+use cyrus_store::{Level, Log, Store};
+
+use self::capability::Situation;
+use super::command::{self, CommandBody, Needs, Refusal, Tag, Verb};
+use super::options::{ImapOptions, ServerInfo};
+use super::response::{Code, Reply, put_capability, put_continuation, put_id};
+use super::run::{self, Outcome, Request, StagedMessage};
+use super::selected::Selected;
+use crate::frame::{Command as Frame, Event, Framer, Limits, Reason, Refused};
+use crate::job::{Done, Link, SecurityLayer, Session, Step, TlsFacts};
+use crate::output::Output;
+use crate::sasl::{Authenticator, ConnectionFacts, Exchange};
+
+pub(crate) mod capability;
+mod literal;
+mod login;
+
+/// What all sessions of an IMAP service share.
+pub struct ImapService {
+    /// The mailboxes.
+    pub store: Store,
+    /// The settings.
+    pub options: ImapOptions,
+    /// Who verifies logins.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Where logins and trouble are noted.
+    pub log: Arc<dyn Log>,
+}
+
+/// Who is logged in.
+#[derive(Debug)]
+pub struct User {
+    /// The userid, canonical.
+    pub name: String,
+    /// The userid with its groups and powers.
+    pub auth: AuthState,
+    /// The session's id, for the log.
+    pub(crate) session_id: String,
+}
+
+impl User {
+    /// Whether the user administers the server.
+    pub fn is_admin(&self) -> bool {
+        self.auth.is_admin()
+    }
+}
+
+/// One IMAP connection.
+///
+/// ```text
+///   begin: greeting
+///     |
+///     v
+///   NotAuthenticated --AUTHENTICATE--> Authenticating (client's responses, one a line)
+///     |  ^                               |        |
+///     |  '------- NO, BAD ---------------'        |
+///     | LOGIN                                     | OK
+///     v                                           v
+///   Authenticated <-------------------------------'
+///     |      ^   \------IDLE------> Idle (without mailbox) --DONE--> back
+///  SELECT  CLOSE, UNSELECT, failed SELECT
+///     v      |
+///   Selected ----IDLE----> Idle (hints make refresh jobs) --DONE--> back
+///
+///   any --LOGOUT, BYE--> Logout: Step::Close
+/// ```
+///
+/// A command that needs the disk becomes a job, which takes the selected mailbox along and brings it back; while it runs,
+/// `work` says what it was, and nothing else is looked at.
+pub struct ImapSession {
+    service: Arc<ImapService>,
+    framer: Framer<StagedMessage>,
+    output: Output,
+    link: Option<Link>,
+    tls: Option<Box<TlsFacts>>,
+    state: State,
+    work: Option<Work>,
+    /// What to do once the session is stepped again.
+    next: Option<Next>,
+    /// A reply that waits for its time: a refused login.
+    held: Option<Held>,
+    /// Malformed commands in a row.
+    bad_commands: u8,
+    /// When the client last said something.
+    active: Instant,
+    hinted: bool,
+    stopping: bool,
+    peer_gone: bool,
+    /// Octets fed while a reply is held back.
+    fed_ahead: usize,
+}
+
+enum State {
+    NotAuthenticated,
+    Authenticating {
+        tag: Tag,
+        exchange: Box<dyn Exchange>,
+    },
+    Authenticated {
+        user: Arc<User>,
+    },
+    Selected {
+        user: Arc<User>,
+        mailbox: Box<Selected>,
+    },
+    Idle {
+        user: Arc<User>,
+        mailbox: Option<Box<Selected>>,
+        tag: Tag,
+        /// When to look at the mailbox without being told to.
+        poll: Instant,
+    },
+    Logout,
+}
+
+/// The job in flight.
+enum Work {
+    /// A command, to be answered with this tag.
+    Command { tag: Tag, verb: Verb },
+    /// A turn of LOGIN or AUTHENTICATE.
+    Login { tag: Tag, plain: bool },
+    /// A place for a literal that is too large for memory.
+    Staging { tag: Tag },
+    /// A look at the mailbox during IDLE.
+    Idle,
+}
+
+enum Next {
+    StartTls,
+    Secure(Box<dyn SecurityLayer>),
+}
+
+struct Held {
+    until: Instant,
+    reply: Vec<u8>,
+}
+
+/// Malformed commands in a row that end the session.
+const MAX_BAD_COMMANDS: u8 = 10;
+
+/// Octets that a client may send ahead while its reply is held back.
+const MAX_HELD_INPUT: usize = 64 * 1024;
+
+/// Octets of a command, literals and all, before the login.
+const LOGIN_COMMAND: u64 = 160 * 1024;
+
+impl ImapSession {
+    /// A session of `service` that has not begun.
+    pub fn new(service: Arc<ImapService>) -> Self {
+        Self {
+            service,
+            framer: Framer::new(Limits::default()),
+            output: Output::new(),
+            link: None,
+            tls: None,
+            state: State::NotAuthenticated,
+            work: None,
+            next: None,
+            held: None,
+            bad_commands: 0,
+            active: Instant::now(),
+            hinted: false,
+            stopping: false,
+            peer_gone: false,
+            fed_ahead: 0,
+        }
+    }
+
+    fn options(&self) -> &ImapOptions {
+        &self.service.options
+    }
+
+    fn current_user(&self) -> Option<&Arc<User>> {
+        match &self.state {
+            State::Authenticated { user } | State::Selected { user, .. } | State::Idle { user, .. } => {
+                Some(user)
+            }
+            State::NotAuthenticated | State::Authenticating { .. } | State::Logout => None,
+        }
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut text = Vec::new();
+        write(&mut text);
+        self.output.put(&text);
+    }
+
+    fn reply(&mut self, tag: &Tag, reply: &Reply) {
+        self.write(|out| reply.put_tagged(out, tag));
+    }
+
+    fn bye(&mut self, reply: &Reply) {
+        self.write(|out| reply.put_untagged(out));
+        self.state = State::Logout;
+    }
+
+    /// Whether the connection is protected.
+    fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    fn facts(&self) -> ConnectionFacts {
+        let options = self.options();
+        let mut facts = match &self.link {
+            Some(link) => ConnectionFacts::new("imap", link.peer()),
+            None => ConnectionFacts::new("imap", &crate::job::Peer::Unix),
+        };
+        if let Some(tls) = &self.tls {
+            facts.secured(tls);
+        }
+        facts.allow_plaintext = options.allowplaintext;
+        facts.allow_anonymous = options.allowanonymouslogin;
+        facts
+    }
+
+    fn capabilities(&self, list: impl Fn(&ImapOptions, Situation<'_>) -> String) -> String {
+        let mechanisms = self.service.authenticator.mechanisms(&self.facts());
+        let situation = Situation {
+            logged_in: self.current_user().is_some(),
+            secure: self.is_secure(),
+            mechanisms: &mechanisms,
+        };
+        list(self.options(), situation)
+    }
+
+    fn log_name(&self) -> String {
+        self.link
+            .as_ref()
+            .map_or_else(String::new, |link| link.peer().log_name())
+    }
+
+    /// One malformed command; ten in a row end the session.
+    fn refuse(&mut self, refusal: &Refusal) {
+        let reply = Reply::bad(refusal.text.clone());
+        self.write(|out| match &refusal.tag {
+            Some(tag) => reply.put_tagged(out, tag),
+            None => reply.put_untagged(out),
+        });
+        self.bad_commands += 1;
+        if self.bad_commands >= MAX_BAD_COMMANDS {
+            self.bye(&Reply::bye("Too many bad commands"));
+        }
+    }
+
+    fn refuse_tagged(&mut self, tag: &Tag, text: &'static str) {
+        self.refuse(&Refusal {
+            tag: Some(tag.clone()),
+            at: 0,
+            text: text.into(),
+        });
+    }
+
+    /// A command that broke a limit of the framer.
+    fn refuse_size(&mut self, refused: &Refused) {
+        let tag = command::head(&refused.start).ok().map(|head| head.tag);
+        let reply = match refused.reason {
+            Reason::LiteralSize => Reply::bad("Literal size not a number"),
+            Reason::LineTooLong | Reason::CommandTooLong | Reason::TooManyLiterals => {
+                Reply::bad(refused.reason.text()).with(Code::TooBig)
+            }
+        };
+        self.write(|out| match &tag {
+            Some(tag) => reply.put_tagged(out, tag),
+            None => reply.put_untagged(out),
+        });
+        self.bad_commands += 1;
+        if self.bad_commands >= MAX_BAD_COMMANDS {
+            self.bye(&Reply::bye("Too many bad commands"));
+        }
+    }
+
+    /// A complete command: answered here, or made a job.
+    fn command(&mut self, frame: Frame<StagedMessage>, now: Instant) -> Option<Step> {
+        let head = match command::head(&frame.text) {
+            Ok(head) => head,
+            Err(refusal) => {
+                self.refuse(&refusal);
+                return None;
+            }
+        };
+        let needs = head.verb.map_or(Needs::Authenticated, Verb::needs);
+        if needs >= Needs::Authenticated && self.current_user().is_none() {
+            self.refuse_tagged(&head.tag, "Please login first");
+            return None;
+        }
+        if needs == Needs::Selected && !matches!(self.state, State::Selected { .. }) {
+            self.refuse_tagged(&head.tag, "Please select a mailbox first");
+            return None;
+        }
+        if head.verb == Some(Verb::StartTls) && !self.options().starttls
+            || head.verb == Some(Verb::Idle) && self.options().idle_poll.is_zero()
+        {
+            self.refuse_tagged(&head.tag, "Unrecognized command");
+            return None;
+        }
+        let body = match command::arguments(&head, &|at| frame.staged_at(at)) {
+            Ok(body) => body,
+            Err(refusal) => {
+                self.refuse(&refusal);
+                return None;
+            }
+        };
+        self.bad_commands = 0;
+        let tag = head.tag;
+        let staged = frame.staged.into_iter().map(|staged| staged.sink).collect();
+        self.execute(tag, body, staged, now)
+    }
+
+    fn execute(
+        &mut self,
+        tag: Tag,
+        body: CommandBody,
+        staged: Vec<io::Result<StagedMessage>>,
+        now: Instant,
+    ) -> Option<Step> {
+        let completed = Reply::ok("Completed");
+        match body {
+            CommandBody::Capability => {
+                let list = self.capabilities(capability::full);
+                self.write(|out| put_capability(out, &list));
+                self.reply(&tag, &completed);
+                None
+            }
+            CommandBody::Noop if !matches!(self.state, State::Selected { .. }) => {
+                self.reply(&tag, &completed);
+                None
+            }
+            CommandBody::Logout => {
+                self.write(|out| {
+                    Reply::bye("LOGOUT received").put_untagged(out);
+                    completed.put_tagged(out, &tag);
+                });
+                self.state = State::Logout;
+                None
+            }
+            CommandBody::Id(fields) => {
+                self.id(&fields);
+                self.reply(&tag, &completed);
+                None
+            }
+            CommandBody::StartTls => {
+                self.start_tls(&tag);
+                None
+            }
+            CommandBody::Login { user, password } => self.login(tag, user, password, now),
+            CommandBody::Authenticate { mechanism, initial } => {
+                self.authenticate(tag, mechanism, initial.as_deref(), now)
+            }
+            CommandBody::Idle => self.idle(tag, now),
+            CommandBody::Unselect => {
+                self.deselect();
+                self.reply(&tag, &completed);
+                None
+            }
+            body => self.run(tag, body, staged),
+        }
+    }
+
+    /// Makes a job of a command.
+    fn run(&mut self, tag: Tag, body: CommandBody, staged: Vec<io::Result<StagedMessage>>) -> Option<Step> {
+        let verb = body.verb();
+        let (user, mailbox) = match std::mem::replace(&mut self.state, State::Logout) {
+            State::Selected { user, mailbox } => (user, Some(mailbox)),
+            State::Authenticated { user } => (user, None),
+            other => {
+                self.state = other;
+                return None;
+            }
+        };
+        self.state = State::Authenticated { user: user.clone() };
+        self.work = Some(Work::Command { tag, verb });
+        self.hinted = false;
+        let request = Request {
+            service: self.service.clone(),
+            user,
+            mailbox,
+        };
+        Some(Step::Run(run::job(request, body, staged)))
+    }
+
+    fn deselect(&mut self) {
+        if let State::Selected { user, .. } = &self.state {
+            self.state = State::Authenticated { user: user.clone() };
+        }
+    }
+
+    fn select(&mut self, mailbox: Option<Box<Selected>>) {
+        if let (State::Authenticated { user }, Some(mailbox)) = (&self.state, mailbox) {
+            let user = user.clone();
+            self.state = State::Selected { user, mailbox };
+        }
+    }
+
+    /// RFC 2971.
+    fn id(&mut self, fields: &[(Vec<u8>, Option<Vec<u8>>)]) {
+        let answer = match self.options().id_response {
+            true => vec![
+                ("name".to_owned(), "Cyrus IMAPD".to_owned()),
+                ("version".to_owned(), self.options().version.clone()),
+                ("vendor".to_owned(), "cyrus-imap in Rust".to_owned()),
+            ],
+            false => Vec::new(),
+        };
+        self.write(|out| put_id(out, &answer));
+        if !fields.is_empty() {
+            let mut text = String::new();
+            for (name, value) in fields {
+                let value = value.as_deref().unwrap_or(b"NIL");
+                let (name, value) = (command::lex::printable(name), command::lex::printable(value));
+                text.push_str(&format!(" {name}=<{value}>"));
+            }
+            let peer = self.log_name();
+            self.service
+                .log
+                .record(Level::Info, format_args!("client id: {peer}{text}"));
+        }
+    }
+
+    /// RFC 3501, section 6.2.1.
+    fn start_tls(&mut self, tag: &Tag) {
+        if self.current_user().is_some() {
+            self.refuse_tagged(tag, "Can't Starttls after authentication");
+        } else if self.is_secure() {
+            self.reply(tag, &Reply::no("TLS already active"));
+        } else {
+            self.reply(tag, &Reply::ok("Begin TLS negotiation now"));
+            self.next = Some(Next::StartTls);
+        }
+    }
+
+    /// RFC 2177: from now on only DONE is expected.
+    fn idle(&mut self, tag: Tag, now: Instant) -> Option<Step> {
+        self.write(|out| put_continuation(out, "idling"));
+        let poll = now + self.options().idle_poll;
+        let (user, mailbox) = match std::mem::replace(&mut self.state, State::Logout) {
+            State::Selected { user, mailbox } => (user, Some(mailbox)),
+            State::Authenticated { user } => (user, None),
+            other => {
+                self.state = other;
+                return None;
+            }
+        };
+        self.state = State::Idle {
+            user,
+            mailbox,
+            tag,
+            poll,
+        };
+        self.look_while_idle(now)
+    }
+
+    /// A refresh job for an idling session.
+    fn look_while_idle(&mut self, now: Instant) -> Option<Step> {
+        let next_poll = now + self.options().idle_poll;
+        let service = self.service.clone();
+        let link = self.link.clone();
+        let State::Idle {
+            user, mailbox, poll, ..
+        } = &mut self.state
+        else {
+            return None;
+        };
+        *poll = next_poll;
+        self.hinted = false;
+        let mailbox = mailbox.take()?;
+        let request = Request {
+            service,
+            user: user.clone(),
+            mailbox: Some(mailbox),
+        };
+        self.work = Some(Work::Idle);
+        Some(Step::Run(run::idle(request, link)))
+    }
+
+    /// A line during IDLE: the end of it, with a last look at the mailbox.
+    fn idle_line(&mut self, line: &[u8]) -> Option<Step> {
+        let (user, mailbox, tag) = match std::mem::replace(&mut self.state, State::Logout) {
+            State::Idle {
+                user, mailbox, tag, ..
+            } => (user, mailbox, tag),
+            other => {
+                self.state = other;
+                return None;
+            }
+        };
+        let selected = mailbox.is_some();
+        self.state = match mailbox {
+            Some(mut mailbox) => {
+                mailbox.stop_watching();
+                State::Selected { user, mailbox }
+            }
+            None => State::Authenticated { user },
+        };
+        if !line.eq_ignore_ascii_case(b"DONE") {
+            self.refuse_tagged(&tag, "Invalid Idle continuation");
+            return None;
+        }
+        if selected {
+            return self.run(tag, CommandBody::Noop, Vec::new());
+        }
+        self.reply(&tag, &Reply::ok("Completed"));
+        None
+    }
+
+    /// Takes what was fed, one command or line at a time, until a job is due or input is wanted.
+    fn advance(&mut self, now: Instant) -> Step {
+        loop {
+            if let Some(next) = self.next.take() {
+                return match next {
+                    Next::StartTls => Step::StartTls,
+                    Next::Secure(layer) => Step::Secure(layer),
+                };
+            }
+            let step = match &self.state {
+                State::Logout => return Step::Close,
+                State::Authenticating { .. } => match self.framer.next_line() {
+                    None => return Step::NeedInput,
+                    Some(Ok(line)) => self.authenticate_line(&line, now),
+                    Some(Err(_)) => self.authenticate_line(b"*", now),
+                },
+                State::Idle { .. } => {
+                    if self.hinted
+                        && let Some(step) = self.look_while_idle(now)
+                    {
+                        return step;
+                    }
+                    match self.framer.next_line() {
+                        None if self.stopping => {
+                            self.bye(&Reply::bye("Server is shutting down"));
+                            None
+                        }
+                        None => return Step::NeedInput,
+                        Some(line) => self.idle_line(&line.unwrap_or_default()),
+                    }
+                }
+                State::NotAuthenticated | State::Authenticated { .. } | State::Selected { .. } => {
+                    if self.stopping {
+                        self.bye(&Reply::bye("Server is shutting down"));
+                        continue;
+                    }
+                    match self.framer.next() {
+                        Event::NeedInput => return Step::NeedInput,
+                        Event::Literal(announced) => self.literal(announced),
+                        Event::Command(frame) => self.command(frame, now),
+                        Event::Refused(refused) => {
+                            self.refuse_size(&refused);
+                            None
+                        }
+                    }
+                }
+            };
+            if let Some(step) = step {
+                return step;
+            }
+            if self.held.is_some() {
+                return Step::NeedInput;
+            }
+        }
+    }
+
+    /// When the client must have said something.
+    fn autologout(&self) -> Option<Instant> {
+        let allowance = match &self.state {
+            State::NotAuthenticated | State::Authenticating { .. } => ImapOptions::LOGIN_TIMEOUT,
+            State::Authenticated { .. } | State::Selected { .. } => self.options().autologout(),
+            State::Idle { .. } => self.options().idle_autologout(),
+            State::Logout => return None,
+        };
+        self.active.checked_add(allowance)
+    }
+}
+
+impl Session for ImapSession {
+    fn begin(&mut self, link: &Link, now: Instant) {
+        self.link = Some(link.clone());
+        self.active = now;
+        let capability = Code::Capability(self.capabilities(capability::greeting));
+        let options = self.options();
+        let text = match options.serverinfo {
+            ServerInfo::On => format!(
+                "{} Cyrus IMAP {} server ready",
+                options.servername, options.version
+            ),
+            ServerInfo::Min | ServerInfo::Off => "server ready".to_owned(),
+        };
+        self.write(|out| Reply::ok(text).with(capability).put_untagged(out));
+    }
+
+    fn feed(&mut self, input: &[u8], now: Instant) {
+        self.active = now;
+        if matches!(self.state, State::Logout) {
+            return;
+        }
+        self.framer.push(input);
+        self.fed_ahead = match self.held {
+            Some(_) => self.fed_ahead.saturating_add(input.len()),
+            None => 0,
+        };
+        if self.fed_ahead > MAX_HELD_INPUT {
+            self.held = None;
+            self.bye(&Reply::bye("Too much input"));
+        }
+    }
+
+    fn step(&mut self, now: Instant) -> Step {
+        if self.work.is_some() {
+            return Step::NeedInput;
+        }
+        if let Some(held) = &self.held {
+            if now < held.until {
+                return match self.peer_gone {
+                    true => Step::Close,
+                    false => Step::NeedInput,
+                };
+            }
+            let held = self.held.take().map(|held| held.reply).unwrap_or_default();
+            self.output.put(&held);
+        }
+        self.advance(now)
+    }
+
+    fn done(&mut self, done: Done, now: Instant) {
+        let Some(work) = self.work.take() else { return };
+        let Some(outcome) = done.take::<Outcome>() else {
+            // The job broke, and the mailbox's state went with it: nothing sensible can follow.
+            self.bye(&Reply::bye("Internal error").with(Code::Unavailable));
+            return;
+        };
+        match (work, outcome) {
+            (Work::Command { tag, verb }, Outcome::Command { reply, mailbox }) => {
+                self.select(mailbox);
+                let _ = verb;
+                self.reply(&tag, &reply);
+            }
+            (Work::Idle, Outcome::Idle { mailbox: back, gone }) => {
+                if let State::Idle { mailbox, .. } = &mut self.state {
+                    *mailbox = Some(back);
+                }
+                if let Some(reply) = gone {
+                    self.bye(&reply);
+                }
+            }
+            (Work::Login { tag, plain }, Outcome::Login(turn)) => self.login_turn(tag, plain, *turn, now),
+            (Work::Staging { tag }, Outcome::Staging { sink, mailbox }) => {
+                self.select(mailbox);
+                self.staging_ready(&tag, sink);
+            }
+            _ => self.bye(&Reply::bye("Internal error").with(Code::Unavailable)),
+        }
+        self.active = now;
+    }
+
+    fn hint(&mut self, _now: Instant) {
+        self.hinted = true;
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if self.work.is_some() {
+            return;
+        }
+        if self.autologout().is_some_and(|deadline| deadline <= now) {
+            let peer = self.log_name();
+            self.service.log.record(
+                Level::Warning,
+                format_args!("{peer}: idle for too long, closing connection"),
+            );
+            self.bye(&Reply::bye("idle for too long"));
+        } else if let State::Idle { poll, .. } = &self.state
+            && *poll <= now
+        {
+            self.hinted = true;
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if self.work.is_some() {
+            return None;
+        }
+        if let Some(held) = &self.held {
+            return Some(held.until);
+        }
+        let poll = match &self.state {
+            State::Idle {
+                poll,
+                mailbox: Some(_),
+                ..
+            } => Some(*poll),
+            _ => None,
+        };
+        [self.autologout(), poll].into_iter().flatten().min()
+    }
+
+    fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    fn secured(&mut self, tls: &TlsFacts) {
+        self.framer.clear();
+        self.tls = Some(Box::new(tls.clone()));
+    }
+
+    fn end_of_input(&mut self) {
+        self.peer_gone = true;
+    }
+
+    fn shut_down(&mut self, _now: Instant) {
+        self.stopping = true;
+    }
+
+    fn user(&self) -> Option<&str> {
+        self.current_user().map(|user| user.name.as_str())
+    }
+}

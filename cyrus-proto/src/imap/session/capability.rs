@@ -1,0 +1,155 @@
+//! The capabilities of each state, in the order of Cyrus.
+
+use crate::imap::options::ImapOptions;
+
+/// What the list depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Situation<'a> {
+    /// Whether the user is logged in.
+    pub(crate) logged_in: bool,
+    /// Whether TLS is up.
+    pub(crate) secure: bool,
+    /// The SASL mechanisms that can be used now.
+    pub(crate) mechanisms: &'a [String],
+}
+
+/// What is always understood.
+const SHORT: [&str; 3] = ["IMAP4rev1", "LITERAL+", "ID"];
+
+/// What is understood after the login.
+const REST: [&str; 9] = [
+    "ACL",
+    "CHILDREN",
+    "MOVE",
+    "MULTIAPPEND",
+    "NAMESPACE",
+    "QUOTA",
+    "RIGHTS=kxten",
+    "UIDPLUS",
+    "UNSELECT",
+];
+
+const QUOTAS: [&str; 4] = [
+    "X-QUOTA=STORAGE",
+    "X-QUOTA=MESSAGE",
+    "X-QUOTA=X-ANNOTATION-STORAGE",
+    "X-QUOTA=X-NUM-FOLDERS",
+];
+
+/// The list of the greeting: what a client needs to log in.
+pub(crate) fn greeting(options: &ImapOptions, situation: Situation<'_>) -> String {
+    let mut list = List::new(options);
+    list.add_all(&SHORT);
+    list.add_login(situation);
+    list.text
+}
+
+/// The whole list, as CAPABILITY and a good login tell it.
+pub(crate) fn full(options: &ImapOptions, situation: Situation<'_>) -> String {
+    let mut list = List::new(options);
+    list.add_all(&SHORT);
+    list.add_all(&REST);
+    list.add_login(situation);
+    list.add_all(&QUOTAS);
+    if !options.idle_poll.is_zero() {
+        list.add("IDLE");
+    }
+    list.add(&format!("APPENDLIMIT={}", options.append_limit()));
+    list.text
+}
+
+struct List<'o> {
+    options: &'o ImapOptions,
+    text: String,
+}
+
+impl<'o> List<'o> {
+    fn new(options: &'o ImapOptions) -> Self {
+        Self {
+            options,
+            text: String::new(),
+        }
+    }
+
+    fn add_all(&mut self, names: &[&str]) {
+        for name in names {
+            self.add(name);
+        }
+    }
+
+    fn add(&mut self, name: &str) {
+        let name = match name {
+            "LITERAL+" if self.options.literalminus => "LITERAL-",
+            name => name,
+        };
+        let suppressed = &self.options.suppress_capabilities;
+        if suppressed.iter().any(|hidden| hidden.eq_ignore_ascii_case(name)) {
+            return;
+        }
+        if !self.text.is_empty() {
+            self.text.push(' ');
+        }
+        self.text.push_str(name);
+    }
+
+    fn add_login(&mut self, situation: Situation<'_>) {
+        let options = self.options;
+        if situation.logged_in {
+            self.add("LOGINDISABLED");
+            return;
+        }
+        if options.starttls && !situation.secure {
+            self.add("STARTTLS");
+        }
+        let refused = !situation.secure && options.tls_required;
+        if refused || !situation.secure && !options.allowplaintext {
+            self.add("LOGINDISABLED");
+        }
+        if !refused && !situation.mechanisms.is_empty() {
+            for mechanism in situation.mechanisms {
+                self.add(&format!("AUTH={mechanism}"));
+            }
+            self.add("SASL-IR");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn situation(mechanisms: &[String]) -> Situation<'_> {
+        Situation {
+            logged_in: false,
+            secure: false,
+            mechanisms,
+        }
+    }
+
+    #[test]
+    fn the_greeting_names_what_a_login_needs() {
+        let mut options = ImapOptions::new("localhost");
+        options.allowplaintext = true;
+        options.starttls = true;
+        let mechanisms = ["PLAIN".to_owned(), "LOGIN".to_owned()];
+        assert_eq!(
+            greeting(&options, situation(&mechanisms)),
+            "IMAP4rev1 LITERAL+ ID STARTTLS AUTH=PLAIN AUTH=LOGIN SASL-IR"
+        );
+        options.allowplaintext = false;
+        assert_eq!(
+            greeting(&options, situation(&[])),
+            "IMAP4rev1 LITERAL+ ID STARTTLS LOGINDISABLED"
+        );
+    }
+
+    #[test]
+    fn suppressed_capabilities_are_hidden_and_literalminus_replaces_literalplus() {
+        let mut options = ImapOptions::new("localhost");
+        options.suppress_capabilities = vec!["acl".into(), "IDLE".into()];
+        options.literalminus = true;
+        let list = full(&options, situation(&[]));
+        assert!(list.starts_with("IMAP4rev1 LITERAL- ID CHILDREN "), "{list}");
+        assert!(!list.contains("IDLE"));
+    }
+}

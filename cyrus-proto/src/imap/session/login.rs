@@ -1,0 +1,207 @@
+//! LOGIN and AUTHENTICATE (RFC 3501, sections 6.2.2 and 6.2.3; RFC 4959).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use cyrus_store::Level;
+
+use super::{Held, ImapSession, Next, State, User, Work, capability};
+use crate::imap::command::Tag;
+use crate::imap::response::{Code, Reply, put_continuation};
+use crate::imap::run::{self, LoginTurn};
+use crate::job::Step;
+use crate::sasl::SaslError;
+
+impl ImapSession {
+    /// `LOGIN user password`
+    pub(super) fn login(
+        &mut self,
+        tag: Tag,
+        user: Vec<u8>,
+        password: Vec<u8>,
+        _now: Instant,
+    ) -> Option<Step> {
+        if self.current_user().is_some() {
+            self.refuse_tagged(&tag, "Already logged in");
+            return None;
+        }
+        let anonymous = user.eq_ignore_ascii_case(b"anonymous");
+        if anonymous && !self.options().allowanonymouslogin {
+            let peer = self.log_name();
+            let log = &self.service.log;
+            log.record(
+                Level::Notice,
+                format_args!("badlogin: {peer} anonymous login refused"),
+            );
+            self.reply(&tag, &Reply::no("Anonymous login is not permitted"));
+            return None;
+        }
+        let plain = self.is_secure() || self.options().allowplaintext;
+        if !anonymous && !plain || self.options().tls_required && !self.is_secure() {
+            self.reply(&tag, &Reply::no("Login only available under a layer"));
+            return None;
+        }
+        self.work = Some(Work::Login { tag, plain: true });
+        let service = self.service.clone();
+        let facts = self.facts();
+        Some(Step::Run(run::login(service, facts, user, password, anonymous)))
+    }
+
+    /// `AUTHENTICATE mechanism [initial-response]`
+    pub(super) fn authenticate(
+        &mut self,
+        tag: Tag,
+        mechanism: String,
+        initial: Option<&[u8]>,
+        now: Instant,
+    ) -> Option<Step> {
+        if self.current_user().is_some() {
+            self.refuse_tagged(&tag, "Already authenticated");
+            return None;
+        }
+        if self.options().tls_required && !self.is_secure() {
+            self.reply(&tag, &Reply::no("Authentication only available under a layer"));
+            return None;
+        }
+        let initial = match initial.map(|initial| STANDARD.decode(initial)) {
+            None => None,
+            Some(Ok(initial)) => Some(initial),
+            Some(Err(_)) => {
+                self.login_failed(
+                    &tag,
+                    &mechanism,
+                    &SaslError::BadProtocol("not base64".into()),
+                    now,
+                );
+                return None;
+            }
+        };
+        self.work = Some(Work::Login { tag, plain: false });
+        let service = self.service.clone();
+        let facts = self.facts();
+        Some(Step::Run(run::authenticate(service, facts, mechanism, initial)))
+    }
+
+    /// The client's response to a challenge.
+    pub(super) fn authenticate_line(&mut self, line: &[u8], now: Instant) -> Option<Step> {
+        let (tag, exchange) = match std::mem::replace(&mut self.state, State::NotAuthenticated) {
+            State::Authenticating { tag, exchange } => (tag, exchange),
+            other => {
+                self.state = other;
+                return None;
+            }
+        };
+        if line == b"*" {
+            self.refuse_tagged(&tag, "Client canceled authentication");
+            return None;
+        }
+        match STANDARD.decode(line) {
+            Ok(response) => {
+                self.work = Some(Work::Login { tag, plain: false });
+                let service = self.service.clone();
+                Some(Step::Run(run::authenticate_step(service, exchange, response)))
+            }
+            Err(_) => {
+                self.login_failed(&tag, "SASL", &SaslError::BadProtocol("not base64".into()), now);
+                None
+            }
+        }
+    }
+
+    /// A turn of the exchange came back.
+    pub(super) fn login_turn(&mut self, tag: Tag, plain: bool, turn: LoginTurn, now: Instant) {
+        match turn {
+            LoginTurn::Challenge { data, exchange } => {
+                let data = STANDARD.encode(data);
+                self.write(|out| put_continuation(out, &data));
+                self.state = State::Authenticating { tag, exchange };
+            }
+            LoginTurn::Failed { user, error } if plain => {
+                let text = format!("Login failed: {}", error.text());
+                let mechanism = format!("plaintext {user}");
+                self.hold(&tag, Reply::no(text), &mechanism, &error, now);
+            }
+            LoginTurn::Failed { user, error } => self.login_failed(&tag, &user, &error, now),
+            LoginTurn::NoIdentity { user, reason } => {
+                let error = SaslError::NotAuthorized(reason);
+                self.login_failed(&tag, &user, &error, now);
+            }
+            LoginTurn::Done { login, user } => self.logged_in(&tag, plain, login, user, now),
+        }
+    }
+
+    fn login_failed(&mut self, tag: &Tag, mechanism: &str, error: &SaslError, now: Instant) {
+        self.hold(tag, Reply::no(error.text()), mechanism, error, now);
+    }
+
+    /// Notes the failure and keeps the reply back for `failedloginpause`.
+    fn hold(&mut self, tag: &Tag, reply: Reply, mechanism: &str, error: &SaslError, now: Instant) {
+        let peer = self.log_name();
+        let log = &self.service.log;
+        log.record(
+            Level::Notice,
+            format_args!("badlogin: {peer} {mechanism} [{error}]"),
+        );
+        let reply = match error {
+            SaslError::Unavailable(_) | SaslError::Setup(_) => reply.with(Code::Unavailable),
+            _ => reply,
+        };
+        let mut text = Vec::new();
+        reply.put_tagged(&mut text, tag);
+        self.held = Some(Held {
+            until: now + self.options().failedloginpause,
+            reply: text,
+        });
+    }
+
+    fn logged_in(&mut self, tag: &Tag, plain: bool, login: crate::sasl::Login, user: User, now: Instant) {
+        let secure = self.is_secure();
+        let peer = self.log_name();
+        let tls = if secure { "+TLS" } else { "" };
+        let id = user.session_id.clone();
+        let behalf = match login.authenticated_as == login.user {
+            true => String::new(),
+            false => format!(" (as {})", login.authenticated_as),
+        };
+        self.service.log.record(
+            Level::Notice,
+            format_args!(
+                "login: {peer} {}{behalf} {}{tls} User logged in SESSIONID=<{id}>",
+                user.name, login.mechanism
+            ),
+        );
+        self.state = State::Authenticated { user: Arc::new(user) };
+        let mut text = Vec::new();
+        if !secure
+            && plain
+            && let Some(alert) = &self.options().plaintextloginalert
+        {
+            Reply::ok(alert.clone()).with(Code::Alert).put_untagged(&mut text);
+        }
+        let done = match (plain, login.layer_strength, secure) {
+            (true, ..) => "User logged in",
+            (false, 1.., _) => "Success (privacy protection)",
+            (false, 0, true) => "Success (tls protection)",
+            (false, 0, false) => "Success (no protection)",
+        };
+        let reply = Reply::ok(format!("{done} SESSIONID=<{id}>"));
+        // Capabilities would have to be told again under a security layer (RFC 3501, section 6.2.2).
+        let reply = match login.layer {
+            Some(_) => reply,
+            None => reply.with(Code::Capability(self.capabilities(capability::full))),
+        };
+        reply.put_tagged(&mut text, tag);
+        self.next = login.layer.map(Next::Secure);
+        let pause = self.options().plaintextloginpause;
+        if plain && !secure && !pause.is_zero() && self.next.is_none() {
+            self.held = Some(Held {
+                until: now + pause,
+                reply: text,
+            });
+        } else {
+            self.output.put(&text);
+        }
+    }
+}

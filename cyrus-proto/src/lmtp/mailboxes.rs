@@ -1,0 +1,318 @@
+//! Delivery into a store: from addresses to mailboxes, and from the store's answers to replies.
+
+use std::sync::Arc;
+
+use cyrus_acl::AuthState;
+use cyrus_store::{
+    DeliverOptions, ErrorClass, Level, MailboxError, MailboxName, Namespace, Recipient, StagingFile, Store,
+    VirtualDomains,
+};
+
+use super::deliverer::{Deliverer, Envelope};
+use super::response::Reply;
+use crate::frame::Sink;
+
+/// How addresses mean mailboxes; the settings of imapd.conf, with Cyrus 3.6's defaults.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryOptions {
+    /// `admins`: users who may submit mail over TCP.
+    pub submitters: Vec<String>,
+    /// How names look; plus addresses use its hierarchy separator.
+    pub namespace: Namespace,
+    /// `lmtp_downcase_rcpt`: addresses are in lower case.
+    pub downcase: bool,
+    /// `postuser`: the user part of addresses of shared mailboxes, `post+shared/x`; `+shared/x` always works.
+    pub postuser: String,
+    /// `lmtp_over_quota_perm_failure`: mail for mailboxes over quota bounces at once.
+    pub over_quota_is_permanent: bool,
+    /// `lmtp_fuzzy_mailbox_match`: a missing folder's parent takes its mail.
+    pub fuzzy: bool,
+    /// `lmtp_catchall_mailbox`: the user who gets mail for unknown users.
+    pub catchall: Option<String>,
+}
+
+/// A [`Deliverer`] into a [`Store`].
+pub struct StoreDeliverer {
+    store: Store,
+    options: DeliveryOptions,
+}
+
+impl StoreDeliverer {
+    /// Delivers into `store`.
+    pub fn new(store: Store, options: DeliveryOptions) -> Self {
+        Self { store, options }
+    }
+
+    /// The mailboxes that an address may mean, the wanted one first.
+    fn candidates(&self, address: &str) -> Vec<MailboxName> {
+        let address = match self.options.downcase {
+            true => address.to_lowercase(),
+            false => address.to_owned(),
+        };
+        let (local, domain) = match address.rsplit_once('@') {
+            Some((local, domain)) => (local, Some(domain)),
+            None => (address.as_str(), None),
+        };
+        let local = unquote(local);
+        let (user, folder) = match local.split_once('+') {
+            Some((user, folder)) => (user, Some(folder)),
+            None => (local.as_str(), None),
+        };
+        let mut found = Vec::new();
+        if user.is_empty() || user == self.options.postuser {
+            found.extend(folder.and_then(|folder| self.shared(folder)));
+            return found;
+        }
+        let Some(inbox) = self.inbox(user, domain) else {
+            return found;
+        };
+        if let Some(folder) = folder.filter(|folder| !folder.is_empty()) {
+            let mut components: Vec<&str> =
+                folder.split(self.options.namespace.separator.as_char()).collect();
+            while !components.is_empty() {
+                found.extend(self.below(&inbox, &components));
+                if !self.options.fuzzy {
+                    break;
+                }
+                components.pop();
+            }
+        }
+        found.push(inbox);
+        found
+    }
+
+    /// The INBOX of a user, whose domain counts only where there are virtual domains.
+    fn inbox(&self, user: &str, domain: Option<&str>) -> Option<MailboxName> {
+        match domain.filter(|_| self.options.namespace.virtdomains == VirtualDomains::On) {
+            None => MailboxName::inbox_of(user).ok(),
+            Some(domain) => {
+                let address = format!("{user}@{domain}");
+                MailboxName::inbox_of(self.options.namespace.login_userid(&address)).ok()
+            }
+        }
+    }
+
+    fn below(&self, inbox: &MailboxName, components: &[&str]) -> Option<MailboxName> {
+        let mut name = inbox.clone();
+        for component in components {
+            name = name.child(component).ok()?;
+        }
+        Some(name)
+    }
+
+    fn shared(&self, folder: &str) -> Option<MailboxName> {
+        self.options.namespace.to_internal(folder, None, true).ok()
+    }
+
+    fn poster(&self, envelope: &Envelope) -> Result<AuthState, Reply> {
+        match envelope.submitter.as_deref() {
+            None | Some("") => Ok(AuthState::anonymous()),
+            Some(user) => self.store.auth(user).map_err(|error| {
+                let log = &self.store.options().log;
+                log.record(Level::Warning, format_args!("lmtp: groups of {user}: {error}"));
+                Reply::try_later()
+            }),
+        }
+    }
+
+    fn reply(&self, error: &MailboxError) -> Reply {
+        match error {
+            MailboxError::NotFound
+            | MailboxError::NotAMailbox
+            | MailboxError::BadName(_)
+            | MailboxError::Deleted => return Reply::user_unknown(),
+            MailboxError::PermissionDenied => return Reply::permission_denied(),
+            MailboxError::OverQuota { .. } if self.options.over_quota_is_permanent => {
+                return Reply::over_quota_for_good();
+            }
+            MailboxError::OverQuota { .. } => return Reply::over_quota(),
+            _ => {}
+        }
+        let log = &self.store.options().log;
+        log.record(Level::Error, format_args!("lmtp: {error}"));
+        match error.class() {
+            ErrorClass::Damaged => Reply::bad_mailbox(),
+            ErrorClass::System => Reply::io_error(),
+            ErrorClass::Impossible => Reply::try_later(),
+        }
+    }
+}
+
+/// Takes the quotes off a quoted local part (RFC 5321, section 4.1.2).
+fn unquote(local: &str) -> String {
+    let Some(inner) = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return local.to_owned();
+    };
+    let mut out = String::with_capacity(inner.len());
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => out.extend(chars.next()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A recipient that was found.
+#[derive(Debug)]
+pub struct Destination {
+    recipient: Recipient,
+    mailbox: MailboxName,
+    ignore_quota: bool,
+}
+
+impl Sink for StagingFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        std::io::Write::write_all(self, bytes)
+    }
+}
+
+impl Deliverer for StoreDeliverer {
+    type Recipient = Destination;
+    type Stage = StagingFile;
+
+    fn may_submit(&self, user: &str) -> bool {
+        self.options.submitters.iter().any(|submitter| submitter == user)
+    }
+
+    fn resolve(&self, envelope: &Envelope, address: &str, ignore_quota: bool) -> Result<Destination, Reply> {
+        let poster = self.poster(envelope)?;
+        let options = DeliverOptions { ignore_quota };
+        let attempt = |mailboxes: Vec<MailboxName>| {
+            let mut recipient = Recipient::new(mailboxes);
+            recipient.poster = poster.clone();
+            let mailbox = self.store.check_delivery(&recipient, options)?;
+            Ok(Destination {
+                recipient,
+                mailbox,
+                ignore_quota,
+            })
+        };
+        let found = attempt(self.candidates(address));
+        match (found, &self.options.catchall) {
+            (Err(MailboxError::NotFound), Some(user)) => attempt(self.candidates(user)),
+            (found, _) => found,
+        }
+        .map_err(|error| self.reply(&error))
+    }
+
+    fn stage(&self, _envelope: &Envelope, recipients: &[Destination]) -> Result<StagingFile, Reply> {
+        let first = recipients.first().ok_or_else(Reply::try_later)?;
+        self.store
+            .stage(&first.mailbox)
+            .map_err(|error| self.reply(&error))
+    }
+
+    fn deliver(&self, envelope: &Envelope, message: StagingFile, recipients: Vec<Destination>) -> Vec<Reply> {
+        let staged = match message.finish() {
+            Ok(staged) => staged,
+            Err(error) => {
+                let reply = self.reply(&error);
+                return vec![reply; recipients.len()];
+            }
+        };
+        let mut replies = vec![Reply::try_later(); recipients.len()];
+        for ignore_quota in [false, true] {
+            let (places, chosen): (Vec<usize>, Vec<Recipient>) = recipients
+                .iter()
+                .enumerate()
+                .filter(|(_, destination)| destination.ignore_quota == ignore_quota)
+                .map(|(place, destination)| (place, destination.recipient.clone()))
+                .unzip();
+            if chosen.is_empty() {
+                continue;
+            }
+            let results = self
+                .store
+                .deliver(&staged, DeliverOptions { ignore_quota }, &chosen);
+            for (place, result) in places.into_iter().zip(results) {
+                let reply = match result {
+                    Ok(delivered) => {
+                        if delivered.uid.is_some() {
+                            let log: &Arc<dyn cyrus_store::Log> = &self.store.options().log;
+                            log.record(
+                                Level::Info,
+                                format_args!(
+                                    "Delivered: to mailbox: {} sessionid=<{}>",
+                                    delivered.mailbox, envelope.session_id
+                                ),
+                            );
+                        }
+                        Reply::delivered()
+                    }
+                    Err(error) => self.reply(&error),
+                };
+                if let Some(slot) = replies.get_mut(place) {
+                    *slot = reply;
+                }
+            }
+        }
+        replies
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyrus_store::{Separator, StoreOptions};
+
+    fn names(address: &str, options: DeliveryOptions) -> Vec<String> {
+        let store =
+            Store::open(StoreOptions::new("/nonexistent").partition("default", "/nonexistent")).unwrap();
+        StoreDeliverer::new(store, options)
+            .candidates(address)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    fn options() -> DeliveryOptions {
+        DeliveryOptions {
+            downcase: true,
+            ..DeliveryOptions::default()
+        }
+    }
+
+    #[test]
+    fn s221_plus_addresses_mean_folders_and_fall_back_to_the_inbox() {
+        assert_eq!(names("Bovik", options()), ["user.bovik"]);
+        assert_eq!(names("bovik@example.com", options()), ["user.bovik"]);
+        assert_eq!(names("bovik+work", options()), ["user.bovik.work", "user.bovik"]);
+        assert_eq!(
+            names("bovik+work/x", options()),
+            ["user.bovik.work.x", "user.bovik"]
+        );
+        assert_eq!(
+            names("\"bovik+a b\"@x", options()),
+            ["user.bovik.a b", "user.bovik"]
+        );
+        assert_eq!(names("jo.smith", options()), ["user.jo^smith"]);
+    }
+
+    #[test]
+    fn s221_addresses_without_user_or_with_the_post_user_mean_shared_mailboxes() {
+        let mut with_post = options();
+        with_post.postuser = "post".to_owned();
+        assert_eq!(names("+shared/x", options()), ["shared.x"]);
+        assert_eq!(names("post+shared/x", with_post), ["shared.x"]);
+        assert!(names("", options()).is_empty());
+    }
+
+    #[test]
+    fn the_separator_is_that_of_the_namespace() {
+        let mut dots = options();
+        dots.namespace.separator = Separator::Dot;
+        assert_eq!(names("bovik+work.x", dots), ["user.bovik.work.x", "user.bovik"]);
+    }
+
+    #[test]
+    fn fuzzy_delivery_tries_the_parents() {
+        let mut fuzzy = options();
+        fuzzy.fuzzy = true;
+        assert_eq!(
+            names("bovik+a/b", fuzzy),
+            ["user.bovik.a.b", "user.bovik.a", "user.bovik"]
+        );
+    }
+}

@@ -1,0 +1,268 @@
+//! Runs `C:`/`S:` scripts against sessions in memory, over a real store in a temporary directory.
+//!
+//! A script is lines of:
+//!
+//! ```text
+//! # a comment
+//! @ conf allowplaintext: no        an option, before the first line of dialogue
+//! @ mailbox user/fred              a mailbox that an administrator makes first
+//! C: a1 NOOP                       the client sends this and CRLF
+//! S: a1 OK Completed               the server answers exactly this; <*> stands for anything
+//! C2: ... S2: ...                  a second connection; any number of them
+//! ```
+//!
+//! All that a server says after a `C` line must be in the `S` lines that follow, in order. The scripts need nothing but
+//! a network client to be run at another server.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cyrus_acl::AuthState;
+use cyrus_proto::imap::{ImapOptions, ImapService, ImapSession};
+use cyrus_proto::job::{Link, Peer, Session, Step};
+use cyrus_proto::output::Output;
+use cyrus_proto::sasl::PasswordCheck;
+use cyrus_store::log::NoLog;
+use cyrus_store::{CreateOptions, Store, StoreOptions};
+
+/// A service over a store of its own.
+pub struct Server {
+    pub service: Arc<ImapService>,
+    _directory: tempfile::TempDir,
+}
+
+impl Server {
+    /// A store in a fresh directory, with these lines of imapd.conf; users have the password `pass`.
+    pub fn new(conf: &[(String, String)]) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut options = ImapOptions::new("localhost");
+        options.allowplaintext = true;
+        options.admins = vec!["admin".to_owned()];
+        options.version = "test".to_owned();
+        let mut store = StoreOptions::new(directory.path().join("conf"))
+            .partition("default", directory.path().join("spool"));
+        for (name, value) in conf {
+            let on = matches!(value.as_str(), "yes" | "1" | "on" | "t");
+            match name.as_str() {
+                "allowplaintext" => options.allowplaintext = on,
+                "allowanonymouslogin" => options.allowanonymouslogin = on,
+                "allowstarttls" => options.starttls = on,
+                "literalminus" => options.literalminus = on,
+                "maxmessagesize" => options.maxmessagesize = value.parse().expect("a number"),
+                "suppress_capabilities" => {
+                    options.suppress_capabilities = value.split(' ').map(str::to_owned).collect();
+                }
+                "altnamespace" => options.namespace.altnamespace = on,
+                "unixhierarchysep" => {
+                    options.namespace.separator = match on {
+                        true => cyrus_store::Separator::Slash,
+                        false => cyrus_store::Separator::Dot,
+                    };
+                    store.unixhierarchysep = on;
+                }
+                "allowallsubscribe" => store.allowallsubscribe = on,
+                "partition-other" => store = store.partition("other", directory.path().join("other")),
+                name => panic!("the driver does not know the option {name}"),
+            }
+        }
+        std::process::Command::new("cp")
+            .args(["-r", "/tmp/imapq/fresh/conf", "/tmp/imapq/fresh/spool"])
+            .arg(directory.path())
+            .status()
+            .unwrap();
+        let store = Store::open(store).expect("a store can be opened in an empty directory");
+        let authenticator = Arc::new(PasswordCheck::new(|_user: &str, password: &[u8]| {
+            password == b"pass"
+        }));
+        let service = Arc::new(ImapService {
+            store,
+            options,
+            authenticator,
+            log: Arc::new(NoLog),
+        });
+        Self {
+            service,
+            _directory: directory,
+        }
+    }
+
+    /// Makes a mailbox, as an administrator.
+    pub fn create(&self, client_name: &str) {
+        let admin = AuthState::system();
+        let namespace = &self.service.options.namespace;
+        let name = namespace
+            .to_internal(client_name, None, true)
+            .expect("a mailbox name");
+        let _ = self.service.store.create(&name, &admin);
+    }
+}
+
+/// A connection, with a clock of its own.
+pub struct Client {
+    pub session: ImapSession,
+    now: Instant,
+    /// Whether the server closed the connection.
+    pub closed: bool,
+    /// Whether the server asked for a TLS handshake.
+    pub wants_tls: bool,
+}
+
+impl Client {
+    pub fn connect(server: &Server) -> Self {
+        let now = Instant::now();
+        let mut session = ImapSession::new(server.service.clone());
+        session.begin(&Link::detached(Peer::Unix), now);
+        Self {
+            session,
+            now,
+            closed: false,
+            wants_tls: false,
+        }
+    }
+
+    /// Sends octets; what the server says to them.
+    pub fn send(&mut self, bytes: &[u8]) -> String {
+        self.session.feed(bytes, self.now);
+        self.run();
+        self.output()
+    }
+
+    /// Sends a line; what the server says to it.
+    pub fn line(&mut self, line: &str) -> String {
+        self.send(format!("{line}\r\n").as_bytes())
+    }
+
+    /// Lets the session go on as far as it can; replies held back for seconds come at once.
+    pub fn run(&mut self) {
+        loop {
+            match self.session.step(self.now) {
+                Step::NeedInput => match self.session.deadline() {
+                    Some(deadline) if deadline <= self.now + Duration::from_secs(10) => {
+                        self.now = self.now.max(deadline);
+                        self.session.tick(self.now);
+                    }
+                    _ => return,
+                },
+                Step::Run(job) => {
+                    let mut output = Output::new();
+                    let done = job.run_to_end(&mut output);
+                    self.session.output().append(output);
+                    self.session.done(done, self.now);
+                }
+                Step::StartTls => {
+                    self.wants_tls = true;
+                    return;
+                }
+                Step::Secure(_) => panic!("no mechanism here has a layer"),
+                Step::Close => {
+                    self.closed = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The clock goes on.
+    pub fn wait(&mut self, time: Duration) -> String {
+        self.now += time;
+        if self
+            .session
+            .deadline()
+            .is_some_and(|deadline| deadline <= self.now)
+        {
+            self.session.tick(self.now);
+        }
+        self.run();
+        self.output()
+    }
+
+    /// Another connection committed something.
+    pub fn hint(&mut self) -> String {
+        self.session.hint(self.now);
+        self.run();
+        self.output()
+    }
+
+    /// What the server said and nobody took yet.
+    pub fn output(&mut self) -> String {
+        let output = self.session.output();
+        let text = output.to_vec().expect("message files can be read");
+        output.clear();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+/// Runs a script; panics with the line where the server says something else.
+pub fn run(name: &str, script: &str) {
+    let setting = |line: &str, kind: &str| {
+        let rest = line.strip_prefix("@ ")?.strip_prefix(kind)?.trim();
+        Some(rest.to_owned())
+    };
+    let conf: Vec<(String, String)> = script
+        .lines()
+        .filter_map(|line| setting(line, "conf "))
+        .filter_map(|line| {
+            line.split_once(':')
+                .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        })
+        .collect();
+    let server = Server::new(&conf);
+    for mailbox in script.lines().filter_map(|line| setting(line, "mailbox ")) {
+        server.create(&mailbox);
+    }
+    let mut clients: BTreeMap<String, (Client, String)> = BTreeMap::new();
+    for (number, line) in (1..).zip(script.lines()) {
+        if line.is_empty() || line.starts_with(['#', '@']) {
+            continue;
+        }
+        let (who, text) = line
+            .split_once(':')
+            .unwrap_or_else(|| panic!("{name}:{number}: not a script line"));
+        let text = text.strip_prefix(' ').unwrap_or(text);
+        let (side, client) = who.split_at(1);
+        let (client, said) = clients.entry(client.to_owned()).or_insert_with(|| {
+            let mut client = Client::connect(&server);
+            let greeting = client.output();
+            assert!(greeting.starts_with("* OK [CAPABILITY "), "{greeting}");
+            (client, String::new())
+        });
+        if side == "C" {
+            assert!(
+                said.is_empty(),
+                "{name}:{number}: before this the server also said:\n{said}"
+            );
+            *said = client.line(text);
+            continue;
+        }
+        let (first, rest) = said.split_once("\r\n").unwrap_or((said.as_str(), ""));
+        assert!(
+            matches(text, first),
+            "{name}:{number}: the server said\n  {first}\nfor\n  {text}"
+        );
+        *said = rest.to_owned();
+    }
+    for (client, (_, said)) in &clients {
+        assert!(
+            said.is_empty(),
+            "{name}: at the end the server also said to {client}:\n{said}"
+        );
+    }
+}
+
+/// Whether a line is as the pattern says; `<*>` stands for anything.
+fn matches(pattern: &str, line: &str) -> bool {
+    let mut pieces = pattern.split("<*>");
+    let Some(mut rest) = pieces.next().and_then(|first| line.strip_prefix(first)) else {
+        return false;
+    };
+    let mut open = false;
+    for piece in pieces {
+        open = piece.is_empty();
+        match rest.find(piece) {
+            Some(at) => rest = &rest[at + piece.len()..],
+            None => return false,
+        }
+    }
+    open || rest.is_empty()
+}

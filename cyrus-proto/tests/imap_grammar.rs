@@ -1,0 +1,614 @@
+//! The grammar of IMAP commands: what is read, what is refused and in which words, and that nothing is lost on the way.
+
+use cyrus_proto::imap::command::{
+    Access, AnnotationQuery, AppendContent, AppendMessage, BodySection, Command, CommandBody, DateField,
+    DateTest, FetchAttributes, FetchItems, ListCommand, ListOptions, Metadata, Numbering, SearchKey,
+    SearchProgram, Section, SectionText, StatusItems, StoreFlags, StoreMode, Tag, TextField, parse,
+};
+use cyrus_proto::imap::date::Date;
+use cyrus_proto::imap::sequence::{SeqNumber, SequenceSet};
+use cyrus_store::{FlagNames, Keyword, SystemFlags};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+fn read(text: &str) -> Command {
+    match parse(text.as_bytes(), &|_| None) {
+        Ok(command) => command,
+        Err(refusal) => panic!("{text}: {refusal}"),
+    }
+}
+
+/// The refusals of malformed commands, one a line: the words Cyrus IMAP 3.6.1 gave for the same lines, except where
+/// RFC 3501 wants the command refused and Cyrus lets it pass.
+const REFUSALS: &str = r#"
+NOOP extra => Unexpected extra arguments to Noop
+CAPABILITY x => Unexpected extra arguments to Capability
+BLURDYBLOOP => Unrecognized command
+LOGIN => Missing required argument to Login
+LOGIN user1 => Missing required argument to Login
+LOGIN user1 pass extra => Unexpected extra arguments to LOGIN
+AUTHENTICATE => Missing required argument to Authenticate
+AUTHENTICATE PLAIN AHVzZXI2AHBhc3M= x => Unexpected extra arguments to Authenticate
+STARTTLS x => Unexpected extra arguments to Starttls
+ID => Missing required argument to Id
+ID foo => Invalid parameter list in Id
+ID ("name") => Invalid field-value pair in Id
+SELECT => Missing required argument to Select
+SELECT INBOX x => Invalid modifier list in Select
+EXAMINE INBOX x => Invalid modifier list in Examine
+STATUS => Missing required argument to Status
+STATUS INBOX => Missing required argument to Status
+STATUS INBOX () => Bad status string
+STATUS INBOX MESSAGES => Bad status string
+STATUS INBOX (MESSAGES FOO) => Invalid Status attributes foo
+STATUS INBOX (UIDNEXT) x => Unexpected extra arguments to Status
+CREATE => Missing required argument to Create
+CREATE (x) => Missing required argument to Create
+CREATE y foo bar => Unexpected extra arguments to Create
+CREATE y ( => Invalid partition name in Create
+DELETE => Missing required argument to Delete
+DELETE INBOX x => Unexpected extra arguments to Delete
+RENAME a => Missing required argument to Rename
+RENAME newb a b c => Unexpected extra arguments to Rename
+SUBSCRIBE => Missing required argument to Subscribe
+UNSUBSCRIBE => Missing required argument to Unsubscribe
+LIST => Missing required argument to List
+LIST "" => Missing required argument to List: mailbox pattern
+LIST "" * x => Unexpected extra argument to List: "x"
+LSUB => Missing required argument to Lsub
+LSUB "" INBOX extra => Unexpected extra arguments to Lsub
+NAMESPACE x => Unexpected extra arguments to Namespace
+APPEND INBOX => Missing required argument to Append
+APPEND INBOX foo => Missing required argument to Append command
+APPEND INBOX "foo" => Invalid date-time in Append command
+APPEND INBOX (\Recent) {1+} => Invalid flag in Append command
+APPEND INBOX (\Foo) {1+} => Invalid flag in Append command
+APPEND INBOX (\Seen {1+} => Invalid flag in Append command
+APPEND INBOX "31-Feb-2020 10:10:10 +0000" {1+} => Invalid date-time in Append command
+APPEND INBOX " 1-Feb-2020 10:10:10 +0000" x => Missing required argument to Append command
+IDLE x => Unexpected extra arguments to Idle
+CHECK x => Unexpected extra arguments to Check
+CLOSE x => Unexpected extra arguments to Close
+UNSELECT x => Unexpected extra arguments to Unselect
+EXPUNGE x => Unexpected extra arguments to Expunge
+LOGOUT x => Unexpected extra arguments to Logout
+FETCH => Missing required argument to Fetch
+FETCH 1 => Missing required argument to Fetch
+FETCH 1 FOO => Invalid Fetch attribute FOO
+FETCH 1 () => Invalid Fetch attribute 
+FETCH 1 (FLAGS FOO) => Invalid Fetch attribute FOO
+FETCH 1 (FLAGS => Missing close parenthesis in Fetch
+FETCH 1 (FLAGS) x => Missing required open parenthesis in Fetch modifiers
+FETCH 1 FLAGS UID => Missing required open parenthesis in Fetch modifiers
+FETCH 1 (FLAGS  UID) => Invalid Fetch attribute 
+FETCH 1 (ALL) => Invalid Fetch attribute ALL
+FETCH a FLAGS => Invalid sequence in Fetch
+FETCH 0 FLAGS => Invalid sequence in Fetch
+FETCH 1,2, FLAGS => Invalid sequence in Fetch
+FETCH 1:2:3 FLAGS => Invalid sequence in Fetch
+FETCH 4294967296 FLAGS => Invalid sequence in Fetch
+FETCH 1 BODY.PEEK[MIME] => Invalid body section
+FETCH 1 BODY.PEEK[FOO] => Invalid body section
+FETCH 1 BODY.PEEK[1.FOO] => Invalid body section
+FETCH 1 BODY[1.] => Invalid body section
+FETCH 1 BODY[ => Invalid body section
+FETCH 1 BODY[]< => Invalid body partial
+FETCH 1 BODY[]<1> => Invalid body partial
+FETCH 1 BODY[]<1.0> => Invalid body partial
+FETCH 1 BODY[]<1.2>x => Junk after body section
+FETCH 1 BODY.PEEK[HEADER.FIELDS ()] => Invalid field-name in Fetch BODY[HEADER.FIELDS
+FETCH 1 BODY.PEEK[HEADER.FIELDS] => Invalid body section
+STORE => Missing required argument to Store
+STORE 1 => Missing required argument to Store
+STORE 1 FLAGS => Missing required argument to Store
+STORE 1 FOO \Seen => Invalid Store attribute
+STORE 1 FLAGS \Foo => Invalid system flag in Store command
+STORE 1 FLAGS \Recent => Invalid system flag in Store command
+STORE 1 FLAGS (\Seen => Missing close parenthesis in Store
+STORE 1 FLAGS (\Seen) x => Unexpected extra arguments to Store
+STORE a FLAGS (\Seen) => Invalid sequence in Store
+STORE 1 +FLAGS "abc" => Missing required argument to Store
+STORE 1 +FLAGS ({3+}) => Invalid flag name {3+} in Store command
+SEARCH => Missing required argument to Search
+SEARCH FOO => Invalid Search criteria
+SEARCH NOT => Missing required argument to Search not
+SEARCH NOT DELETED x => Invalid Search criteria
+SEARCH OR => Missing required argument to Search or
+SEARCH (SEEN FLAGGED => Missing required close paren in Search command
+SEARCH () => Invalid Search criteria
+SEARCH ALL) => Unexpected extra arguments to Search
+SEARCH (ALL) x => Invalid Search criteria
+SEARCH CHARSET => Missing charset
+SEARCH SUBJECT => Missing required argument to Search subject
+SEARCH HEADER => Missing required argument to Search header
+SEARCH HEADER Subject => Missing required argument to Search header
+SEARCH KEYWORD \Seen => Invalid flag name \Seen in Search command
+SEARCH KEYWORD => Missing required argument to Search keyword
+SEARCH SINCE foo => Invalid date in Search command
+SEARCH SINCE 1-Foo-2020 => Invalid date in Search command
+SEARCH LARGER x => Invalid number in Search command
+SEARCH UID x => Invalid Search criteria
+SEARCH UID => Missing required argument to Search uid
+SEARCH SUBJECT "unter => Missing required argument to Search subject
+UID => Missing required argument to Uid
+UID FOO => Missing required argument to Uid
+UID FOO 1 => Unrecognized UID subcommand
+UID FETCH => Missing required argument to Uid
+UID FETCH x FLAGS => Invalid sequence in Uid
+UID FETCH 1 FOO => Invalid UID Fetch attribute FOO
+UID EXPUNGE => Missing required argument to Uid
+UID EXPUNGE x => Invalid sequence in Uid
+UID COPY 1 => Missing required argument to Uid
+UID STORE x FLAGS x => Invalid sequence in Uid
+COPY => Missing required argument to Copy
+COPY 1 => Missing required argument to Copy
+COPY x INBOX => Invalid sequence in Copy
+COPY 1 INBOX x => Unexpected extra arguments to Copy
+GETACL => Missing required argument to Getacl
+SETACL INBOX user4 => Missing required argument to Setacl
+SETACL INBOX user4 lr x => Unexpected extra arguments to Setacl
+DELETEACL INBOX => Missing required argument to Deleteacl
+LISTRIGHTS INBOX => Missing required argument to Listrights
+MYRIGHTS => Missing required argument to Myrights
+GETQUOTA => Missing required argument to Getquota
+GETQUOTAROOT => Missing required argument to Getquotaroot
+SETQUOTA shared => Missing required argument to Setquota
+SETQUOTA shared STORAGE => Invalid quota list in Setquota
+SETQUOTA shared (STORAGE) => Invalid quota list in Setquota
+SETQUOTA shared (STORAGE x) => Invalid quota list in Setquota
+"#;
+
+#[test]
+fn malformed_commands_are_refused_in_the_words_of_cyrus() {
+    for line in REFUSALS.lines().filter(|line| !line.is_empty()) {
+        let (command, words) = line.split_once(" => ").expect("every line has an arrow");
+        let refusal = parse(format!("a {command}").as_bytes(), &|_| None).expect_err(command);
+        assert_eq!(refusal.text, words, "{command}");
+        assert_eq!(refusal.tag, Tag::new(b"a"), "{command}");
+        assert!(refusal.at <= command.len() + 2, "{command}");
+    }
+}
+
+#[test]
+fn a_refusal_names_the_place() {
+    let refusal = parse(b"a1 FETCH 1 (FLAGS FOO)", &|_| None).expect_err("FOO");
+    assert_eq!(
+        (refusal.at, refusal.text.as_ref()),
+        (18, "Invalid Fetch attribute FOO")
+    );
+}
+
+#[test]
+fn without_a_tag_there_is_nobody_to_answer_to() {
+    for text in ["", " ", "x", "+ NOOP", "a(b NOOP", "\u{fc} NOOP"] {
+        let refusal = parse(text.as_bytes(), &|_| None).expect_err(text);
+        assert_eq!(
+            (refusal.tag, refusal.text.as_ref()),
+            (None, "Invalid tag"),
+            "{text}"
+        );
+    }
+    let refusal = parse(b"x ", &|_| None).expect_err("nothing after the tag");
+    assert_eq!(
+        (refusal.tag, refusal.text.as_ref()),
+        (Tag::new(b"x"), "Null command")
+    );
+}
+
+#[test]
+fn fetch_macros_and_items_become_a_set() {
+    let CommandBody::Fetch { wanted, .. } = read("a FETCH 1 FULL").body else {
+        panic!("not a FETCH")
+    };
+    for item in [
+        FetchItems::FLAGS,
+        FetchItems::INTERNALDATE,
+        FetchItems::SIZE,
+        FetchItems::ENVELOPE,
+        FetchItems::BODY,
+    ] {
+        assert!(wanted.items.contains(item));
+    }
+    assert!(!wanted.marks_seen());
+    let CommandBody::Fetch {
+        wanted, numbering, ..
+    } = read("a uid fetch 2:* (body[1.2.header.fields (\"Subject\" {4+}\r\nFrom)]<0.5> BODY.PEEK[] flags)")
+        .body
+    else {
+        panic!("not a FETCH")
+    };
+    assert!(wanted.marks_seen() && numbering == Numbering::Uid && wanted.items.contains(FetchItems::UID));
+    assert_eq!(wanted.sections.len(), 2);
+    assert_eq!(
+        wanted.sections[0],
+        BodySection {
+            section: Section {
+                part: vec![1, 2],
+                text: SectionText::HeaderFields(vec![b"Subject".to_vec(), b"From".to_vec()]),
+            },
+            peek: false,
+            partial: Some((0, 5)),
+        }
+    );
+}
+
+#[test]
+fn several_messages_are_appended_with_flags_and_dates() {
+    let text = "a APPEND INBOX (\\Seen $Junk) \" 1-Jan-1970 00:00:01 +0000\" {3+}\r\nabc {0}\r\n";
+    let CommandBody::Append { messages, .. } = read(text).body else {
+        panic!("not an APPEND")
+    };
+    assert_eq!(messages.len(), 2);
+    let flags = messages[0].flags.clone().expect("flags were given");
+    assert_eq!(flags.system, SystemFlags::SEEN);
+    assert_eq!(flags.keywords, [Keyword::new("$Junk").expect("an atom")]);
+    assert_eq!(messages[0].internal_date, Some(1));
+    assert_eq!(messages[0].content, AppendContent::Memory(b"abc".to_vec()));
+    assert_eq!(messages[1].content, AppendContent::Memory(Vec::new()));
+}
+
+#[test]
+fn a_staged_literal_is_found_by_its_place() {
+    let text = b"a APPEND INBOX {9}\r\n (\\Seen) {8}\r\n";
+    let place = |at| match at {
+        20 => Some(0),
+        34 => Some(1),
+        _ => None,
+    };
+    let CommandBody::Append { messages, .. } = parse(text, &place).expect("two staged messages").body else {
+        panic!("not an APPEND")
+    };
+    let staged: Vec<_> = messages.into_iter().map(|message| message.content).collect();
+    assert_eq!(staged, [AppendContent::Staged(0), AppendContent::Staged(1)]);
+}
+
+#[test]
+fn search_programs_are_limited_in_depth_and_length() {
+    let deep = format!("a SEARCH {}ALL", "NOT ".repeat(SearchProgram::MAX_DEPTH + 1));
+    let refusal = parse(deep.as_bytes(), &|_| None).expect_err("too deep");
+    assert_eq!(refusal.text, "Search program nested too deep");
+    let deep = format!("a SEARCH {}", "(".repeat(100_000));
+    assert!(parse(deep.as_bytes(), &|_| None).is_err());
+    let long = format!("a SEARCH{}", " ALL".repeat(SearchProgram::MAX_KEYS + 1));
+    let refusal = parse(long.as_bytes(), &|_| None).expect_err("too long");
+    assert_eq!(refusal.text, "Search program too long");
+    read(&format!(
+        "a SEARCH {}ALL",
+        "NOT ".repeat(SearchProgram::MAX_DEPTH)
+    ));
+}
+
+#[test]
+fn fetch_commands_are_limited_in_sections_depth_and_fields() {
+    let many = format!(
+        "a FETCH 1 ({})",
+        vec!["BODY[]"; FetchAttributes::MAX_SECTIONS + 1].join(" ")
+    );
+    assert!(parse(many.as_bytes(), &|_| None).is_err());
+    let deep = format!(
+        "a FETCH 1 BODY[{}]",
+        vec!["1"; FetchAttributes::MAX_PART_DEPTH + 1].join(".")
+    );
+    assert!(parse(deep.as_bytes(), &|_| None).is_err());
+    let fields = format!(
+        "a FETCH 1 BODY[HEADER.FIELDS ({})]",
+        vec!["x"; FetchAttributes::MAX_FIELDS + 1].join(" ")
+    );
+    assert!(parse(fields.as_bytes(), &|_| None).is_err());
+}
+
+#[test]
+fn list_takes_selection_patterns_and_return_options() {
+    let CommandBody::List(list) = read("a LIST (SPECIAL-USE) \"\" (a b%) RETURN (SUBSCRIBED CHILDREN)").body
+    else {
+        panic!("not a LIST")
+    };
+    assert!(list.select.special_use && list.returns.subscribed && list.returns.children);
+    assert_eq!(list.patterns, [b"a".to_vec(), b"b%".to_vec()]);
+}
+
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        "[a-zA-Z0-9/.&-]{1,12}".prop_map(String::into_bytes),
+        "[ -~]{0,12}".prop_map(String::into_bytes),
+        vec(any::<u8>(), 0..12),
+    ]
+}
+
+fn field_name() -> impl Strategy<Value = Vec<u8>> {
+    "[!-9;-~]{1,10}".prop_map(String::into_bytes)
+}
+
+fn keyword() -> impl Strategy<Value = Keyword> {
+    "[$a-zA-Z][a-zA-Z0-9_.-]{0,8}".prop_map(|name| Keyword::new(&name).expect("an atom"))
+}
+
+fn flags() -> impl Strategy<Value = FlagNames> {
+    let bits = (0_u32..32).prop_map(SystemFlags::from_bits);
+    (bits, vec(keyword(), 0..3)).prop_map(|(system, mut keywords)| {
+        let mut seen = Vec::new();
+        keywords.retain(|keyword| {
+            !seen.contains(keyword) && {
+                seen.push(keyword.clone());
+                true
+            }
+        });
+        FlagNames { system, keywords }
+    })
+}
+
+fn number() -> impl Strategy<Value = SeqNumber> {
+    prop_oneof![
+        (1_u32..).prop_map(|n| SeqNumber::Number(n.try_into().expect("not zero"))),
+        Just(SeqNumber::Last),
+    ]
+}
+
+fn set() -> impl Strategy<Value = SequenceSet> {
+    vec((number(), number()), 1..5).prop_map(|ranges| SequenceSet::new(ranges).expect("few ranges"))
+}
+
+fn numbering() -> impl Strategy<Value = Numbering> {
+    prop_oneof![Just(Numbering::Sequence), Just(Numbering::Uid)]
+}
+
+fn day() -> impl Strategy<Value = Date> {
+    (-10_000_i64..100_000).prop_map(Date::from_days)
+}
+
+fn search_key() -> impl Strategy<Value = SearchKey> {
+    let flag = prop_oneof![
+        Just(SystemFlags::SEEN),
+        Just(SystemFlags::DRAFT),
+        Just(SystemFlags::DELETED)
+    ];
+    let field = prop_oneof![
+        Just(TextField::Bcc),
+        Just(TextField::Text),
+        Just(TextField::Subject),
+        Just(TextField::To)
+    ];
+    let date = prop_oneof![Just(DateField::Internal), Just(DateField::Sent)];
+    let test = prop_oneof![Just(DateTest::Before), Just(DateTest::On), Just(DateTest::Since)];
+    let leaf = prop_oneof![
+        Just(SearchKey::All),
+        Just(SearchKey::New),
+        Just(SearchKey::Old),
+        Just(SearchKey::Recent),
+        flag.clone().prop_map(SearchKey::Has),
+        flag.prop_map(SearchKey::Lacks),
+        keyword().prop_map(SearchKey::Keyword),
+        keyword().prop_map(SearchKey::Unkeyword),
+        (date, test, day()).prop_map(|(date, test, day)| SearchKey::Date(date, test, day)),
+        (field, text()).prop_map(|(field, text)| SearchKey::Contains(field, text)),
+        (text(), text()).prop_map(|(name, text)| SearchKey::Header(name, text)),
+        any::<u64>().prop_map(SearchKey::Larger),
+        any::<u64>().prop_map(SearchKey::Smaller),
+        set().prop_map(SearchKey::Sequence),
+        set().prop_map(SearchKey::Uid),
+    ];
+    leaf.prop_recursive(4, 16, 3, |key| {
+        prop_oneof![
+            key.clone().prop_map(|key| SearchKey::Not(Box::new(key))),
+            (key.clone(), key.clone()).prop_map(|keys| SearchKey::Or(Box::new(keys))),
+            vec(key, 1..4).prop_map(SearchKey::And),
+        ]
+    })
+}
+
+fn section() -> impl Strategy<Value = BodySection> {
+    let text = prop_oneof![
+        Just(SectionText::Whole),
+        Just(SectionText::Header),
+        Just(SectionText::Text),
+        vec(field_name(), 1..3).prop_map(SectionText::HeaderFields),
+        vec(field_name(), 1..3).prop_map(SectionText::HeaderFieldsNot),
+        Just(SectionText::Mime),
+    ];
+    let section = (vec(any::<u32>(), 0..4), text).prop_map(|(mut part, text)| {
+        if text == SectionText::Mime && part.is_empty() {
+            part.push(1);
+        }
+        Section { part, text }
+    });
+    (section, any::<bool>(), option::of((any::<u32>(), 1_u32..))).prop_map(|(section, peek, partial)| {
+        BodySection {
+            section,
+            peek,
+            partial,
+        }
+    })
+}
+
+fn fetch_attributes() -> impl Strategy<Value = FetchAttributes> {
+    let items = prop_oneof![
+        Just(FetchItems::FLAGS.with(FetchItems::ENVELOPE)),
+        Just(FetchItems::RFC822.with(FetchItems::BODY).with(FetchItems::UID)),
+        Just(
+            FetchItems::MODSEQ
+                .with(FetchItems::EMAILID)
+                .with(FetchItems::SIZE)
+        ),
+    ];
+    let annotations = option::of((vec(text(), 1..3), vec(text(), 1..3)))
+        .prop_map(|query| query.map(|(entries, attributes)| AnnotationQuery { entries, attributes }));
+    (items, vec(section(), 0..3), annotations).prop_map(|(items, sections, annotations)| FetchAttributes {
+        items,
+        sections,
+        annotations,
+    })
+}
+
+fn options(children: bool) -> impl Strategy<Value = ListOptions> {
+    (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(move |(subscribed, special_use, kids)| {
+        ListOptions {
+            subscribed,
+            special_use,
+            children: kids && children,
+        }
+    })
+}
+
+fn body() -> impl Strategy<Value = CommandBody> {
+    use CommandBody as C;
+    let mailbox = text;
+    let status = prop_oneof![
+        Just(StatusItems::MESSAGES),
+        Just(
+            StatusItems::UNSEEN
+                .with(StatusItems::HIGHESTMODSEQ)
+                .with(StatusItems::RECENT)
+        ),
+    ];
+    let list = (options(false), text(), vec(text(), 1..4), options(true)).prop_map(
+        |(select, reference, patterns, returns)| {
+            C::List(ListCommand {
+                select,
+                reference,
+                patterns,
+                returns,
+            })
+        },
+    );
+    let message = (
+        option::of(flags()),
+        option::of(0_i64..4_000_000_000),
+        vec(any::<u8>(), 0..20),
+    )
+        .prop_map(|(flags, internal_date, bytes)| AppendMessage {
+            flags,
+            internal_date,
+            content: AppendContent::Memory(bytes),
+        });
+    let mode = prop_oneof![
+        Just(StoreMode::Set),
+        Just(StoreMode::Add),
+        Just(StoreMode::Remove)
+    ];
+    let store = (numbering(), set(), mode, any::<bool>(), flags()).prop_map(
+        |(numbering, set, mode, silent, flags)| C::Store {
+            numbering,
+            set,
+            store: StoreFlags { mode, silent, flags },
+        },
+    );
+    let fetch = (numbering(), set(), fetch_attributes()).prop_map(|(numbering, set, mut wanted)| {
+        if numbering == Numbering::Uid {
+            wanted.items = wanted.items.with(FetchItems::UID);
+        }
+        C::Fetch {
+            numbering,
+            set,
+            wanted,
+        }
+    });
+    let simple = prop_oneof![
+        Just(C::Capability),
+        Just(C::Noop),
+        Just(C::Logout),
+        Just(C::StartTls),
+        Just(C::Namespace),
+        Just(C::Idle),
+        Just(C::Check),
+        Just(C::Close),
+        Just(C::Unselect),
+        Just(C::Expunge),
+        set().prop_map(C::UidExpunge),
+        mailbox().prop_map(|mailbox| C::Delete { mailbox }),
+        mailbox().prop_map(|mailbox| C::Subscribe { mailbox }),
+        mailbox().prop_map(|mailbox| C::Unsubscribe { mailbox }),
+        mailbox().prop_map(|mailbox| C::GetAcl { mailbox }),
+        mailbox().prop_map(|mailbox| C::MyRights { mailbox }),
+        mailbox().prop_map(|mailbox| C::GetQuotaRoot { mailbox }),
+        text().prop_map(|root| C::GetQuota { root }),
+    ];
+    let named = prop_oneof![
+        (text(), text()).prop_map(|(user, password)| C::Login { user, password }),
+        ("[A-Z0-9-]{1,10}", option::of("[a-zA-Z0-9+/]{0,8}")).prop_map(|(mechanism, initial)| {
+            C::Authenticate {
+                mechanism,
+                initial: initial.map(String::into_bytes),
+            }
+        }),
+        vec((text(), option::of(text())), 0..4).prop_map(C::Id),
+        (mailbox(), any::<bool>()).prop_map(|(mailbox, read_write)| C::Select {
+            mailbox,
+            access: if read_write {
+                Access::ReadWrite
+            } else {
+                Access::ReadOnly
+            },
+        }),
+        (mailbox(), option::of(text())).prop_map(|(mailbox, partition)| C::Create { mailbox, partition }),
+        (mailbox(), mailbox(), option::of(text())).prop_map(|(from, to, partition)| C::Rename {
+            from,
+            to,
+            partition
+        }),
+        (text(), text()).prop_map(|(reference, pattern)| C::Lsub { reference, pattern }),
+        (mailbox(), status).prop_map(|(mailbox, items)| C::Status { mailbox, items }),
+        (mailbox(), text(), text()).prop_map(|(mailbox, identifier, rights)| C::SetAcl {
+            mailbox,
+            identifier,
+            rights
+        }),
+        (mailbox(), text()).prop_map(|(mailbox, identifier)| C::DeleteAcl { mailbox, identifier }),
+        (mailbox(), text()).prop_map(|(mailbox, identifier)| C::ListRights { mailbox, identifier }),
+        (text(), vec(("[A-Z-]{1,12}", -1_i64..), 0..3)).prop_map(|(root, limits)| C::SetQuota {
+            root,
+            limits: limits
+                .into_iter()
+                .map(|(name, limit)| (name.into_bytes(), limit))
+                .collect(),
+        }),
+        (mailbox(), vec(text(), 1..3))
+            .prop_map(|(mailbox, entries)| C::GetMetadata(Metadata { mailbox, entries })),
+    ];
+    let messages = prop_oneof![
+        (mailbox(), vec(message, 1..3)).prop_map(|(mailbox, messages)| C::Append { mailbox, messages }),
+        (numbering(), option::of(text()), vec(search_key(), 1..4)).prop_map(|(numbering, charset, keys)| {
+            C::Search {
+                numbering,
+                program: SearchProgram { charset, keys },
+            }
+        }),
+        (numbering(), set(), mailbox()).prop_map(|(numbering, set, mailbox)| C::Copy {
+            numbering,
+            set,
+            mailbox
+        }),
+        (numbering(), set(), mailbox()).prop_map(|(numbering, set, mailbox)| C::Move {
+            numbering,
+            set,
+            mailbox
+        }),
+    ];
+    prop_oneof![simple, named, messages, list, store, fetch]
+}
+
+proptest! {
+    #[test]
+    fn commands_written_and_read_again_are_the_same(tag in "[a-zA-Z0-9.]{1,8}", body in body()) {
+        let command = Command { tag: Tag::new(tag.as_bytes()).expect("letters"), body };
+        let mut text = Vec::new();
+        command.write(&mut text);
+        let again = parse(&text, &|_| None);
+        prop_assert_eq!(again, Ok(command), "{}", String::from_utf8_lossy(&text));
+    }
+
+    #[test]
+    fn arbitrary_octets_are_read_or_refused(text in vec(any::<u8>(), 0..200)) {
+        let _ = parse(&text, &|_| None);
+    }
+
+    #[test]
+    fn damaged_commands_are_read_or_refused(body in body(), at in any::<prop::sample::Index>(), with in any::<u8>()) {
+        let mut text = Vec::new();
+        Command { tag: Tag::new(b"a").expect("a letter"), body }.write(&mut text);
+        let at = at.index(text.len());
+        text[at] = with;
+        let _ = parse(&text, &|_| None);
+        let _ = parse(&text[..at], &|_| None);
+    }
+}

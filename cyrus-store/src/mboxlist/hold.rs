@@ -1,0 +1,74 @@
+//! What changes of the mailbox list have in common: the locks in their order, and one mailbox held to be changed.
+
+use std::collections::BTreeSet;
+
+use super::{MailboxEntry, row_key};
+use crate::db::Create;
+use crate::error::MailboxError;
+use crate::format::mboxentry::MailboxRow;
+use crate::lock::Guard;
+use crate::mailbox::IndexWrite;
+use crate::name::MailboxName;
+use crate::paths::MailboxPaths;
+use crate::store::Store;
+use crate::sys::Mode;
+
+impl Store {
+    /// Refuses changes that this program does not make completely.
+    pub(crate) fn check_list_writable(&self) -> Result<(), MailboxError> {
+        if self.options().conversations {
+            return Err(MailboxError::ConversationsUnsupported);
+        }
+        Ok(())
+    }
+
+    /// Who owns a mailbox, or owned it before it was deleted.
+    pub(crate) fn owner_of(&self, name: &MailboxName) -> Option<String> {
+        name.owner_even_deleted(&self.options().deleted_prefix)
+    }
+
+    /// Locks the namespaces that these mailboxes are in: first that of mailboxes without owner, then those of users in
+    /// the order of their names, as Cyrus does.
+    pub(crate) fn lock_namespaces<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a MailboxName>,
+    ) -> Result<Vec<Guard>, MailboxError> {
+        let owners: BTreeSet<Option<String>> = names.into_iter().map(|name| self.owner_of(name)).collect();
+        owners
+            .iter()
+            .map(|owner| {
+                let path = self.options().namespace_lock_path(owner.as_deref());
+                Ok(self.locks().lock_file(&path, Mode::Exclusive, self.wait())?)
+            })
+            .collect()
+    }
+
+    /// The files of a mailbox.
+    pub(crate) fn paths_of(&self, entry: &MailboxEntry) -> Result<MailboxPaths, MailboxError> {
+        let (id, partition) = entry.storage()?;
+        self.options()
+            .mailbox_paths(partition, id, &entry.name, entry.mbtype.legacy_dirs)
+    }
+
+    /// Locks a mailbox so that its header and index can be changed, for a caller who has its namespace lock: the
+    /// mailbox shared, the index exclusively.
+    pub(crate) fn hold(&self, entry: &MailboxEntry) -> Result<IndexWrite, MailboxError> {
+        let hot = self.hot(self.paths_of(entry)?);
+        let names = hot.lock_mailbox(self, None, Mode::Shared, self.wait())?;
+        let locks = hot.lock_index(names, Mode::Exclusive, self.wait())?;
+        IndexWrite::begin(self, &hot, locks)
+    }
+
+    /// The row under a name, whatever it is.
+    pub(crate) fn row_of(&self, name: &MailboxName) -> Result<Option<MailboxRow>, MailboxError> {
+        let Some(mut db) = self.mboxlist(Create::No)? else {
+            return Ok(None);
+        };
+        let Some(value) = db.get(&row_key(name))? else {
+            return Ok(None);
+        };
+        MailboxRow::parse(&value)
+            .map(Some)
+            .map_err(|fault| MailboxError::damaged(&self.mboxlist_path(), fault))
+    }
+}

@@ -1,1 +1,0 @@
-//! Programs that embed the mail store; see the files in `src/bin`.

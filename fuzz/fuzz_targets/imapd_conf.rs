@@ -1,0 +1,4 @@
+//! Fuzzes `imapd_conf`; see `cyrus_fuzz::TARGETS`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cyrus_fuzz::run("imapd_conf", data));

@@ -1,0 +1,4 @@
+//! Fuzzes `utf7`; see `cyrus_fuzz::TARGETS`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cyrus_fuzz::run("utf7", data));

@@ -1,0 +1,47 @@
+//! Framers: input cut anywhere gives what it gives whole.
+
+use std::convert::Infallible;
+
+use cyrus_proto::frame::{Event, Framer, Limits};
+
+/// The first octet says in pieces of which size the rest comes.
+pub(crate) fn framer(data: &[u8]) {
+    let Some((&size, input)) = data.split_first() else {
+        return;
+    };
+    assert_eq!(
+        commands(input, usize::from(size).max(1)),
+        commands(input, input.len().max(1))
+    );
+}
+
+fn commands(input: &[u8], size: usize) -> Vec<String> {
+    let limits = Limits {
+        line: 200,
+        command: 1000,
+        literals: 5,
+    };
+    let mut framer: Framer<Infallible> = Framer::new(limits);
+    let mut found = Vec::new();
+    for piece in input.chunks(size) {
+        framer.push(piece);
+        loop {
+            match framer.next() {
+                Event::NeedInput => break,
+                Event::Literal(announced) => {
+                    assert!(framer.so_far().len() <= limits.command + limits.line);
+                    match announced.size % 3 {
+                        0 => framer.refuse(),
+                        _ => framer.accept_in_memory(),
+                    }
+                }
+                Event::Command(command) => {
+                    assert!(command.text.len() <= limits.command + limits.line);
+                    found.push(format!("{:?}", command.text));
+                }
+                Event::Refused(refused) => found.push(format!("{refused:?}")),
+            }
+        }
+    }
+    found
+}

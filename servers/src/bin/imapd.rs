@@ -1,0 +1,7 @@
+//! The IMAP daemon, started by master for a service of cyrus.conf.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cyrus_servers::imapd::main(std::env::args_os().skip(1))
+}

@@ -1,0 +1,7 @@
+//! The LMTP daemon, started by master for a service of cyrus.conf.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cyrus_servers::lmtpd::main(std::env::args_os().skip(1))
+}

@@ -1,0 +1,103 @@
+//! Logins through libsasl2, as imapd.conf has them: the library's options, the spelling of userids, and who may act for
+//! whom.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cyrus_acl::Mechanism;
+use cyrus_proto::sasl::{CyrusSasl, CyrusSaslOptions, LogLevel, Policy, SaslError, SaslLog};
+
+use crate::config::{Config, Opt};
+use crate::settings;
+use crate::syslog::{Level, log};
+
+/// The authenticator of a service.
+///
+/// # Errors
+/// libsasl2 cannot be set up.
+pub fn authenticator(config: &Config, mechanism: Arc<dyn Mechanism>) -> Result<CyrusSasl, SaslError> {
+    let mut options = CyrusSaslOptions::new(&settings::servername(config));
+    options.options = config
+        .sasl_options()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect::<HashMap<_, _>>();
+    // Unset, the library would offer whatever plugins are installed, broken ones included.
+    options
+        .options
+        .entry("mech_list".to_owned())
+        .or_insert_with(|| "PLAIN LOGIN".to_owned());
+    let layer = |option| u32::try_from(config.int(option)).unwrap_or_default();
+    options.minimum_layer = layer(Opt::SaslMinimumLayer);
+    options.maximum_layer = layer(Opt::SaslMaximumLayer);
+    options.policy = Arc::new(SitePolicy {
+        mechanism,
+        admins: settings::admins(config),
+        proxies: config.words(Opt::Proxyservers),
+        default_domain: config.text(Opt::Defaultdomain).map(Into::into),
+        virtual_domains: config.choice(Opt::Virtdomains) != "off",
+        realms: config.words(Opt::Loginrealms),
+        server_name: settings::servername(config),
+    });
+    options.log = Arc::new(LibraryLog);
+    CyrusSasl::new(options)
+}
+
+/// The site's rules about user names.
+struct SitePolicy {
+    mechanism: Arc<dyn Mechanism>,
+    admins: Vec<String>,
+    proxies: Vec<String>,
+    default_domain: Option<String>,
+    virtual_domains: bool,
+    realms: Vec<String>,
+    server_name: String,
+}
+
+impl Policy for SitePolicy {
+    fn canonical_user(&self, user: &str, realm: Option<&str>) -> Option<String> {
+        let mut user = user.to_owned();
+        if let (Some(realm), false) = (realm, user.contains('@')) {
+            if !realm.is_empty() && !self.is_local(realm) {
+                user = format!("{user}@{realm}");
+            }
+        }
+        if let Some((local, domain)) = user.split_once('@') {
+            if self.is_local(domain) {
+                user = local.to_owned();
+            } else if !self.virtual_domains
+                && !self.realms.iter().any(|realm| realm.eq_ignore_ascii_case(domain))
+            {
+                return None;
+            }
+        }
+        self.mechanism.canonical(&user).ok()
+    }
+
+    fn may_act_as(&self, authenticated_as: &str, _user: &str) -> bool {
+        let listed = |list: &[String]| list.iter().any(|name| name == authenticated_as);
+        listed(&self.admins) || listed(&self.proxies)
+    }
+}
+
+impl SitePolicy {
+    fn is_local(&self, domain: &str) -> bool {
+        let is = |name: &str| name.eq_ignore_ascii_case(domain);
+        self.default_domain.as_deref().is_some_and(is) || is(&self.server_name)
+    }
+}
+
+/// Passes the library's messages on. Only its own failures are errors for an administrator.
+struct LibraryLog;
+
+impl SaslLog for LibraryLog {
+    fn message(&self, level: LogLevel, text: &str) {
+        let level = match level {
+            LogLevel::Error => Level::Error,
+            LogLevel::Failure => Level::Notice,
+            LogLevel::Warning => Level::Warning,
+            LogLevel::Note => Level::Info,
+            LogLevel::Debug => Level::Debug,
+        };
+        log(level, text);
+    }
+}

@@ -1,0 +1,205 @@
+//! A daemon's work: listeners, event loops, signals, and the end.
+//!
+//! `imapd` and `lmtpd` are started by a master, ours or Cyrus's, which leaves them a listening socket, and serve any
+//! number of connections in one process. `cyrusd` opens the sockets itself.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use cyrus_proto::job::Peer;
+use cyrus_proto::net::{Handle, Listener, NetOptions, Observer, Server, Service, ServiceId, Transcript};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::config::Config;
+use crate::daemon::{exit, fail};
+use crate::service::MasterLink;
+use crate::syslog::{Level, log};
+use crate::telemetry::{Direction, Telemetry};
+
+/// Serves `service` on the socket that master left, until master, or a signal, ends it.
+///
+/// # Errors
+/// The exit code.
+pub fn serve(link: MasterLink, config: &Arc<Config>, service: Service) -> Result<(), u8> {
+    let socket = link
+        .listener()
+        .ok_or_else(|| fail(exit::SOFTWARE, "master left no listening socket"))?;
+    let link = Arc::new(link);
+    let observer = Arc::new(DaemonObserver {
+        link: Some(Arc::clone(&link)),
+        config: Arc::clone(config),
+    });
+    run(
+        config,
+        observer,
+        vec![(listener(socket)?, Arc::new(service))],
+        Some(link),
+    )
+}
+
+/// Serves these listeners, until a signal ends it. Returns once every session has ended.
+///
+/// # Errors
+/// The exit code.
+pub fn serve_all(config: &Arc<Config>, services: Vec<(Listener, Arc<Service>)>) -> Result<(), u8> {
+    let observer = Arc::new(DaemonObserver {
+        link: None,
+        config: Arc::clone(config),
+    });
+    run(config, observer, services, None)
+}
+
+fn listener(socket: OwnedFd) -> Result<Listener, u8> {
+    Listener::inherited(socket)
+        .map_err(|error| fail(exit::OSERR, &format!("the listening socket is unusable: {error}")))
+}
+
+fn run(
+    config: &Arc<Config>,
+    observer: Arc<DaemonObserver>,
+    services: Vec<(Listener, Arc<Service>)>,
+    link: Option<Arc<MasterLink>>,
+) -> Result<(), u8> {
+    let os = |what: &'static str| move |error: io::Error| fail(exit::OSERR, &format!("{what}: {error}"));
+    let signals = Signals::new([SIGTERM, SIGQUIT, SIGINT, SIGHUP]).map_err(os("signals"))?;
+    // Writing to a peer that has gone is an error of that connection, not the end of all others.
+    signal_hook::flag::register(SIGPIPE, Arc::new(AtomicBool::new(false))).map_err(os("signals"))?;
+    let server = Server::new(&net_options(), observer).map_err(os("event loop"))?;
+    let handle = server.handle();
+    let mut listening = Vec::new();
+    for (listener, service) in services {
+        listening.push((handle.listen(listener, Arc::clone(&service)), service));
+    }
+    log(
+        Level::Debug,
+        &format!(
+            "{} serves, with settings of {}",
+            config.service(),
+            config.path().display()
+        ),
+    );
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || obey(signals, &handle, &listening, link.as_deref()))
+        .map_err(os("thread"))?;
+    server.run().map_err(os("event loop"))
+}
+
+/// As many event loops as serve a core each, and workers enough that waiting for the disk is shared by many.
+fn net_options() -> NetOptions {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    NetOptions {
+        reactors: cores.div_ceil(4),
+        workers: WORKERS,
+        ..NetOptions::default()
+    }
+}
+
+/// Jobs wait for fsync and locks most of their time, and waiting together is what makes syncs cheap.
+const WORKERS: usize = 24;
+
+/// Waits for signals: SIGHUP ends the listening (master starts a successor with new settings) and the process once its
+/// connections are gone; the others end everything, after the commands in hand.
+fn obey(
+    mut signals: Signals,
+    handle: &Handle,
+    listening: &[(ServiceId, Arc<Service>)],
+    link: Option<&MasterLink>,
+) {
+    let draining = Arc::new(AtomicBool::new(false));
+    for signal in signals.forever() {
+        if signal != SIGHUP {
+            handle.stop(GRACE);
+            return;
+        }
+        let Some(link) = link else {
+            log(
+                Level::Notice,
+                "SIGHUP: settings are read at the start only; restart to change them",
+            );
+            continue;
+        };
+        if draining.swap(true, Ordering::Relaxed) {
+            continue;
+        }
+        for (id, _) in listening {
+            handle.unlisten(*id);
+        }
+        let _ = link.busy();
+        let (handle, services) = (
+            handle.clone(),
+            listening.iter().map(|(_, s)| Arc::clone(s)).collect(),
+        );
+        thread::spawn(move || stop_when_idle(&handle, services));
+    }
+}
+
+fn stop_when_idle(handle: &Handle, services: Vec<Arc<Service>>) {
+    while services.iter().any(|service| service.open_connections() > 0) {
+        thread::sleep(Duration::from_millis(500));
+    }
+    handle.stop(Duration::ZERO);
+}
+
+/// How long sessions may go on with the command in hand.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// Tells master of connections, and keeps transcripts for users of whom somebody wants them.
+struct DaemonObserver {
+    link: Option<Arc<MasterLink>>,
+    config: Arc<Config>,
+}
+
+impl Observer for DaemonObserver {
+    fn accepted(&self, _service: &str, _peer: &Peer) {
+        if let Some(link) = &self.link {
+            // Only for master's statistics; a master that has gone ends this process by signal.
+            let _ = link.connection();
+        }
+    }
+
+    fn refused(&self, service: &str, _peer: &Peer) {
+        log(
+            Level::Warning,
+            &format!("{service}: too many connections, one was turned away"),
+        );
+    }
+
+    fn tls_failed(&self, service: &str, peer: &Peer, reason: &str) {
+        log(
+            Level::Notice,
+            &format!("{service}: TLS negotiation failed: {peer:?}: {reason}"),
+        );
+    }
+
+    fn trouble(&self, text: &str) {
+        log(Level::Error, text);
+    }
+
+    fn transcript(&self, _service: &str, user: &str) -> Option<Box<dyn Transcript>> {
+        match Telemetry::begin(&self.config, user, std::process::id(), "") {
+            Ok(telemetry) => telemetry.map(|log| Box::new(Recorder(log)) as Box<dyn Transcript>),
+            Err(error) => {
+                log(Level::Error, &format!("telemetry of {user}: {error}"));
+                None
+            }
+        }
+    }
+}
+
+struct Recorder(Telemetry);
+
+impl Transcript for Recorder {
+    fn received(&mut self, bytes: &[u8]) {
+        let _ = self.0.record(Direction::FromClient, bytes);
+    }
+
+    fn sent(&mut self, bytes: &[u8]) {
+        let _ = self.0.record(Direction::ToClient, bytes);
+    }
+}

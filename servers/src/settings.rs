@@ -1,0 +1,324 @@
+//! From imapd.conf to the options of the libraries, which read no files of settings themselves.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cyrus_acl::{DeleteRight, Mechanism, Policy, Rights, Unix};
+use cyrus_proto::imap::{ImapOptions, ServerInfo};
+use cyrus_proto::lmtp::{DeliveryOptions, EightBitHeaders, LmtpOptions};
+use cyrus_proto::net::{ClientCertificates, TlsOptions, TlsVersion};
+use cyrus_store::db::Engine;
+use cyrus_store::options::{Databases, DeleteMode, ExpungeMode, MetaFiles, PartitionPaths};
+use cyrus_store::{Namespace, Partition, Separator, StoreOptions, VirtualDomains};
+
+use crate::config::{Config, Opt};
+use crate::syslog::StoreLog;
+use crate::version::cyrus_version;
+
+/// A setting that parses and still cannot be carried out.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {option}: {what}", path.display())]
+pub struct SettingError {
+    path: PathBuf,
+    option: &'static str,
+    what: String,
+}
+
+fn bad(config: &Config, option: Opt, what: impl Into<String>) -> SettingError {
+    SettingError {
+        path: config.path().to_owned(),
+        option: option.name(),
+        what: what.into(),
+    }
+}
+
+/// The store that the configuration describes.
+///
+/// # Errors
+/// A setting names something that this build does not have (a database format, an authorization mechanism), or is
+/// malformed in a way that its type does not show.
+pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
+    let mut options = StoreOptions::new(config.configdirectory());
+    for (name, data) in config.partitions() {
+        let name = partition(config, Opt::Defaultpartition, name)?;
+        options.partitions.insert(
+            name.clone(),
+            PartitionPaths {
+                data: data.to_owned(),
+                meta: config.metapartition(name.as_str()).map(Into::into),
+                archive: config.archivepartition(name.as_str()).map(Into::into),
+            },
+        );
+    }
+    options.default_partition = match config.text(Opt::Defaultpartition) {
+        Some(name) => Some(partition(config, Opt::Defaultpartition, &name)?),
+        None => options.partitions.keys().next().cloned(),
+    };
+    options.metapartition_files = MetaFiles {
+        header: config.has_bit(Opt::MetapartitionFiles, "header"),
+        index: config.has_bit(Opt::MetapartitionFiles, "index"),
+        cache: config.has_bit(Opt::MetapartitionFiles, "cache"),
+        annotations: config.has_bit(Opt::MetapartitionFiles, "annotations"),
+        archive_cache: config.has_bit(Opt::MetapartitionFiles, "archivecache"),
+        lock: config.has_bit(Opt::MetapartitionFiles, "lock"),
+    };
+    options.hashimapspool = config.switch(Opt::Hashimapspool);
+    options.fulldirhash = config.switch(Opt::Fulldirhash);
+    options.mailbox_legacy_dirs = config.switch(Opt::MailboxLegacyDirs);
+    options.lock_path = config.file(Opt::MboxnameLockpath);
+    options.databases = databases(config)?;
+    options.expunge_mode = match config.choice(Opt::ExpungeMode) {
+        "immediate" => ExpungeMode::Immediate,
+        "semidelayed" => ExpungeMode::SemiDelayed,
+        _ => ExpungeMode::Delayed,
+    };
+    options.delete_mode = match config.choice(Opt::DeleteMode) {
+        "immediate" => DeleteMode::Immediate,
+        _ => DeleteMode::Delayed,
+    };
+    options.deleted_prefix = config.string(Opt::Deletedprefix);
+    options.conversations = config.switch(Opt::Conversations);
+    options.statuscache = config.switch(Opt::Statuscache);
+    options.reverseacls = config.switch(Opt::Reverseacls);
+    options.deleteright = deleteright(config)?;
+    options.acl_policy = Policy {
+        implicit_owner_rights: rights(config, Opt::ImplicitOwnerRights, options.deleteright)?,
+        acl_admin_implies_write: config.switch(Opt::AclAdminImpliesWrite),
+    };
+    options.mechanism = mechanism(config)?;
+    options.default_acl = config.string(Opt::Defaultacl);
+    options.default_domain = config.text(Opt::Defaultdomain).map(Into::into);
+    options.virtdomains = config.choice(Opt::Virtdomains) != "off";
+    options.unixhierarchysep = config.switch(Opt::Unixhierarchysep);
+    options.singleinstancestore = config.switch(Opt::Singleinstancestore);
+    options.duplicatesuppression = config.switch(Opt::Duplicatesuppression);
+    options.max_message_size = config.bytesize(Opt::Maxmessagesize).unwrap_or_default();
+    options.lmtp_strict_quota = config.switch(Opt::LmtpStrictQuota);
+    options.allowallsubscribe = config.switch(Opt::Allowallsubscribe);
+    options.log = Arc::new(StoreLog);
+    Ok(options)
+}
+
+fn partition(config: &Config, option: Opt, name: &str) -> Result<Partition, SettingError> {
+    Partition::new(name).ok_or_else(|| {
+        bad(
+            config,
+            option,
+            format!("'{name}' is no partition name: letters and digits only"),
+        )
+    })
+}
+
+fn databases(config: &Config) -> Result<Databases, SettingError> {
+    let engine = |option| -> Result<Engine, SettingError> {
+        let name = config.choice(option);
+        name.parse().map_err(|_| {
+            bad(
+                config,
+                option,
+                format!("this build has no '{name}'; convert the file with cvt_cyrusdb to twoskip, skiplist or flat"),
+            )
+        })
+    };
+    Ok(Databases {
+        mboxlist: engine(Opt::MboxlistDb)?,
+        mboxlist_path: config.file(Opt::MboxlistDbPath),
+        annotation: engine(Opt::AnnotationDb)?,
+        annotation_path: config.file(Opt::AnnotationDbPath),
+        duplicate: engine(Opt::DuplicateDb)?,
+        duplicate_path: config.file(Opt::DuplicateDbPath),
+        statuscache: engine(Opt::StatuscacheDb)?,
+        statuscache_path: config.file(Opt::StatuscacheDbPath),
+        quota: engine(Opt::QuotaDb)?,
+        quota_path: config.file(Opt::QuotaDbPath),
+        seen: engine(Opt::SeenstateDb)?,
+        subscription: engine(Opt::SubscriptionDb)?,
+    })
+}
+
+fn deleteright(config: &Config) -> Result<DeleteRight, SettingError> {
+    let text = config.string(Opt::Deleteright);
+    let mut letters = text.chars();
+    match (letters.next(), letters.next()) {
+        (Some(letter), None) if letter.is_ascii_alphabetic() => Ok(DeleteRight::new(letter)),
+        _ => Err(bad(
+            config,
+            Opt::Deleteright,
+            format!("'{text}' is not one letter"),
+        )),
+    }
+}
+
+fn rights(config: &Config, option: Opt, deleteright: DeleteRight) -> Result<Rights, SettingError> {
+    Rights::parse(&config.string(option), deleteright).map_err(|error| bad(config, option, error.to_string()))
+}
+
+fn mechanism(config: &Config) -> Result<Arc<dyn Mechanism>, SettingError> {
+    match config.choice(Opt::AuthMech) {
+        "unix" => Ok(Arc::new(
+            Unix::new()
+                .group_enable(config.switch(Opt::UnixGroupEnable))
+                .username_tolower(config.switch(Opt::UsernameTolower)),
+        )),
+        other => Err(bad(
+            config,
+            Opt::AuthMech,
+            format!("this build has no '{other}', only unix"),
+        )),
+    }
+}
+
+/// How names look to clients.
+pub fn namespace(config: &Config) -> Namespace {
+    Namespace {
+        separator: match config.switch(Opt::Unixhierarchysep) {
+            true => Separator::Slash,
+            false => Separator::Dot,
+        },
+        altnamespace: config.switch(Opt::Altnamespace),
+        userprefix: config.string(Opt::Userprefix),
+        sharedprefix: config.string(Opt::Sharedprefix),
+        altprefix: config.string(Opt::Altprefix),
+        virtdomains: match config.choice(Opt::Virtdomains) {
+            "off" => VirtualDomains::Off,
+            _ => VirtualDomains::On,
+        },
+        defaultdomain: config.text(Opt::Defaultdomain).map(Into::into),
+        ignorereference: config.switch(Opt::Ignorereference),
+    }
+}
+
+/// The name of this server: `servername`, or the machine's.
+pub fn servername(config: &Config) -> String {
+    config
+        .text(Opt::Servername)
+        .map(Into::into)
+        .or_else(|| nix::unistd::gethostname().ok()?.into_string().ok())
+        .unwrap_or_else(|| "localhost".to_owned())
+}
+
+/// Those who administer: userids of `admins`, as this service has it.
+pub fn admins(config: &Config) -> Vec<String> {
+    config.words(Opt::Admins)
+}
+
+/// The settings of an IMAP service; `tls` says whether it can offer STARTTLS.
+pub fn imap(config: &Config, tls: bool) -> ImapOptions {
+    let mut options = ImapOptions::new(servername(config));
+    options.serverinfo = match config.choice(Opt::Serverinfo) {
+        "off" => ServerInfo::Off,
+        "min" => ServerInfo::Min,
+        _ => ServerInfo::On,
+    };
+    options.version = cyrus_version();
+    options.id_response = config.switch(Opt::Imapidresponse);
+    options.admins = admins(config);
+    options.allowplaintext = config.switch(Opt::Allowplaintext);
+    options.allowanonymouslogin = config.switch(Opt::Allowanonymouslogin);
+    options.starttls = tls;
+    options.tls_required = config.switch(Opt::TlsRequired);
+    options.suppress_capabilities = config.words(Opt::SuppressCapabilities);
+    options.literalminus = config.switch(Opt::Literalminus);
+    options.timeout = config.duration(Opt::Timeout).unwrap_or(options.timeout);
+    options.idle_timeout = config.duration(Opt::Imapidletimeout);
+    options.idle_poll = config.duration(Opt::Imapidlepoll).unwrap_or_default();
+    options.failedloginpause = config.duration(Opt::Failedloginpause).unwrap_or_default();
+    options.plaintextloginpause = config.duration(Opt::Plaintextloginpause).unwrap_or_default();
+    options.plaintextloginalert = config.text(Opt::Plaintextloginalert).map(Into::into);
+    options.maxmessagesize = config.bytesize(Opt::Maxmessagesize).unwrap_or_default();
+    options.quotawarn = u8::try_from(config.int(Opt::Quotawarn).clamp(0, 100)).unwrap_or(90);
+    options.allowsetacl = config.switch(Opt::Allowsetacl);
+    options.foolstupidclients = config.switch(Opt::Foolstupidclients);
+    options.allowallsubscribe = config.switch(Opt::Allowallsubscribe);
+    options.namespace = namespace(config);
+    options
+}
+
+/// The settings of an LMTP service. Who need not authenticate is for the caller to say.
+pub fn lmtp(config: &Config, tls: bool) -> LmtpOptions {
+    let mut options = LmtpOptions::new(&servername(config));
+    options.version = (config.choice(Opt::Serverinfo) == "on").then(cyrus_version);
+    options.max_message_size = config.bytesize(Opt::Maxmessagesize).unwrap_or_default();
+    options.eight_bit_headers = match (config.switch(Opt::Reject8bit), config.switch(Opt::Munge8bit)) {
+        (true, _) => EightBitHeaders::Reject,
+        (false, true) => EightBitHeaders::Munge,
+        (false, false) => EightBitHeaders::Keep,
+    };
+    options.soft_noauth = config.switch(Opt::SoftNoauth);
+    options.starttls = tls;
+    options.allow_plaintext = config.switch(Opt::Allowplaintext);
+    options.timeout = config
+        .duration(Opt::LmtptxnTimeout)
+        .unwrap_or(Duration::from_secs(300));
+    options
+}
+
+/// How addresses mean mailboxes.
+pub fn delivery(config: &Config) -> DeliveryOptions {
+    DeliveryOptions {
+        submitters: admins(config),
+        namespace: namespace(config),
+        downcase: config.switch(Opt::LmtpDowncaseRcpt),
+        postuser: config.string(Opt::Postuser),
+        over_quota_is_permanent: config.switch(Opt::LmtpOverQuotaPermFailure),
+        fuzzy: config.switch(Opt::LmtpFuzzyMailboxMatch),
+        catchall: config.text(Opt::LmtpCatchallMailbox).map(Into::into),
+    }
+}
+
+/// How TLS is served; `None` without a certificate.
+///
+/// # Errors
+/// The settings contradict each other.
+pub fn tls(config: &Config) -> Result<Option<TlsOptions>, SettingError> {
+    let certificate = config.file(Opt::TlsServerCert).filter(is_enabled);
+    let key = config.file(Opt::TlsServerKey).filter(is_enabled);
+    let (Some(certificate), Some(key)) = (certificate.clone(), key.or(certificate)) else {
+        return Ok(None);
+    };
+    let mut options = TlsOptions::new(certificate, key);
+    options.chain = config.file(Opt::TlsServerCaFile);
+    options.client_ca_file = config.file(Opt::TlsClientCaFile);
+    options.client_ca_folder = config.file(Opt::TlsClientCaDir);
+    let authorities = options.client_ca_file.is_some() || options.client_ca_folder.is_some();
+    options.client_certificates = match config.choice(Opt::TlsClientCerts) {
+        "require" => ClientCertificates::Require,
+        // Without an authority, every certificate would be a bad one.
+        "optional" if authorities => ClientCertificates::Optional,
+        _ => ClientCertificates::Ignore,
+    };
+    let mut versions = Vec::new();
+    for word in config.words(Opt::TlsVersions) {
+        match word.as_str() {
+            "tls1_0" => versions.push(TlsVersion::Tls1_0),
+            "tls1_1" => versions.push(TlsVersion::Tls1_1),
+            "tls1_2" => versions.push(TlsVersion::Tls1_2),
+            "tls1_3" => versions.push(TlsVersion::Tls1_3),
+            "ssl2" | "ssl3" => {}
+            other => {
+                return Err(bad(
+                    config,
+                    Opt::TlsVersions,
+                    format!("unknown version '{other}'; there are tls1_0, tls1_1, tls1_2 and tls1_3"),
+                ));
+            }
+        }
+    }
+    let (Some(&oldest), Some(&newest)) = (versions.iter().min(), versions.iter().max()) else {
+        return Err(bad(config, Opt::TlsVersions, "no usable version is named"));
+    };
+    (options.oldest, options.newest) = (oldest, newest);
+    options.ciphers = config.text(Opt::TlsCiphers).map(Into::into);
+    options.prefer_server_ciphers = config.switch(Opt::TlsPreferServerCiphers);
+    options.resumption = config
+        .seconds(Opt::TlsSessionTimeout)
+        .is_none_or(|seconds| seconds > 0);
+    options.service = config.service().to_owned();
+    Ok(Some(options))
+}
+
+/// `disabled` in place of a file switches TLS off.
+fn is_enabled(path: &PathBuf) -> bool {
+    path.as_os_str() != "disabled"
+}
