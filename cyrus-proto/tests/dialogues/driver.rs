@@ -91,7 +91,7 @@ impl Server {
             .expect("a mailbox name");
         self.service
             .store
-            .create(&name, &CreateOptions::default(), &admin)
+            .create(&name, &admin)
             .expect("the mailbox can be made");
     }
 }

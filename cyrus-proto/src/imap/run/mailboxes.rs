@@ -20,7 +20,7 @@ pub(super) fn create(
     let entry = request
         .service
         .store
-        .create(&name, &options, &request.user.auth)?;
+        .create_with(&name, &options, &request.user.auth)?;
     Ok(match &entry.id {
         Some(id) => completed().with(Code::MailboxId(id.to_string())),
         None => completed(),
