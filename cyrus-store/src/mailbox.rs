@@ -35,6 +35,7 @@ pub use message::{CachedRecord, Message, MessageFile};
 pub use read::{Change, IndexRead};
 pub use status::MailboxStatus;
 
+pub(crate) use annotations::{Annotation, write as write_annotations};
 pub(crate) use write::{IndexWrite, new_path};
 
 /// An open mailbox, with the rights of who opened it.
