@@ -188,8 +188,13 @@ impl Mailbox {
 
     /// Takes the locks of an operation on messages.
     fn lock(&self, mode: Mode) -> Result<MailboxLocks, MailboxError> {
-        self.hot
-            .lock(&self.store, self.owner.as_deref(), mode, self.store.wait())
+        let locked = self
+            .hot
+            .lock(&self.store, self.owner.as_deref(), mode, self.store.wait());
+        if matches!(locked, Err(MailboxError::Deleted)) {
+            self.store.forget(&self.hot);
+        }
+        locked
     }
 
     /// Whether this user's `\Seen` flags are those of the index: he owns the mailbox, all share them, or he is nobody.
