@@ -10,7 +10,9 @@ use cyrus_store::{Store, StoreOptions};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let config = args.next().ok_or("usage: print_spool CONFIGDIR PARTITION=DIR...")?;
+    let config = args
+        .next()
+        .ok_or("usage: print_spool CONFIGDIR PARTITION=DIR...")?;
     let mut options = StoreOptions::new(config);
     for arg in args {
         let (name, dir) = arg.split_once('=').ok_or("a partition is NAME=DIR")?;

@@ -38,7 +38,10 @@ fn a_throwaway_server_serves_the_messages_of_a_folder() {
     assert!(command(&mut client, "LIST \"\" *").contains("Archive"));
     assert!(command(&mut client, "SELECT INBOX").contains("* 2 EXISTS"));
     let fetched = command(&mut client, "FETCH 1:2 (UID RFC822.SIZE BODY.PEEK[TEXT])");
-    assert!(fetched.contains("One.\r\n") && fetched.contains("Two.\r\n"), "{fetched}");
+    assert!(
+        fetched.contains("One.\r\n") && fetched.contains("Two.\r\n"),
+        "{fetched}"
+    );
 }
 
 #[test]
@@ -56,11 +59,18 @@ fn a_file_is_delivered_once_and_a_spool_printed() {
     std::fs::write(&file, "Message-ID: <1@x>\r\nSubject: hello\r\n\r\nHi.\r\n").unwrap();
     let deliver = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deliver_file"));
-        let output = command.args([&conf, &spool, &file]).args(["fred", "bovik"]).output().unwrap();
+        let output = command
+            .args([&conf, &spool, &file])
+            .args(["fred", "bovik"])
+            .output()
+            .unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
     assert_eq!(deliver(), "fred: user.fred uid 1\nbovik: user.bovik uid 1\n");
-    assert_eq!(deliver(), "fred: user.fred has it already\nbovik: user.bovik has it already\n");
+    assert_eq!(
+        deliver(),
+        "fred: user.fred has it already\nbovik: user.bovik has it already\n"
+    );
 
     let mut command = Command::new(env!("CARGO_BIN_EXE_print_spool"));
     let partition = format!("default={}", spool.display());
@@ -74,8 +84,14 @@ fn a_file_is_delivered_once_and_a_spool_printed() {
 fn a_session_is_served_over_pipes() {
     let root = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_imap_over_pipes"));
-    command.args([root.path().join("conf"), root.path().join("spool")]).args(["fred", "secret"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    command
+        .args([root.path().join("conf"), root.path().join("spool")])
+        .args(["fred", "secret"]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"a LOGIN fred secret\r\nb LOGOUT\r\n").unwrap();
     drop(stdin);

@@ -11,8 +11,8 @@ use cyrus_acl::{AuthState, ModifyMode};
 use cyrus_store::options::{DeleteMode, PartitionPaths};
 use cyrus_store::sys::SimDisk;
 use cyrus_store::{
-    AnnotationScope, Audience, CreateOptions, MailboxError, MailboxName, NewMessage, Partition, QuotaRoot,
-    Resource, Store, StoreOptions,
+    AnnotationScope, Audience, MailboxError, MailboxName, NewMessage, Partition, QuotaRoot, Resource, Store,
+    StoreOptions,
 };
 
 /// States that are looked at for one change.
@@ -55,9 +55,7 @@ fn filled(setting: Setting) -> SimDisk {
     let disk = SimDisk::new();
     let store = open(&disk, setting);
     for mailbox in ["user.a", "user.a.x", "user.a.x.y", "shared"] {
-        store
-            .create(&name(mailbox), &CreateOptions::default(), &system())
-            .unwrap();
+        store.create(&name(mailbox), &system()).unwrap();
         append(&store, mailbox).unwrap();
     }
     for root in ["user.a", "user.a.x.y"] {
@@ -172,9 +170,7 @@ const LEGACY_AT_ONCE: Setting = |options| {
 fn crash_while_creating() {
     for setting in [DELAYED, LEGACY] {
         check(setting, |store| {
-            store
-                .create(&name("user.a.new"), &CreateOptions::default(), &system())
-                .map(drop)
+            store.create(&name("user.a.new"), &system()).map(drop)
         });
     }
 }
@@ -182,7 +178,7 @@ fn crash_while_creating() {
 #[test]
 fn crash_while_creating_with_parents_leaves_some_of_them() {
     check(DELAYED, |store| {
-        let made = store.create(&name("user.a.p.q"), &CreateOptions::default(), &system());
+        let made = store.create(&name("user.a.p.q"), &system());
         made.map(drop)
     });
 }

@@ -35,10 +35,12 @@ fn run(args: Vec<OsString>) -> Result<(), u8> {
     if let [flag, directory] = &args[..]
         && flag == "--demo"
     {
-        let demo = demo::Demo::make(Path::new(directory)).map_err(|error| fail(exit::CONFIG, &error.to_string()))?;
+        let demo =
+            demo::Demo::make(Path::new(directory)).map_err(|error| fail(exit::CONFIG, &error.to_string()))?;
         syslog::to_stderr(true);
         return start(&demo.imapd_conf(), &demo.cyrus_conf(), |engine| {
-            demo.make_mailbox(engine).map_err(|error| fail(exit::SOFTWARE, &error.to_string()))?;
+            demo.make_mailbox(engine)
+                .map_err(|error| fail(exit::SOFTWARE, &error.to_string()))?;
             println!("{}", demo.how_to_use());
             Ok(())
         });
@@ -58,7 +60,8 @@ fn start(
     cyrus_conf: &str,
     before: impl FnOnce(&Engine) -> Result<(), u8>,
 ) -> Result<(), u8> {
-    let config = Config::load(imapd_conf, "cyrusd").map_err(|error| fail(exit::CONFIG, &error.to_string()))?;
+    let config =
+        Config::load(imapd_conf, "cyrusd").map_err(|error| fail(exit::CONFIG, &error.to_string()))?;
     let services = CyrusConf::load(cyrus_conf).map_err(|error| fail(exit::CONFIG, &error.to_string()))?;
     limits::raise_open_files();
     limits::set_umask(&config);
@@ -87,14 +90,19 @@ fn start(
     let engine = Engine::new(&config).map_err(|error| fail(exit::CONFIG, &error.to_string()))?;
     let mut serving = Vec::new();
     for (entry, sockets) in services.services.iter().zip(bound) {
-        let Some(service) = service(&engine, imapd_conf, entry)? else { continue };
+        let Some(service) = service(&engine, imapd_conf, entry)? else {
+            continue;
+        };
         let service = Arc::new(service);
         for socket in sockets {
             serving.push((socket, Arc::clone(&service)));
         }
     }
     if serving.is_empty() {
-        return Err(fail(exit::CONFIG, &format!("{cyrus_conf}: no service that this build has")));
+        return Err(fail(
+            exit::CONFIG,
+            &format!("{cyrus_conf}: no service that this build has"),
+        ));
     }
     before(&engine)?;
     serve::serve_all(&Arc::new(config), serving)
@@ -107,7 +115,10 @@ fn bind(services: &CyrusConf) -> Result<Vec<Vec<Listener>>, u8> {
         if Kind::of(entry).is_none() {
             log(
                 Level::Warning,
-                &format!("{}: this build has no such service; it is left out", entry.command.name),
+                &format!(
+                    "{}: this build has no such service; it is left out",
+                    entry.command.name
+                ),
             );
             bound.push(Vec::new());
             continue;
@@ -151,7 +162,9 @@ impl Kind {
 }
 
 fn service(engine: &Engine, imapd_conf: &str, entry: &cyrus_conf::Service) -> Result<Option<Service>, u8> {
-    let Some(kind) = Kind::of(entry) else { return Ok(None) };
+    let Some(kind) = Kind::of(entry) else {
+        return Ok(None);
+    };
     let name = &entry.command.name;
     let args = entry.command.argv.iter().skip(1).map(OsString::from);
     let line = getopt::parse(args, "aC:DHNp:sT:U:")

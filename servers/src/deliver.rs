@@ -68,7 +68,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn usage(problem: &str) -> ExitCode {
     eprintln!("deliver: {problem}");
-    eprintln!("421-4.3.0 usage: deliver [-C <alt_config> ] [-m mailbox] [-a auth] [-r return_path] [-l] [-D]");
+    eprintln!(
+        "421-4.3.0 usage: deliver [-C <alt_config> ] [-m mailbox] [-a auth] [-r return_path] [-l] [-D]"
+    );
     eprintln!("421 4.3.0 {}", cyrus_version());
     ExitCode::from(exit::USAGE)
 }

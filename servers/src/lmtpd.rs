@@ -28,7 +28,10 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), u8> {
     })?;
     let daemon = daemon::begin(line.argument('C'), "lmtp")?;
     if line.has('H') {
-        return Err(fail(exit::USAGE, "-H (the PROXY protocol) is not supported by this build"));
+        return Err(fail(
+            exit::USAGE,
+            "-H (the PROXY protocol) is not supported by this build",
+        ));
     }
     let link = daemon
         .master

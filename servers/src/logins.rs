@@ -64,7 +64,9 @@ impl Policy for SitePolicy {
         if let Some((local, domain)) = user.split_once('@') {
             if self.is_local(domain) {
                 user = local.to_owned();
-            } else if !self.virtual_domains && !self.realms.iter().any(|realm| realm.eq_ignore_ascii_case(domain)) {
+            } else if !self.virtual_domains
+                && !self.realms.iter().any(|realm| realm.eq_ignore_ascii_case(domain))
+            {
                 return None;
             }
         }

@@ -34,7 +34,12 @@ pub fn serve(link: MasterLink, config: &Arc<Config>, service: Service) -> Result
         link: Some(Arc::clone(&link)),
         config: Arc::clone(config),
     });
-    run(config, observer, vec![(listener(socket)?, Arc::new(service))], Some(link))
+    run(
+        config,
+        observer,
+        vec![(listener(socket)?, Arc::new(service))],
+        Some(link),
+    )
 }
 
 /// Serves these listeners, until a signal ends it. Returns once every session has ended.
@@ -72,7 +77,11 @@ fn run(
     }
     log(
         Level::Debug,
-        &format!("{} serves, with settings of {}", config.service(), config.path().display()),
+        &format!(
+            "{} serves, with settings of {}",
+            config.service(),
+            config.path().display()
+        ),
     );
     thread::Builder::new()
         .name("signals".to_owned())
@@ -109,7 +118,10 @@ fn obey(
             return;
         }
         let Some(link) = link else {
-            log(Level::Notice, "SIGHUP: settings are read at the start only; restart to change them");
+            log(
+                Level::Notice,
+                "SIGHUP: settings are read at the start only; restart to change them",
+            );
             continue;
         };
         if draining.swap(true, Ordering::Relaxed) {
@@ -119,7 +131,10 @@ fn obey(
             handle.unlisten(*id);
         }
         let _ = link.busy();
-        let (handle, services) = (handle.clone(), listening.iter().map(|(_, s)| Arc::clone(s)).collect());
+        let (handle, services) = (
+            handle.clone(),
+            listening.iter().map(|(_, s)| Arc::clone(s)).collect(),
+        );
         thread::spawn(move || stop_when_idle(&handle, services));
     }
 }
@@ -149,11 +164,17 @@ impl Observer for DaemonObserver {
     }
 
     fn refused(&self, service: &str, _peer: &Peer) {
-        log(Level::Warning, &format!("{service}: too many connections, one was turned away"));
+        log(
+            Level::Warning,
+            &format!("{service}: too many connections, one was turned away"),
+        );
     }
 
     fn tls_failed(&self, service: &str, peer: &Peer, reason: &str) {
-        log(Level::Notice, &format!("{service}: TLS negotiation failed: {peer:?}: {reason}"));
+        log(
+            Level::Notice,
+            &format!("{service}: TLS negotiation failed: {peer:?}: {reason}"),
+        );
     }
 
     fn trouble(&self, text: &str) {

@@ -111,7 +111,10 @@ impl MasterLink {
 
     /// Whether the listening socket is a unix socket.
     pub fn is_unix(&self) -> bool {
-        let listener = self.listener.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let listener = self
+            .listener
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         listener.as_ref().is_some_and(|socket| {
             rustix::net::getsockname(socket)
                 .is_ok_and(|address| address.address_family() == rustix::net::AddressFamily::UNIX)

@@ -151,8 +151,7 @@ fn deleteright(config: &Config) -> Result<DeleteRight, SettingError> {
 }
 
 fn rights(config: &Config, option: Opt, deleteright: DeleteRight) -> Result<Rights, SettingError> {
-    Rights::parse(&config.string(option), deleteright)
-        .map_err(|error| bad(config, option, error.to_string()))
+    Rights::parse(&config.string(option), deleteright).map_err(|error| bad(config, option, error.to_string()))
 }
 
 fn mechanism(config: &Config) -> Result<Arc<dyn Mechanism>, SettingError> {

@@ -63,9 +63,12 @@ impl StoreDeliverer {
             found.extend(folder.and_then(|folder| self.shared(folder)));
             return found;
         }
-        let Some(inbox) = self.inbox(user, domain) else { return found };
+        let Some(inbox) = self.inbox(user, domain) else {
+            return found;
+        };
         if let Some(folder) = folder.filter(|folder| !folder.is_empty()) {
-            let mut components: Vec<&str> = folder.split(self.options.namespace.separator.as_char()).collect();
+            let mut components: Vec<&str> =
+                folder.split(self.options.namespace.separator.as_char()).collect();
             while !components.is_empty() {
                 found.extend(self.below(&inbox, &components));
                 if !self.options.fuzzy {
@@ -173,12 +176,7 @@ impl Deliverer for StoreDeliverer {
         self.options.submitters.iter().any(|submitter| submitter == user)
     }
 
-    fn resolve(
-        &self,
-        envelope: &Envelope,
-        address: &str,
-        ignore_quota: bool,
-    ) -> Result<Destination, Reply> {
+    fn resolve(&self, envelope: &Envelope, address: &str, ignore_quota: bool) -> Result<Destination, Reply> {
         let poster = self.poster(envelope)?;
         let options = DeliverOptions { ignore_quota };
         let attempt = |mailboxes: Vec<MailboxName>| {
@@ -201,7 +199,9 @@ impl Deliverer for StoreDeliverer {
 
     fn stage(&self, _envelope: &Envelope, recipients: &[Destination]) -> Result<StagingFile, Reply> {
         let first = recipients.first().ok_or_else(Reply::try_later)?;
-        self.store.stage(&first.mailbox).map_err(|error| self.reply(&error))
+        self.store
+            .stage(&first.mailbox)
+            .map_err(|error| self.reply(&error))
     }
 
     fn deliver(&self, envelope: &Envelope, message: StagingFile, recipients: Vec<Destination>) -> Vec<Reply> {
@@ -223,7 +223,9 @@ impl Deliverer for StoreDeliverer {
             if chosen.is_empty() {
                 continue;
             }
-            let results = self.store.deliver(&staged, DeliverOptions { ignore_quota }, &chosen);
+            let results = self
+                .store
+                .deliver(&staged, DeliverOptions { ignore_quota }, &chosen);
             for (place, result) in places.into_iter().zip(results) {
                 let reply = match result {
                     Ok(delivered) => {
@@ -256,7 +258,8 @@ mod tests {
     use cyrus_store::{Separator, StoreOptions};
 
     fn names(address: &str, options: DeliveryOptions) -> Vec<String> {
-        let store = Store::open(StoreOptions::new("/nonexistent").partition("default", "/nonexistent")).unwrap();
+        let store =
+            Store::open(StoreOptions::new("/nonexistent").partition("default", "/nonexistent")).unwrap();
         StoreDeliverer::new(store, options)
             .candidates(address)
             .iter()
@@ -276,8 +279,14 @@ mod tests {
         assert_eq!(names("Bovik", options()), ["user.bovik"]);
         assert_eq!(names("bovik@example.com", options()), ["user.bovik"]);
         assert_eq!(names("bovik+work", options()), ["user.bovik.work", "user.bovik"]);
-        assert_eq!(names("bovik+work/x", options()), ["user.bovik.work.x", "user.bovik"]);
-        assert_eq!(names("\"bovik+a b\"@x", options()), ["user.bovik.a b", "user.bovik"]);
+        assert_eq!(
+            names("bovik+work/x", options()),
+            ["user.bovik.work.x", "user.bovik"]
+        );
+        assert_eq!(
+            names("\"bovik+a b\"@x", options()),
+            ["user.bovik.a b", "user.bovik"]
+        );
         assert_eq!(names("jo.smith", options()), ["user.jo^smith"]);
     }
 

@@ -66,7 +66,11 @@ impl Server {
                 name => panic!("the driver does not know the option {name}"),
             }
         }
-        std::process::Command::new("cp").args(["-r", "/tmp/imapq/fresh/conf", "/tmp/imapq/fresh/spool"]).arg(directory.path()).status().unwrap();
+        std::process::Command::new("cp")
+            .args(["-r", "/tmp/imapq/fresh/conf", "/tmp/imapq/fresh/spool"])
+            .arg(directory.path())
+            .status()
+            .unwrap();
         let store = Store::open(store).expect("a store can be opened in an empty directory");
         let authenticator = Arc::new(PasswordCheck::new(|_user: &str, password: &[u8]| {
             password == b"pass"

@@ -10,9 +10,7 @@ use std::path::Path;
 use cyrus_acl::AuthState;
 use cyrus_store::db::{Create, DbContext, Engine};
 use cyrus_store::options::PartitionPaths;
-use cyrus_store::{
-    CreateOptions, MailboxError, MailboxName, NewMessage, Partition, QuotaRoot, Store, StoreOptions,
-};
+use cyrus_store::{MailboxError, MailboxName, NewMessage, Partition, QuotaRoot, Store, StoreOptions};
 use tempfile::TempDir;
 
 /// The mailbox of this internal name.
@@ -49,9 +47,7 @@ pub(crate) fn admin() -> AuthState {
 }
 
 pub(crate) fn create(store: &Store, internal: &str, auth: &AuthState) -> Result<(), MailboxError> {
-    store
-        .create(&name(internal), auth)
-        .map(drop)
+    store.create(&name(internal), auth).map(drop)
 }
 
 /// A store in which these mailboxes have been created.

@@ -170,7 +170,12 @@ impl Demo {
         }
         let mut command = Command::new("openssl");
         command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650"]);
-        command.args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]);
+        command.args([
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        ]);
         command.args(["-keyout", &key, "-out", &certificate]);
         run("openssl", "openssl", &mut command, "")
     }
@@ -182,7 +187,10 @@ impl Demo {
         }
         for user in [USER, "cyrus"] {
             let mut command = Command::new("/usr/sbin/saslpasswd2");
-            command.args(["-p", "-c", "-u", "localhost", "-f"]).arg(&sasldb).arg(user);
+            command
+                .args(["-p", "-c", "-u", "localhost", "-f"])
+                .arg(&sasldb)
+                .arg(user);
             run("saslpasswd2", "sasl2-bin", &mut command, PASSWORD)?;
         }
         Ok(())
@@ -196,14 +204,23 @@ fn run(
     command: &mut Command,
     input: &str,
 ) -> Result<(), DemoError> {
-    let failed = |what: String| DemoError::Program { program, what, package };
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let failed = |what: String| DemoError::Program {
+        program,
+        what,
+        package,
+    };
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
     if let Some(mut stdin) = child.stdin.take() {
         // A program that does not read says so by its exit code.
         let _ = io::Write::write_all(&mut stdin, input.as_bytes());
     }
-    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
+    let output = child
+        .wait_with_output()
+        .map_err(|error| failed(error.to_string()))?;
     match output.status.success() {
         true => Ok(()),
         false => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),

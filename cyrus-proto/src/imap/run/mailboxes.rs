@@ -17,7 +17,10 @@ pub(super) fn create(
         partition,
         ..CreateOptions::default()
     };
-    let entry = request.service.store.create_with(&name, &options, &request.user.auth)?;
+    let entry = request
+        .service
+        .store
+        .create_with(&name, &options, &request.user.auth)?;
     Ok(match &entry.id {
         Some(id) => completed().with(Code::MailboxId(id.to_string())),
         None => completed(),

@@ -27,7 +27,11 @@ fn shown(request: &Request, root: &QuotaRoot) -> String {
 }
 
 fn tell(request: &Request, root: &QuotaRoot, out: &mut Vec<u8>) -> Result<(), MailboxError> {
-    let quota = request.service.store.quota(root)?.ok_or(MailboxError::NoQuotaRoot)?;
+    let quota = request
+        .service
+        .store
+        .quota(root)?
+        .ok_or(MailboxError::NoQuotaRoot)?;
     let name = shown(request, root);
     put_quota(out, name.as_bytes(), resources(&quota));
     Ok(())
