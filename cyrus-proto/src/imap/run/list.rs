@@ -48,13 +48,7 @@ pub(super) fn list(
             true => "\\HasChildren".to_owned(),
             false => "\\HasNoChildren".to_owned(),
         });
-        let special = match &row.mailbox {
-            Some(name) => match request.service.store.lookup(name)? {
-                Some(entry) => request.service.store.special_use(&entry)?,
-                None => Vec::new(),
-            },
-            None => Vec::new(),
-        };
+        let special = request.special_use(row.mailbox.as_ref())?;
         if command.select.special_use && special.is_empty() {
             continue;
         }
@@ -86,16 +80,26 @@ pub(super) fn lsub(
     let mut names = request.service.store.subscriptions(&request.user.auth)?;
     request.sort(&mut names);
     for name in names {
-        listing.add(name, |_| true);
+        // One that is gone stays in the list of subscriptions, but is not shown until it comes back.
+        if request.service.options.allowallsubscribe || request.service.store.lookup(&name)?.is_some() {
+            listing.add(name, |_| true);
+        }
     }
     let calls = listing.calls;
     for row in listing.rows {
-        let attributes = match (&row.mailbox, row.has_children) {
-            (Some(_), false) => "",
-            (Some(_), true) => "\\HasChildren",
-            (None, _) => "\\Noselect \\HasChildren",
+        let mut attributes: Vec<String> = match (&row.mailbox, row.has_children) {
+            (Some(_), false) => Vec::new(),
+            (Some(_), true) => vec!["\\HasChildren".to_owned()],
+            (None, _) => vec!["\\Noselect".to_owned(), "\\HasChildren".to_owned()],
         };
-        put_list(out, "LSUB", attributes, Some(separator), row.name.as_bytes());
+        attributes.extend(request.special_use(row.mailbox.as_ref())?);
+        put_list(
+            out,
+            "LSUB",
+            &attributes.join(" "),
+            Some(separator),
+            row.name.as_bytes(),
+        );
     }
     Ok(done(started, calls))
 }
@@ -121,6 +125,8 @@ struct Row {
 struct Listing<'r> {
     request: &'r Request,
     patterns: Vec<Pattern>,
+    /// Whether each pattern ends in `%`.
+    by_level: Vec<bool>,
     separator: char,
     rows: Vec<Row>,
     /// Where each listed name is in `rows`.
@@ -133,11 +139,13 @@ impl<'r> Listing<'r> {
         let namespace = &request.service.options.namespace;
         let reference = String::from_utf8_lossy(reference);
         let mut compiled = Vec::with_capacity(patterns.len());
+        let mut by_level = Vec::with_capacity(patterns.len());
         for pattern in patterns.iter().filter(|pattern| !pattern.is_empty()) {
             let mut pattern = String::from_utf8_lossy(pattern).into_owned();
             if request.service.options.foolstupidclients && pattern == "*" && reference.is_empty() {
                 pattern = "INBOX*".to_owned();
             }
+            by_level.push(pattern.ends_with('%'));
             let pattern = namespace
                 .pattern(&reference, &pattern)
                 .map_err(MailboxError::BadName)?;
@@ -146,6 +154,7 @@ impl<'r> Listing<'r> {
         Ok(Self {
             request,
             patterns: compiled,
+            by_level,
             separator: namespace.separator.as_char(),
             rows: Vec::new(),
             known: HashMap::new(),
@@ -161,10 +170,12 @@ impl<'r> Listing<'r> {
             return;
         }
         self.calls += 1;
-        // Levels above it that nobody has listed, but a pattern asks for.
+        // Levels above it that are no mailboxes, but that a pattern asks for: `*` is content with the mailboxes.
         let ancestors: Vec<String> = self
             .patterns
             .iter()
+            .zip(&self.by_level)
+            .filter_map(|(pattern, by_level)| by_level.then_some(pattern))
             .flat_map(|pattern| pattern.matching_ancestors(&name))
             .map(str::to_owned)
             .collect();
@@ -236,21 +247,38 @@ impl Request {
         Ok(names)
     }
 
-    /// The user's own mailboxes first, then other users', then shared ones, deleted ones last.
+    /// The special uses that the user gave to a mailbox of his.
+    fn special_use(&self, name: Option<&MailboxName>) -> Result<Vec<String>, MailboxError> {
+        let store = &self.service.store;
+        match name.filter(|name| self.owns(name)) {
+            Some(name) => match store.lookup(name)? {
+                Some(entry) => store.special_use(&entry),
+                None => Ok(Vec::new()),
+            },
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether a mailbox is the user's own.
+    fn owns(&self, name: &MailboxName) -> bool {
+        name.owner().is_some_and(|owner| owner == self.user.name)
+    }
+
+    /// The user's own mailboxes first, INBOX and what is below it leading; then other users', then shared ones, deleted
+    /// ones last.
     fn sort(&self, names: &mut [MailboxName]) {
-        let own = MailboxName::inbox_of(&self.user.name).ok();
         let deleted = &self.service.store.options().deleted_prefix;
+        let separator = self.service.options.namespace.separator.as_char();
         names.sort_by_cached_key(|name| {
-            let is_own = own
-                .as_ref()
-                .is_some_and(|own| own == name || own.is_ancestor_of(name));
             let class = match name {
-                _ if is_own => 0,
+                name if self.owns(name) => 0,
                 name if name.owner().is_some() => 1,
                 name if name.is_deleted(deleted) => 3,
                 _ => 2,
             };
-            (class, name.to_dbname())
+            let client = self.client_name(name);
+            let inbox = client.split(separator).next() == Some("INBOX");
+            (class, !inbox, name.to_dbname())
         });
     }
 }

@@ -1,6 +1,6 @@
 //! CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS and NAMESPACE (RFC 3501, section 6.3; RFC 2342).
 
-use cyrus_store::{CreateOptions, MailboxError, MailboxName, Partition};
+use cyrus_store::{CreateOptions, MailboxError, MailboxName, Partition, Step};
 
 use super::{Request, completed};
 use crate::imap::command::StatusItems;
@@ -44,7 +44,19 @@ fn partition_argument(
 
 pub(super) fn delete(request: &Request, client: &[u8]) -> Result<Reply, MailboxError> {
     let name = request.name(client)?;
-    request.service.store.delete(&name, &request.user.auth)?;
+    let store = &request.service.store;
+    if !name.is_user_inbox() {
+        // Said before anything about rights, as in Cyrus.
+        let mut has_children = false;
+        store.walk(&name.to_dbname(), &request.user.auth, &mut |entry, _rights| {
+            has_children = name.is_ancestor_of(&entry.name);
+            if has_children { Step::Stop } else { Step::Next }
+        })?;
+        if has_children && store.my_rights(&name, &request.user.auth).is_ok() {
+            return Err(MailboxError::HasInferiors);
+        }
+    }
+    store.delete(&name, &request.user.auth)?;
     Ok(completed())
 }
 
@@ -104,17 +116,20 @@ pub(super) fn status(
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
     let name = request.name(client)?;
-    let status = request.service.store.status(&name, &request.user.auth)?;
+    let store = &request.service.store;
+    let mut mailbox = store.open_mailbox(&name, &request.user.auth)?;
+    let mailboxid = mailbox.id().to_string();
+    let read = mailbox.read()?;
     let data = StatusData {
-        messages: status.messages,
-        recent: status.recent,
-        uidnext: status.uidnext,
-        uidvalidity: status.uidvalidity.0,
-        mailboxid: status.id.to_string(),
-        unseen: status.unseen,
-        size: status.size,
-        deleted: status.deleted,
-        highestmodseq: status.highestmodseq.0,
+        messages: read.exists(),
+        recent: read.recent()?,
+        uidnext: read.uidnext(),
+        uidvalidity: read.uidvalidity().0,
+        mailboxid,
+        unseen: read.unseen()?,
+        size: read.size(),
+        deleted: read.header().deleted,
+        highestmodseq: read.highest_modseq().0,
     };
     put_status(out, client, items, &data);
     Ok(completed())

@@ -99,6 +99,7 @@ pub(super) fn close(request: &mut Request) -> Result<Reply, MailboxError> {
         && selected.mailbox.rights().contains(Rights::EXPUNGE)
     {
         selected.mailbox.expunge(Expunge::AllDeleted)?;
+        selected.mailbox.close()?;
     }
     Ok(completed())
 }
