@@ -9,12 +9,14 @@ use cyrus_proto::sasl::CyrusSasl;
 use cyrus_store::Store;
 
 use crate::config::{Config, Opt};
+use crate::environment::{HostNames, ServerEnvironment};
 use crate::syslog::StoreLog;
 use crate::{logins, settings};
 
 /// What the services of one process share.
 pub struct Engine {
     store: Store,
+    names: Arc<HostNames>,
 }
 
 /// Why a service cannot start: a setting or a file that the message names.
@@ -47,7 +49,10 @@ impl Engine {
         config.require_partitions().map_err(reason)?;
         let options = settings::store(config).map_err(reason)?;
         let store = Store::open(options).map_err(reason)?;
-        Ok(Self { store })
+        Ok(Self {
+            store,
+            names: Arc::default(),
+        })
     }
 
     /// The store.
@@ -85,6 +90,7 @@ impl Engine {
         let tls = tls(config, switches)?;
         let mut options = settings::lmtp(config, tls.is_some() && !switches.implicit_tls);
         options.preauthorised = switches.preauthorised;
+        options.environment = Arc::new(ServerEnvironment::new(&options.server_name, Arc::clone(&self.names)));
         let authenticator: Option<Arc<dyn cyrus_proto::sasl::Authenticator>> = match switches.preauthorised {
             true => None,
             false => Some(Arc::new(self.authenticator(config)?)),

@@ -6,6 +6,7 @@ pub mod cyrusd;
 pub mod daemon;
 pub mod deliver;
 pub mod engine;
+pub mod environment;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod getopt;
