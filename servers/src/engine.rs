@@ -10,6 +10,7 @@ use cyrus_store::Store;
 
 use crate::config::{Config, Opt};
 use crate::environment::{HostNames, ServerEnvironment};
+use crate::idled::Idled;
 use crate::syslog::StoreLog;
 use crate::{logins, settings};
 
@@ -47,7 +48,10 @@ impl Engine {
     /// A setting that cannot be carried out.
     pub fn new(config: &Config) -> Result<Self, StartError> {
         config.require_partitions().map_err(reason)?;
-        let options = settings::store(config).map_err(reason)?;
+        let mut options = settings::store(config).map_err(reason)?;
+        if let Some(path) = config.file(Opt::Idlesocket) {
+            options.announcer = Some(Arc::new(Idled::at(path).map_err(reason)?));
+        }
         let store = Store::open(options).map_err(reason)?;
         Ok(Self {
             store,

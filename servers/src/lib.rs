@@ -10,6 +10,7 @@ pub mod environment;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod getopt;
+pub mod idled;
 pub mod imapd;
 pub mod limits;
 pub mod listen;
