@@ -121,6 +121,10 @@ impl Mailbox {
         &self.store
     }
 
+    pub(crate) fn index_path(&self) -> &std::path::Path {
+        &self.hot.paths.index
+    }
+
     /// Who opened it.
     pub fn auth(&self) -> &AuthState {
         &self.auth

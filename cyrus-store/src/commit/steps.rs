@@ -591,7 +591,7 @@ fn announce(store: &Store, committed: Vec<Committed>) {
                 .slot
                 .fill(Outcome::Done(Ok(Appends { uidvalidity, uids })));
         }
-        store.publish(&target.id, publication.modseq);
+        store.publish(&target.name, &target.id, publication.modseq);
     }
 }
 

@@ -366,7 +366,7 @@ impl Store {
     /// Tells everybody of a committed change: the status cache, which would be believed otherwise, and the watchers.
     pub(crate) fn announce(&self, name: &MailboxName, id: &MailboxId, publication: Publication) {
         self.forget_status([name.as_str()]);
-        self.publish(id, publication.modseq);
+        self.publish(name, id, publication.modseq);
     }
 }
 
