@@ -24,7 +24,7 @@ use cyrus_proto::job::{Link, Peer, Session, Step};
 use cyrus_proto::output::Output;
 use cyrus_proto::sasl::PasswordCheck;
 use cyrus_store::log::NoLog;
-use cyrus_store::{CreateOptions, Store, StoreOptions};
+use cyrus_store::{Store, StoreOptions};
 
 /// A service over a store of its own.
 pub(crate) struct Server {
@@ -91,7 +91,7 @@ impl Server {
             .expect("a mailbox name");
         self.service
             .store
-            .create(&name, &CreateOptions::default(), &admin)
+            .create(&name, &admin)
             .expect("the mailbox can be made");
     }
 }

@@ -1,7 +1,7 @@
 //! SELECT, EXAMINE and CLOSE (RFC 3501, sections 6.3.1, 6.3.2 and 6.4.2).
 
 use cyrus_acl::Rights;
-use cyrus_store::{Expunge, MailboxError, SystemFlags};
+use cyrus_store::{Expunge, Level, MailboxError, SystemFlags};
 
 use super::{Request, completed};
 use crate::imap::command::Access;
@@ -50,6 +50,14 @@ pub(super) fn select(
     drop(read);
     tell(Code::MailboxId(mailbox.id().to_string()));
     warn_about_quota(request, &name, rights, out)?;
+    request.service.log.record(
+        Level::Info,
+        format_args!(
+            "open: user {} opened {}",
+            request.user.name,
+            request.client_name(&name)
+        ),
+    );
     request.mailbox = Some(Box::new(Selected::new(mailbox, view)));
     Ok(completed().with(if read_only {
         Code::ReadOnly
