@@ -19,6 +19,8 @@ use crate::service::{MESSAGE_SIZE, Message, Status};
 pub(super) struct Slot {
     pub(super) entry: Service,
     pub(super) program: Program,
+    /// Tells this slot from every other that there ever was.
+    pub(super) number: u64,
     /// `imap/ipv4`, for messages.
     pub(super) label: String,
     /// The place of this address among those of the service.
@@ -39,11 +41,17 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(entry: Service, listener: Listener, index: usize) -> std::io::Result<Self> {
+    pub(super) fn new(
+        entry: Service,
+        listener: Listener,
+        index: usize,
+        number: u64,
+    ) -> std::io::Result<Self> {
         let (status_read, status_write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // Children write whole messages and may wait for master to read them.
         rustix::io::ioctl_fionbio(&status_write, false)?;
         Ok(Self {
+            number,
             program: Program::of(&entry.command),
             label: format!("{}/{}", entry.command.name, listener.family),
             entry,
@@ -240,7 +248,7 @@ mod tests {
         };
         change(&mut entry);
         let (mut listeners, _) = bind_all(&entry.listen, entry.proto, 8);
-        Slot::new(entry, listeners.remove(0), 0).unwrap()
+        Slot::new(entry, listeners.remove(0), 0, 1).unwrap()
     }
 
     #[test]
