@@ -15,7 +15,18 @@ macro_rules! dialogues {
 }
 
 dialogues!(
-    acl, admin, expunge, fetch, login, mailboxes, search, select, sessions, store
+    acl,
+    admin,
+    expunge,
+    fetch,
+    login,
+    mailboxes,
+    namespace_netnews,
+    quota,
+    search,
+    select,
+    sessions,
+    store
 );
 
 use std::time::Duration;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use cyrus_store::{MailboxError, MailboxName, Pattern};
+use cyrus_store::{MailboxError, MailboxKind, MailboxName, Pattern};
 
 use super::{Request, seconds};
 use crate::imap::command::ListCommand;
@@ -31,9 +31,9 @@ pub(super) fn list(
         false => HashSet::new(),
     };
     let mut listing = Listing::new(request, &command.reference, &command.patterns)?;
-    for name in request.visible(&listing.patterns)? {
+    for (name, listed) in request.visible(&listing.patterns)? {
         listing.add(name, |name| {
-            !command.select.subscribed || subscribed.contains(name)
+            listed && (!command.select.subscribed || subscribed.contains(name))
         });
     }
     let calls = listing.calls;
@@ -78,7 +78,7 @@ pub(super) fn lsub(
     }
     let mut listing = Listing::new(request, reference, &[pattern.to_vec()])?;
     let mut names = request.service.store.subscriptions(&request.user.auth)?;
-    request.sort(&mut names);
+    request.sort(&mut names, |name| name);
     for name in names {
         // One that is gone stays in the list of subscriptions, but is not shown until it comes back.
         if request.service.options.allowallsubscribe || request.service.store.lookup(&name)?.is_some() {
@@ -215,8 +215,9 @@ impl<'r> Listing<'r> {
 }
 
 impl Request {
-    /// The mailboxes that the user may see and that the patterns can match, in the order in which they are listed.
-    fn visible(&self, patterns: &[Pattern]) -> Result<Vec<MailboxName>, MailboxError> {
+    /// The mailboxes that the user may see and that the patterns can match, in the order in which they are listed, and
+    /// whether each is listed itself.
+    fn visible(&self, patterns: &[Pattern]) -> Result<Vec<(MailboxName, bool)>, MailboxError> {
         let options = &self.service.options;
         let admin = self.user.is_admin();
         let mut prefixes: Vec<String> = patterns
@@ -238,12 +239,14 @@ impl Request {
                         .namespace
                         .in_reach(&entry.name, Some(&self.user.name), admin)
                     {
-                        names.push(entry.name.clone());
+                        // Scripts, calendars and the like are not for mail clients, but count as children.
+                        let listed = admin || entry.mbtype.kind == MailboxKind::Email;
+                        names.push((entry.name.clone(), listed));
                     }
                     ControlFlow::Continue(())
                 })?;
         }
-        self.sort(&mut names);
+        self.sort(&mut names, |(name, _)| name);
         Ok(names)
     }
 
@@ -266,10 +269,11 @@ impl Request {
 
     /// The user's own mailboxes first, INBOX and what is below it leading; then other users', then shared ones, deleted
     /// ones last.
-    fn sort(&self, names: &mut [MailboxName]) {
+    fn sort<T>(&self, names: &mut [T], name: impl Fn(&T) -> &MailboxName) {
         let deleted = &self.service.store.options().deleted_prefix;
         let separator = self.service.options.namespace.separator.as_char();
-        names.sort_by_cached_key(|name| {
+        names.sort_by_cached_key(|item| {
+            let name = name(item);
             let class = match name {
                 name if self.owns(name) => 0,
                 name if name.owner().is_some() => 1,

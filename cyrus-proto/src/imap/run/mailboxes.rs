@@ -117,19 +117,17 @@ pub(super) fn status(
 ) -> Result<Reply, MailboxError> {
     let name = request.name(client)?;
     let store = &request.service.store;
-    let mut mailbox = store.open_mailbox(&name, &request.user.auth)?;
-    let mailboxid = mailbox.id().to_string();
-    let read = mailbox.read()?;
+    let status = store.status(&name, &request.user.auth)?;
     let data = StatusData {
-        messages: read.exists(),
-        recent: read.recent()?,
-        uidnext: read.uidnext(),
-        uidvalidity: read.uidvalidity().0,
-        mailboxid,
-        unseen: read.unseen()?,
-        size: read.size(),
-        deleted: read.header().deleted,
-        highestmodseq: read.highest_modseq().0,
+        messages: status.messages,
+        recent: status.recent,
+        uidnext: status.uidnext,
+        uidvalidity: status.uidvalidity.0,
+        mailboxid: status.id.to_string(),
+        unseen: status.unseen,
+        size: status.size,
+        deleted: status.deleted,
+        highestmodseq: status.highestmodseq.0,
     };
     put_status(out, client, items, &data);
     Ok(completed())
