@@ -94,7 +94,10 @@ impl Engine {
         let tls = tls(config, switches)?;
         let mut options = settings::lmtp(config, tls.is_some() && !switches.implicit_tls);
         options.preauthorised = switches.preauthorised;
-        options.environment = Arc::new(ServerEnvironment::new(&options.server_name, Arc::clone(&self.names)));
+        options.environment = Arc::new(ServerEnvironment::new(
+            &options.server_name,
+            Arc::clone(&self.names),
+        ));
         let authenticator: Option<Arc<dyn cyrus_proto::sasl::Authenticator>> = match switches.preauthorised {
             true => None,
             false => Some(Arc::new(self.authenticator(config)?)),
