@@ -6,9 +6,11 @@ pub mod cyrusd;
 pub mod daemon;
 pub mod deliver;
 pub mod engine;
+pub mod environment;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod getopt;
+pub mod idled;
 pub mod imapd;
 pub mod limits;
 pub mod listen;

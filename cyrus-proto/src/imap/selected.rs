@@ -98,12 +98,10 @@ impl Selected {
         }
     }
 
-    /// Asks to be woken by commits of this process.
+    /// Asks to be woken by commits, those of other processes included.
     pub(crate) fn watch(&mut self, wake: impl Fn() + Send + Sync + 'static) {
         if self.watch.is_none() {
-            let id = self.mailbox.id().clone();
-            let callback = Arc::new(move |_hint| wake());
-            self.watch = Some(self.mailbox.store().watch(&id, callback));
+            self.watch = Some(self.mailbox.watch(Arc::new(move |_hint| wake())));
         }
     }
 

@@ -86,7 +86,11 @@ impl Slot {
     pub(super) fn messages(&mut self) -> Vec<Message> {
         let mut buffer = [0; 64 * MESSAGE_SIZE];
         let mut messages = Vec::new();
-        while let Ok(count @ 1..) = read(&self.status_read, &mut buffer) {
+        // A process that never stops talking must not keep master from everything else.
+        for _ in 0..MOST_READS {
+            let Ok(count @ 1..) = read(&self.status_read, &mut buffer) else {
+                break;
+            };
             self.partial
                 .extend_from_slice(buffer.get(..count).unwrap_or_default());
             while let Some((message, rest)) = self.partial.split_first_chunk::<MESSAGE_SIZE>() {
@@ -217,6 +221,7 @@ pub(super) fn delay(times: u32) -> Duration {
         .min(LONGEST_DELAY)
 }
 
+const MOST_READS: usize = 64;
 const SECOND: Duration = Duration::from_secs(1);
 const FIRST_DELAY: Duration = Duration::from_millis(20);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
