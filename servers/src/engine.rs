@@ -70,9 +70,11 @@ impl Engine {
     /// A setting that cannot be carried out, a certificate that cannot be read, a login library that cannot be set up.
     pub fn imap(&self, config: &Config, switches: ServiceSwitches) -> Result<Service, StartError> {
         let tls = tls(config, switches)?;
+        let mut options = settings::imap(config, tls.is_some() && !switches.implicit_tls);
+        options.external_strength = switches.external_strength;
         let shared = Arc::new(ImapService {
             store: self.store.clone(),
-            options: settings::imap(config, tls.is_some() && !switches.implicit_tls),
+            options,
             authenticator: Arc::new(self.authenticator(config)?),
             log: Arc::new(StoreLog),
         });
@@ -94,7 +96,10 @@ impl Engine {
         let tls = tls(config, switches)?;
         let mut options = settings::lmtp(config, tls.is_some() && !switches.implicit_tls);
         options.preauthorised = switches.preauthorised;
-        options.environment = Arc::new(ServerEnvironment::new(&options.server_name, Arc::clone(&self.names)));
+        options.environment = Arc::new(ServerEnvironment::new(
+            &options.server_name,
+            Arc::clone(&self.names),
+        ));
         let authenticator: Option<Arc<dyn cyrus_proto::sasl::Authenticator>> = match switches.preauthorised {
             true => None,
             false => Some(Arc::new(self.authenticator(config)?)),

@@ -49,7 +49,8 @@ impl Announcer for Idled {
         // A full queue is as good as a lost hint: those who are idle look from time to time.
         if sent.is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock) {
             let away = u64::try_from(AWAY.as_millis()).unwrap_or(u64::MAX);
-            self.away_until.store(self.now().saturating_add(away), Ordering::Relaxed);
+            self.away_until
+                .store(self.now().saturating_add(away), Ordering::Relaxed);
         }
     }
 }

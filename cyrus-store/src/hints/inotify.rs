@@ -86,7 +86,8 @@ impl Shared {
 
     fn add(&self, index: &Path) -> io::Result<i32> {
         // ATTRIB: the last name of the file went, because another one was renamed over it.
-        let events = WatchFlags::MODIFY | WatchFlags::ATTRIB | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+        let events =
+            WatchFlags::MODIFY | WatchFlags::ATTRIB | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
         Ok(inotify::add_watch(&self.inotify, index, events)?)
     }
 
