@@ -77,10 +77,10 @@ struct SitePolicy {
 impl Policy for SitePolicy {
     fn canonical_user(&self, user: &str, realm: Option<&str>) -> Option<String> {
         let mut user = user.to_owned();
-        if let (Some(realm), false) = (realm, user.contains('@')) {
-            if !realm.is_empty() && !self.is_local(realm) {
-                user = format!("{user}@{realm}");
-            }
+        if let Some(realm) = realm.filter(|realm| !realm.is_empty() && !self.is_local(realm))
+            && !user.contains('@')
+        {
+            user = format!("{user}@{realm}");
         }
         if let Some((local, domain)) = user.split_once('@') {
             if self.is_local(domain) {

@@ -1,6 +1,6 @@
 //! From imapd.conf to the options of the libraries, which read no files of settings themselves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,6 +96,10 @@ pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
     options.max_message_size = config.bytesize(Opt::Maxmessagesize).unwrap_or_default();
     options.lmtp_strict_quota = config.switch(Opt::LmtpStrictQuota);
     options.allowallsubscribe = config.switch(Opt::Allowallsubscribe);
+    options.allowsetacl = config.switch(Opt::Allowsetacl);
+    options.anyoneuseracl = config.switch(Opt::Anyoneuseracl);
+    options.specialuse_protect = config.words(Opt::SpecialuseProtect);
+    options.allowusermoves = config.switch(Opt::Allowusermoves);
     options.log = Arc::new(StoreLog);
     Ok(options)
 }
@@ -272,8 +276,8 @@ pub fn delivery(config: &Config) -> DeliveryOptions {
 /// # Errors
 /// The settings contradict each other.
 pub fn tls(config: &Config) -> Result<Option<TlsOptions>, SettingError> {
-    let certificate = config.file(Opt::TlsServerCert).filter(is_enabled);
-    let key = config.file(Opt::TlsServerKey).filter(is_enabled);
+    let certificate = config.file(Opt::TlsServerCert).filter(|path| is_enabled(path));
+    let key = config.file(Opt::TlsServerKey).filter(|path| is_enabled(path));
     let (Some(certificate), Some(key)) = (certificate.clone(), key.or(certificate)) else {
         return Ok(None);
     };
@@ -319,6 +323,6 @@ pub fn tls(config: &Config) -> Result<Option<TlsOptions>, SettingError> {
 }
 
 /// `disabled` in place of a file switches TLS off.
-fn is_enabled(path: &PathBuf) -> bool {
+fn is_enabled(path: &Path) -> bool {
     path.as_os_str() != "disabled"
 }

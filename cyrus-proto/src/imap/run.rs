@@ -277,6 +277,7 @@ fn refusal(service: &ImapService, error: &MailboxError) -> Reply {
         error if error.class() != ErrorClass::Impossible => {
             Reply::no("System I/O error").with(Code::Unavailable)
         }
+        MailboxError::BadName(_) => Reply::no("Invalid mailbox name"),
         MailboxError::NotAMailbox => Reply::no("Mailbox does not exist"),
         error => Reply::no(error.to_string()),
     }

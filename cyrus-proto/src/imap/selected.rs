@@ -41,6 +41,9 @@ pub(crate) struct News<'s> {
     pub(crate) with_uid: bool,
     /// Messages whose flags the client knows, because it set them silently or has just been told.
     pub(crate) known: Option<&'s UidSet>,
+    /// Messages whose flags are told although their modification sequence may be the same: seen state that a user keeps for
+    /// himself has none.
+    pub(crate) changed: Option<&'s UidSet>,
 }
 
 impl News<'_> {
@@ -49,6 +52,7 @@ impl News<'_> {
         expunges: true,
         with_uid: false,
         known: None,
+        changed: None,
     };
 
     /// After a command that names messages so.
@@ -57,6 +61,7 @@ impl News<'_> {
             expunges: numbering == Numbering::Uid,
             with_uid: numbering == Numbering::Uid,
             known: None,
+            changed: None,
         }
     }
 }
@@ -179,17 +184,19 @@ impl View {
                 put_recent(out, read.recent()?);
             }
         }
-        if read.highest_modseq() == self.told {
-            return Ok(());
-        }
         self.tell_keywords(read, out);
-        for change in read.changed_since(self.told) {
-            let told_before = Some(change.uid) <= old_last;
-            let known = news.known.is_some_and(|known| known.contains(change.uid));
-            if !change.visible || !told_before || known {
+        let told = self.told;
+        let since = read.changed_since(told).filter(|change| change.visible);
+        let mut changed = UidSet::from_ranges(since.map(|change| change.uid..=change.uid));
+        if let Some(more) = news.changed {
+            changed.extend_from(more);
+        }
+        for uid in changed.iter() {
+            let known = news.known.is_some_and(|known| known.contains(uid));
+            if Some(uid) > old_last || known {
                 continue;
             }
-            let Some((message, seqno)) = read.get(change.uid).zip(self.uids.seqno(change.uid)) else {
+            let Some((message, seqno)) = read.get(uid).zip(self.uids.seqno(uid)) else {
                 continue;
             };
             let flags = message.flags();
@@ -198,7 +205,7 @@ impl View {
                 keyword(read, slot)
             });
             if news.with_uid {
-                line.uid(change.uid.get());
+                line.uid(uid.get());
             }
             line.end();
         }

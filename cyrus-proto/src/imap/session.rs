@@ -522,7 +522,11 @@ impl ImapSession {
             if let Some(next) = self.next.take() {
                 return match next {
                     Next::StartTls => Step::StartTls,
-                    Next::Secure(layer) => Step::Secure(layer),
+                    Next::Secure(layer) => {
+                        // What was sent in clear after the login is not the client's.
+                        self.framer.clear();
+                        Step::Secure(layer)
+                    }
                 };
             }
             let step = match &self.state {

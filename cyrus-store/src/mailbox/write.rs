@@ -127,8 +127,7 @@ impl IndexWrite {
     pub(crate) fn change(&mut self, number: u32, old: &Record, mut new: Record) {
         new.modseq = self.next_modseq();
         new.last_updated = self.now;
-        self.header.count_out(old, &self.names.crcs);
-        self.header.count_in(&new, &self.names.crcs);
+        self.header.count_change(old, &new, &self.names.crcs);
         self.replace(number, &new);
     }
 

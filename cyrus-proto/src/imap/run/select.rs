@@ -1,7 +1,7 @@
 //! SELECT, EXAMINE and CLOSE (RFC 3501, sections 6.3.1, 6.3.2 and 6.4.2).
 
 use cyrus_acl::Rights;
-use cyrus_store::{Expunge, Level, MailboxError, MailboxName, SystemFlags};
+use cyrus_store::{Expunge, Level, MailboxError, MailboxName, Resource, SystemFlags};
 
 use super::{Request, completed};
 use crate::imap::command::Access;
@@ -37,9 +37,12 @@ pub(super) fn select(
     if access == Access::ReadWrite && rights.contains(Rights::READ) && !read_only {
         mailbox.claim_recent()?;
     }
+    let mut warnings = Vec::new();
+    warn_about_quota(request, &name, rights, &mut warnings)?;
     let read = mailbox.read()?;
     read.load_seen()?;
     let view = View::new(&read, read_only, rights);
+    out.append(&mut warnings);
     put_exists(out, read.exists());
     put_recent(out, read.recent()?);
     put_flags_line(out, &flag_list(&read, SystemFlags::ALL));
@@ -53,7 +56,14 @@ pub(super) fn select(
     tell(Code::HighestModSeq(read.highest_modseq().0));
     drop(read);
     tell(Code::MailboxId(mailbox.id().to_string()));
-    warn_about_quota(request, &name, rights, out)?;
+    request.service.log.record(
+        Level::Info,
+        format_args!(
+            "open: user {} opened {}",
+            request.user.name,
+            request.client_name(&name)
+        ),
+    );
     request.mailbox = Some(Box::new(Selected::new(mailbox, view)));
     Ok(completed().with(if read_only {
         Code::ReadOnly
@@ -92,15 +102,17 @@ fn warn_about_quota(
     let Some(quota) = store.quota(&root)? else {
         return Ok(());
     };
-    for (resource, used, limit) in super::quota::resources(&quota) {
-        if limit == 0 {
-            continue;
-        }
+    let threshold = u64::from(request.service.options.quotawarn);
+    for resource in Resource::ALL {
+        let name = resource.imap_name();
+        let limit = quota.limit_in_use_units(resource).filter(|&limit| limit > 0);
+        let Some(limit) = limit else { continue };
+        let used = quota.used(resource);
+        let percent = used.saturating_mul(100) / limit;
         let text = if used > limit {
-            format!("Mailbox is over {resource} quota")
-        } else if used.saturating_mul(100) / limit > u64::from(request.service.options.quotawarn) {
-            let percent = used.saturating_mul(100) / limit;
-            format!("Mailbox is at {percent}% of {resource} quota")
+            format!("Mailbox is over {name} quota")
+        } else if percent > threshold {
+            format!("Mailbox is at {percent}% of {name} quota")
         } else {
             continue;
         };
@@ -116,6 +128,7 @@ pub(super) fn close(request: &mut Request) -> Result<Reply, MailboxError> {
         && selected.mailbox.rights().contains(Rights::EXPUNGE)
     {
         selected.mailbox.expunge(Expunge::AllDeleted)?;
+        selected.mailbox.close()?;
     }
     Ok(completed())
 }
