@@ -268,6 +268,49 @@ fn who_is_logged_in_is_listed_by_both_cyr_infos() {
     stop_and_leave_nothing(&rig);
 }
 
+/// What a service with this strength of outer protection offers and answers.
+fn with_strength(address: (&str, u16)) -> (Vec<String>, String) {
+    let mut client = Client::connect(address);
+    let greeting = client.line();
+    let list = greeting.split(['[', ']']).nth(1).unwrap();
+    let offers = |word: &&str| word.starts_with("AUTH=") || word.contains("LOGIN") || *word == "SASL-IR";
+    let offered = list.split(' ').filter(offers).map(str::to_owned).collect();
+    let answer = client.imap("LOGIN bovik secret");
+    (offered, answer.chars().take(20).collect())
+}
+
+#[test]
+fn protection_by_others_counts_as_in_cyrus() {
+    let mut rig = Rig::new();
+    if with_sasldb(&rig, &["bovik"]).is_none() {
+        return println!("skipped: there is no saslpasswd2");
+    }
+    let strict = fs::read_to_string(rig.path("imapd.conf"))
+        .unwrap()
+        .replace("allowplaintext: yes", "allowplaintext: no");
+    fs::write(rig.path("imapd.conf"), strict).unwrap();
+    let mut services = String::new();
+    let programs = ["IMAPD".to_owned(), format!("{REAL}/imapd")];
+    let real = real_cyrus("protection_by_others_counts_as_in_cyrus").is_some();
+    for (at, program) in programs.iter().enumerate().take(1 + usize::from(real)) {
+        for (bits, place) in ["0", "1", "2", "128"].iter().zip(at * 4..) {
+            services.push_str(&format!(
+                " s{place} cmd=\"{program} CONF -p {bits}\" listen=\"127.0.0.1:BASE{place}\"\n"
+            ));
+        }
+    }
+    start(&mut rig, env!("CARGO_BIN_EXE_master"), &services);
+    for place in 0..4 {
+        let ours = with_strength(rig.address(place));
+        let accepted = place >= 2;
+        assert_eq!(ours.1.starts_with("t OK"), accepted, "{ours:?}");
+        assert_eq!(ours.0.contains(&"AUTH=PLAIN".to_owned()), accepted, "{ours:?}");
+        if real {
+            assert_eq!(ours, with_strength(rig.address(place + 4)));
+        }
+    }
+}
+
 /// Answers like saslauthd: four counted strings come, one goes.
 fn answer_as_saslauthd(mut peer: UnixStream) {
     let mut fields = Vec::new();
@@ -326,9 +369,11 @@ fn a_saslauthd_that_is_away_is_a_passing_trouble_of_those_who_log_in() {
     answering.join().unwrap();
 
     // It takes connections and says nothing: those who are in already do not wait for it.
-    let mut waiting = Client::connect(rig.address(0));
-    waiting.line();
-    waiting.send("t LOGIN bovik secret\r\n");
+    let mut waiting: Vec<Client> = (0..40).map(|_| Client::connect(rig.address(0))).collect();
+    for client in &mut waiting {
+        client.line();
+        client.send("t LOGIN bovik secret\r\n");
+    }
     let _stalled = listener.accept().unwrap();
     assert!(client.imap("NOOP").starts_with("t OK"));
     let mut third = Client::connect(rig.address(0));

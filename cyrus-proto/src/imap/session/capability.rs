@@ -143,6 +143,14 @@ mod tests {
             greeting(&options, situation(&[])),
             "IMAP4rev1 LITERAL+ ID STARTTLS LOGINDISABLED"
         );
+        let tunnelled = Situation {
+            protected: true,
+            ..situation(&mechanisms)
+        };
+        assert_eq!(
+            greeting(&options, tunnelled),
+            "IMAP4rev1 LITERAL+ ID STARTTLS AUTH=PLAIN AUTH=LOGIN SASL-IR"
+        );
     }
 
     #[test]
