@@ -70,9 +70,11 @@ impl Engine {
     /// A setting that cannot be carried out, a certificate that cannot be read, a login library that cannot be set up.
     pub fn imap(&self, config: &Config, switches: ServiceSwitches) -> Result<Service, StartError> {
         let tls = tls(config, switches)?;
+        let mut options = settings::imap(config, tls.is_some() && !switches.implicit_tls);
+        options.external_strength = switches.external_strength;
         let shared = Arc::new(ImapService {
             store: self.store.clone(),
-            options: settings::imap(config, tls.is_some() && !switches.implicit_tls),
+            options,
             authenticator: Arc::new(self.authenticator(config)?),
             log: Arc::new(StoreLog),
         });

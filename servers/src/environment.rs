@@ -58,6 +58,7 @@ fn rfc5322(time: Timestamp, zone: &TimeZone) -> String {
 pub struct HostNames {
     ask: fn(IpAddr) -> Option<String>,
     known: Mutex<HashMap<IpAddr, Known>>,
+    slow_until: Mutex<Option<Instant>>,
 }
 
 struct Known {
@@ -79,11 +80,30 @@ impl HostNames {
     /// How long an address is believed to have none.
     const NAMELESS: Duration = Duration::from_secs(60);
 
+    /// An answer that takes longer than this is slow.
+    const SLOW: Duration = Duration::from_millis(200);
+
     fn new(ask: fn(IpAddr) -> Option<String>) -> Self {
         Self {
             ask,
             known: Mutex::default(),
+            slow_until: Mutex::default(),
         }
+    }
+
+    /// Like [`of`](Self::of), for those who have many to ask for: when names come slowly, only known ones for a while.
+    pub fn of_soon(&self, address: IpAddr) -> Option<String> {
+        let begin = Instant::now();
+        let mut slow_until = self.slow_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if slow_until.is_some_and(|until| begin < until) {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            return known.get(&address)?.name.clone();
+        }
+        let name = self.of(address);
+        if begin.elapsed() > Self::SLOW {
+            *slow_until = Some(Instant::now() + Self::NAMELESS);
+        }
+        name
     }
 
     /// The name of `address`, if it has one. May block.

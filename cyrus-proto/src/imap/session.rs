@@ -228,9 +228,14 @@ impl ImapSession {
         None
     }
 
-    /// Whether the connection is protected.
+    /// Whether TLS protects the connection.
     fn is_secure(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// Whether anything protects the connection: passwords may be sent.
+    fn is_protected(&self) -> bool {
+        self.is_secure() || self.options().external_strength > 1
     }
 
     fn facts(&self) -> ConnectionFacts {
@@ -242,6 +247,7 @@ impl ImapSession {
         if let Some(tls) = &self.tls {
             facts.secured(tls);
         }
+        facts.external_strength = facts.external_strength.max(options.external_strength);
         facts.allow_plaintext = options.allowplaintext;
         facts.allow_anonymous = options.allowanonymouslogin;
         facts
@@ -252,6 +258,7 @@ impl ImapSession {
         let situation = Situation {
             logged_in: self.current_user().is_some(),
             secure: self.is_secure(),
+            protected: self.is_protected(),
             mechanisms: &mechanisms,
         };
         list(self.options(), situation)
@@ -759,5 +766,17 @@ impl Session for ImapSession {
 
     fn user(&self) -> Option<&str> {
         self.current_user().map(|user| user.name.as_str())
+    }
+
+    fn mailbox(&self) -> Option<&str> {
+        let selected = match &self.state {
+            State::Selected { mailbox, .. } => mailbox,
+            State::Idle {
+                mailbox: Some(mailbox),
+                ..
+            } => mailbox,
+            _ => return None,
+        };
+        Some(selected.mailbox.name().as_str())
     }
 }

@@ -1,7 +1,7 @@
 //! SELECT, EXAMINE and CLOSE (RFC 3501, sections 6.3.1, 6.3.2 and 6.4.2).
 
 use cyrus_acl::Rights;
-use cyrus_store::{Expunge, Level, MailboxError, Resource, SystemFlags};
+use cyrus_store::{Expunge, Level, MailboxError, MailboxName, Resource, SystemFlags};
 
 use super::{Request, completed};
 use crate::imap::command::Access;
@@ -20,7 +20,11 @@ pub(super) fn select(
         Reply::ok("Ok").with(Code::Closed).put_untagged(out);
     }
     let name = request.name(name)?;
-    let mut mailbox = request.service.store.open_mailbox(&name, &request.user.auth)?;
+    let opened = request.service.store.open_mailbox(&name, &request.user.auth);
+    if matches!(opened, Err(MailboxError::NotFound)) {
+        note_missing_inbox(request, &name);
+    }
+    let mut mailbox = opened?;
     let rights = mailbox.rights();
     let may_change = [
         Rights::SEEN,
@@ -69,10 +73,23 @@ pub(super) fn select(
     }))
 }
 
+/// A user without INBOX gets no mail, and cannot say why.
+fn note_missing_inbox(request: &Request, name: &MailboxName) {
+    let user = &request.user.name;
+    if MailboxName::inbox_of(user).is_ok_and(|inbox| inbox == *name) && !request.user.is_admin() {
+        // As an administrator writes it.
+        let name = request.service.options.namespace.to_client(name, None, true);
+        request.service.log.record(
+            Level::Notice,
+            format_args!("{user} has logged in and has no INBOX; `createmailbox {name}` in cyradm makes it"),
+        );
+    }
+}
+
 /// `NO [ALERT]` to those who could make room, when a quota is nearly used up (S114 to S116).
 fn warn_about_quota(
     request: &Request,
-    name: &cyrus_store::MailboxName,
+    name: &MailboxName,
     rights: Rights,
     out: &mut Vec<u8>,
 ) -> Result<(), MailboxError> {
