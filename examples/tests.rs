@@ -8,11 +8,12 @@ use throwaway::Server;
 
 /// One command, and the reply with everything before it.
 fn command(stream: &mut BufReader<TcpStream>, line: &str) -> String {
-    write!(stream.get_mut(), "x {line}\r\n").unwrap();
+    write!(stream.get_mut(), "x {line}\r\n").expect("the server takes the command");
     let mut reply = String::new();
     loop {
         let from = reply.len();
-        assert_ne!(stream.read_line(&mut reply).unwrap(), 0, "closed after {reply}");
+        let count = stream.read_line(&mut reply).expect("the server answers");
+        assert_ne!(count, 0, "closed after {reply}");
         if reply[from..].starts_with("x ") {
             return reply;
         }

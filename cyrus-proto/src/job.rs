@@ -83,6 +83,11 @@ pub trait Session: Send {
     fn user(&self) -> Option<&str> {
         None
     }
+
+    /// The internal name of the selected mailbox. Asked while no job runs.
+    fn mailbox(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// What a session wants next.

@@ -15,7 +15,7 @@
 //! connections is limited. With `workers: 0` jobs run inside the reactor: for tests, examples and tiny servers.
 
 pub use self::listener::Listener;
-pub use self::observer::{Observer, Transcript, Unobserved};
+pub use self::observer::{Observer, Presence, Transcript, Unobserved};
 pub use self::reactor::{Handle, Service, ServiceId, SessionMaker};
 pub use self::server::{NetOptions, Server};
 pub use self::stream::Stream;

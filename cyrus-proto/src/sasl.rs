@@ -121,7 +121,7 @@ pub struct ConnectionFacts {
     pub local: Option<SocketAddr>,
     /// The client's end, if TCP.
     pub remote: Option<SocketAddr>,
-    /// Strength in bits of protection that exists already; 0 for none.
+    /// Strength in bits of protection that exists already; 0 for none, 1 for protection from changes only.
     pub external_strength: u32,
     /// Whom EXTERNAL would log in.
     pub external_identity: Option<String>,
@@ -159,7 +159,7 @@ impl ConnectionFacts {
 
     /// Whether a password may be asked for here.
     pub fn plaintext_is_fine(&self) -> bool {
-        self.allow_plaintext || self.external_strength > 0
+        self.allow_plaintext || self.external_strength > 1
     }
 }
 

@@ -14,4 +14,246 @@ macro_rules! dialogues {
     };
 }
 
-dialogues!(expunge, fetch, login, search, select, sessions, store);
+dialogues!(
+    acl,
+    admin,
+    expunge,
+    fetch,
+    login,
+    mailboxes,
+    namespace_netnews,
+    quota,
+    search,
+    select,
+    sessions,
+    store
+);
+
+use std::time::Duration;
+
+use cyrus_proto::job::{Session, TlsFacts};
+use driver::{Client, Server};
+
+fn server(conf: &[(&str, &str)]) -> Server {
+    let conf: Vec<(String, String)> = conf
+        .iter()
+        .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let server = Server::new(&conf);
+    server.create("user/user1");
+    server
+}
+
+fn logged_in(server: &Server) -> Client {
+    let mut client = Client::connect(server);
+    client.output();
+    assert!(client.line("a LOGIN user1 pass").starts_with("a OK "));
+    client
+}
+
+#[test]
+fn ten_malformed_commands_in_a_row_end_the_session() {
+    let server = server(&[]);
+    let mut client = logged_in(&server);
+    for _ in 0..9 {
+        assert_eq!(client.line("x FOO"), "x BAD Unrecognized command\r\n");
+    }
+    assert_eq!(client.line("x NOOP"), "x OK Completed\r\n");
+    for _ in 0..9 {
+        client.line("x FETCH");
+    }
+    assert!(!client.closed);
+    let last = client.line("(");
+    assert_eq!(last, "* BAD Invalid tag\r\n* BYE Too many bad commands\r\n");
+    assert!(client.closed);
+}
+
+#[test]
+fn what_was_sent_before_starttls_is_not_obeyed_after_it() {
+    let server = server(&[("allowstarttls", "yes"), ("allowplaintext", "no")]);
+    let mut client = Client::connect(&server);
+    assert!(client.output().contains("STARTTLS LOGINDISABLED"));
+    assert_eq!(
+        client.line("a LOGIN user1 pass"),
+        "a NO Login only available under a layer\r\n"
+    );
+    let said = client.send(b"b STARTTLS\r\nc LOGIN user1 pass\r\n");
+    assert_eq!(said, "b OK Begin TLS negotiation now\r\n");
+    assert!(client.wants_tls);
+    client.session.secured(&TlsFacts {
+        strength_bits: 256,
+        ..TlsFacts::default()
+    });
+    client.run();
+    assert_eq!(client.output(), "");
+    assert!(client.line("d CAPABILITY").contains("AUTH=PLAIN"));
+    assert_eq!(client.line("e STARTTLS"), "e NO TLS already active\r\n");
+    assert!(client.line("f LOGIN user1 pass").starts_with("f OK [CAPABILITY "));
+    assert_eq!(
+        client.line("g STARTTLS"),
+        "g BAD Can't Starttls after authentication\r\n"
+    );
+}
+
+#[test]
+fn an_idle_client_is_logged_out_after_the_timeout_and_no_sooner() {
+    let server = server(&[]);
+    let mut client = logged_in(&server);
+    assert_eq!(client.wait(Duration::from_secs(31 * 60)), "");
+    assert_eq!(client.line("b NOOP"), "b OK Completed\r\n");
+    assert_eq!(client.wait(Duration::from_secs(31 * 60)), "");
+    assert_eq!(
+        client.wait(Duration::from_secs(61)),
+        "* BYE idle for too long\r\n"
+    );
+    assert!(client.closed);
+    let mut stranger = Client::connect(&server);
+    stranger.output();
+    assert_eq!(
+        stranger.wait(Duration::from_secs(601)),
+        "* BYE idle for too long\r\n"
+    );
+}
+
+#[test]
+fn an_idling_client_is_told_at_a_hint_and_at_the_poll() {
+    let server = server(&[]);
+    let mut idler = logged_in(&server);
+    let mut other = logged_in(&server);
+    idler.line("b SELECT INBOX");
+    assert_eq!(idler.line("c IDLE"), "+ idling\r\n");
+    other.send(b"b APPEND INBOX {8+}\r\nA: b\r\n\r\n\r\n");
+    assert_eq!(idler.hint(), "* 1 EXISTS\r\n* 1 RECENT\r\n");
+    assert_eq!(idler.hint(), "");
+    other.send(b"c APPEND INBOX {8+}\r\nA: b\r\n\r\n\r\n");
+    assert_eq!(
+        idler.wait(Duration::from_secs(61)),
+        "* 2 EXISTS\r\n* 2 RECENT\r\n"
+    );
+    assert_eq!(idler.line("DONE"), "c OK Completed\r\n");
+}
+
+#[test]
+fn the_answer_to_a_bad_login_is_held_back() {
+    let server = server(&[]);
+    let mut client = Client::connect(&server);
+    client.output();
+    let before = client.session.deadline();
+    client.session.feed(b"a LOGIN user1 wrong\r\n", client.now());
+    client.run_now();
+    assert_eq!(client.output(), "");
+    assert!(client.session.deadline() < before);
+    let flood = vec![b'x'; 70_000];
+    let said = client.send(&flood);
+    assert_eq!(said, "* BYE Too much input\r\n");
+    assert!(client.closed);
+}
+
+#[test]
+fn a_large_message_goes_to_a_staging_file_and_back() {
+    let server = server(&[]);
+    let mut client = logged_in(&server);
+    let mut message = b"Subject: large\r\n\r\n".to_vec();
+    while message.len() < 300_000 {
+        message.extend_from_slice(b"another line of text\r\n");
+    }
+    let size = message.len();
+    assert_eq!(
+        client.line(&format!("b APPEND INBOX (\\Seen) {{{size}}}")),
+        "+ go ahead\r\n"
+    );
+    let mut rest = message.clone();
+    rest.extend_from_slice(b"\r\n");
+    for piece in rest.chunks(16_384) {
+        client.session.feed(piece, client.now());
+        client.run();
+    }
+    assert!(client.output().starts_with("b OK [APPENDUID "));
+    client.line("c SELECT INBOX");
+    let said = client.line("d FETCH 1 (FLAGS BODY[])");
+    let start = format!("* 1 FETCH (FLAGS (\\Recent \\Seen) BODY[] {{{size}}}\r\n");
+    assert!(said.starts_with(&start));
+    assert_eq!(&said.as_bytes()[start.len()..start.len() + size], &message);
+    assert!(said.ends_with(")\r\nd OK Completed (0.000 sec)\r\n") || said.contains(")\r\nd OK Completed ("));
+    let refused = client.line("e APPEND nosuch {300000}");
+    assert_eq!(refused, "e NO [TRYCREATE] Mailbox does not exist\r\n");
+    assert_eq!(client.line("f NOOP"), "f OK Completed\r\n");
+}
+
+#[test]
+fn literals_and_lines_past_their_limits_are_refused() {
+    let server = server(&[("maxmessagesize", "100000")]);
+    let mut client = Client::connect(&server);
+    client.output();
+    assert_eq!(
+        client.line("a LOGIN user1 {200000}"),
+        "a NO [TOOBIG] Literal size exceeds fixed limit in LOGIN\r\n"
+    );
+    assert_eq!(
+        client.line("a LOGIN {99999999999999999999}"),
+        "a BAD Literal size not a number\r\n"
+    );
+    let long = format!("a LOGIN user1 {}", "x".repeat(70_000));
+    assert_eq!(client.line(&long), "a BAD [TOOBIG] line too long\r\n");
+    assert!(client.line("a LOGIN user1 pass").starts_with("a OK "));
+    assert_eq!(
+        client.line("b APPEND INBOX {100001}"),
+        "b NO [TOOBIG] Message size exceeds fixed limit\r\n"
+    );
+    assert_eq!(
+        client.line("c SEARCH SUBJECT {200000}"),
+        "c NO [TOOBIG] Literal size exceeds fixed limit in SEARCH\r\n"
+    );
+    assert_eq!(
+        client.line("d SELECT {200000+}"),
+        "* BYE [TOOBIG] Literal size exceeds fixed limit\r\n"
+    );
+    assert!(client.closed);
+}
+
+#[test]
+fn commands_may_be_sent_ahead() {
+    let server = server(&[]);
+    let mut client = Client::connect(&server);
+    client.output();
+    let said = client.send(b"a LOGIN user1 pass\r\nb SELECT INBOX\r\nc NOOP\r\nd LOGOUT\r\ne NOOP\r\n");
+    let tags: Vec<&str> = said
+        .lines()
+        .filter(|line| !line.starts_with('*'))
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(tags, ["a", "b", "c", "d"]);
+    assert!(client.closed);
+}
+
+#[test]
+fn a_stopping_server_says_goodbye_after_the_command_in_hand() {
+    let server = server(&[]);
+    let mut client = logged_in(&server);
+    client.session.shut_down(client.now());
+    client.run();
+    assert_eq!(client.output(), "* BYE Server is shutting down\r\n");
+    assert!(client.closed);
+}
+
+#[test]
+fn an_administrator_sees_deleted_mailboxes_and_users_do_not() {
+    let server = server(&[]);
+    let mut client = logged_in(&server);
+    client.line("b CREATE gone");
+    client.line("c DELETE gone");
+    assert_eq!(client.line("d LIST \"\" *").lines().count(), 2);
+    let mut admin = Client::connect(&server);
+    admin.output();
+    admin.line("a LOGIN admin pass");
+    assert!(
+        admin
+            .line("b LIST \"\" DELETED/*")
+            .contains("DELETED/user/user1/gone/")
+    );
+}
+
+#[test]
+fn an_idle_session_is_small() {
+    assert!(std::mem::size_of::<cyrus_proto::imap::ImapSession>() <= 1_024);
+}

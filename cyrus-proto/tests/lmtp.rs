@@ -498,6 +498,12 @@ fn starttls_forgets_everything_said_in_clear() {
         "{heard}"
     );
     assert_eq!(driven.steps, ["StartTls"]);
+    driven.send(b"LHLO x\r\n");
+    let heard = driven.heard();
+    assert!(
+        heard.starts_with("250-") && !heard.contains("STARTTLS"),
+        "{heard}"
+    );
     driven.dialogue(
         "C: MAIL FROM:<a@b>
          S: 430 Authentication required

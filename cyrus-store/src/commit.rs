@@ -22,6 +22,7 @@ use crate::flags::FlagNames;
 use crate::hot::Hot;
 use crate::ident::MailboxId;
 use crate::lock::Wait;
+use crate::mailbox::Annotation;
 use crate::name::MailboxName;
 use crate::quota::QuotaPolicy;
 use crate::staging::Staged;
@@ -58,6 +59,8 @@ pub(crate) struct Incoming {
     pub(crate) internal_date: u32,
     /// Of a copy: the modification sequence at which the original was created.
     pub(crate) created_modseq: Option<u64>,
+    /// Annotations to take along.
+    pub(crate) annotations: Vec<Annotation>,
 }
 
 impl Incoming {
@@ -68,6 +71,7 @@ impl Incoming {
             flags,
             internal_date,
             created_modseq: None,
+            annotations: Vec::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing in here is believed without the index lock: each lock looks whether the files are still the same, and what
 //! was computed from the index is used again only while its header is the same.
 
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::MailboxError;
@@ -395,9 +396,14 @@ impl Hot {
         match slot {
             Some(known) if known.stat.identity() == now.identity() => known.stat = now,
             _ => {
-                let Some(file) = store.disk().try_open(path, Open::write())? else {
-                    return Ok(None);
+                let opened = match store.disk().try_open(path, Open::write()) {
+                    // Enough for those who only read.
+                    Err(error) if error.source.kind() == ErrorKind::PermissionDenied => {
+                        store.disk().try_open(path, Open::read())?
+                    }
+                    done => done?,
                 };
+                let Some(file) = opened else { return Ok(None) };
                 let stat = file.stat()?;
                 *slot = Some(CacheFile {
                     file,

@@ -62,7 +62,7 @@ pub use error::{ErrorClass, MailboxError};
 pub use flags::{FlagNames, Flags, Keyword, KeywordBits, SystemFlags};
 pub use format::mboxentry::{MailboxKind, MailboxType};
 pub use format::quota::{Quota, Resource};
-pub use hints::{Hint, Watch};
+pub use hints::{Announcer, Hint, Watch};
 pub use ident::{Guid, MailboxId, Partition};
 pub use log::{Level, Log};
 pub use mailbox::{

@@ -35,6 +35,7 @@ pub use message::{CachedRecord, Message, MessageFile};
 pub use read::{Change, IndexRead};
 pub use status::MailboxStatus;
 
+pub(crate) use annotations::{Annotation, write as write_annotations};
 pub(crate) use write::{IndexWrite, new_path};
 
 /// An open mailbox, with the rights of who opened it.
@@ -120,6 +121,10 @@ impl Mailbox {
         &self.store
     }
 
+    pub(crate) fn index_path(&self) -> &std::path::Path {
+        &self.hot.paths.index
+    }
+
     /// Who opened it.
     pub fn auth(&self) -> &AuthState {
         &self.auth
@@ -187,8 +192,13 @@ impl Mailbox {
 
     /// Takes the locks of an operation on messages.
     fn lock(&self, mode: Mode) -> Result<MailboxLocks, MailboxError> {
-        self.hot
-            .lock(&self.store, self.owner.as_deref(), mode, self.store.wait())
+        let locked = self
+            .hot
+            .lock(&self.store, self.owner.as_deref(), mode, self.store.wait());
+        if matches!(locked, Err(MailboxError::Deleted)) {
+            self.store.forget(&self.hot);
+        }
+        locked
     }
 
     /// Whether this user's `\Seen` flags are those of the index: he owns the mailbox, all share them, or he is nobody.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cyrus_acl::{DeleteRight, Mechanism, Policy, Unix};
 
 use crate::db::Engine;
+use crate::hints::Announcer;
 use crate::ident::Partition;
 use crate::log::{Log, NoLog};
 use crate::sys::{Disk, RealDisk};
@@ -88,6 +89,8 @@ pub struct StoreOptions {
     pub disk: Arc<dyn Disk>,
     /// Takes what an administrator should know.
     pub log: Arc<dyn Log>,
+    /// Carries news of commits to other programs.
+    pub announcer: Option<Arc<dyn Announcer>>,
 }
 
 /// The directories of one partition.
@@ -257,6 +260,7 @@ impl StoreOptions {
             lock_timeout: None,
             disk: Arc::new(RealDisk),
             log: Arc::new(NoLog),
+            announcer: None,
         }
     }
 

@@ -136,6 +136,15 @@ impl Store {
         fresh
     }
 
+    /// Forgets a mailbox of which the files are gone, so that its descriptors do not keep them on the disk.
+    pub(crate) fn forget(&self, gone: &Hot) {
+        self.0
+            .hot
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&gone.paths.index);
+    }
+
     /// Forgets what this process knows of mailboxes that nobody has open, and closes their files.
     pub fn forget_idle(&self) {
         self.0

@@ -94,7 +94,9 @@ fn work(store: &Store) {
         special_use: vec!["\\Sent".into()],
         ..CreateOptions::default()
     };
-    store.create(&name("user.bovik.Sent"), &sent, &bovik).unwrap();
+    store
+        .create_with(&name("user.bovik.Sent"), &sent, &bovik)
+        .unwrap();
     let scope = name("user.bovik.c");
     let set = |audience| {
         store.set_annotation(

@@ -400,7 +400,7 @@ fn watchers_hear_of_every_change() {
     );
     inbox.append(NewMessage::from_bytes(MESSAGE)).unwrap();
     let modseq = inbox.peek_modseq().unwrap();
-    assert_eq!(heard.try_recv().unwrap().modseq, modseq);
+    assert_eq!(heard.try_recv().unwrap().modseq, Some(modseq));
     inbox
         .store_flags(
             &UidSet::from(Uid::MIN..=Uid::MAX),
@@ -408,7 +408,7 @@ fn watchers_hear_of_every_change() {
             None,
         )
         .unwrap();
-    assert!(heard.try_recv().unwrap().modseq > modseq);
+    assert!(heard.try_recv().unwrap().modseq > Some(modseq));
     drop(watch);
     inbox.append(NewMessage::from_bytes(MESSAGE)).unwrap();
     assert!(heard.try_recv().is_err());
@@ -608,4 +608,52 @@ fn many_threads_append_flag_and_read_one_mailbox() {
         (after.exists, after.flagged),
         (before.exists + 90, before.flagged + 90)
     );
+}
+
+#[test]
+fn copies_take_annotations_along() {
+    let dir = spool("default-uuid");
+    let store = store(dir.path());
+    let rows = |mailbox: &str| {
+        let entry = store.lookup(&name(mailbox)).unwrap().unwrap();
+        let (id, partition) = (entry.id.as_ref().unwrap(), entry.partition.as_ref().unwrap());
+        let paths = store
+            .options()
+            .mailbox_paths(partition, id, &entry.name, false)
+            .unwrap();
+        let context = cyrus_store::db::DbContext::new(store.locks().clone());
+        let (engine, create) = (cyrus_store::db::Engine::Twoskip, cyrus_store::db::Create::Yes);
+        let mut db = cyrus_store::db::open(&context, &paths.annotations, engine, create).unwrap();
+        let mut rows = Vec::new();
+        db.scan(b"", &mut |key, value| {
+            rows.push((key.to_vec(), value.to_vec()));
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+        rows
+    };
+    let before = rows("user.alice");
+    assert!(!before.is_empty(), "the golden spool has annotated messages");
+    let annotations = |mailbox: &str| {
+        let mut mailbox = open(&store, mailbox, "alice");
+        let read = mailbox.read().unwrap();
+        (read.header().quota_annot_used, read.header().sync_annot)
+    };
+    let (octets, _) = annotations("user.alice");
+    let (sent_octets, sent_sync) = annotations("user.alice.Sent");
+    let all = UidSet::from(Uid::MIN..=Uid::MAX);
+    let copied = open(&store, "user.alice", "alice")
+        .copy(&all, &name("user.alice.Sent"), CopyMode::Copy)
+        .unwrap();
+    assert!(copied.pairs.len() > 10);
+    let copies = rows("user.alice.Sent");
+    assert!(!copies.is_empty() && copies.len() <= before.len());
+    assert!(annotations("user.alice.Sent").0 > sent_octets);
+    assert!(annotations("user.alice.Sent").0 <= sent_octets + octets);
+    // Expunging the copies takes them out of the counts again.
+    let mut sent = open(&store, "user.alice.Sent", "alice");
+    sent.store_flags(&copied.copies(), &add(SystemFlags::DELETED.into()), None)
+        .unwrap();
+    sent.expunge(Expunge::Uids(&copied.copies())).unwrap();
+    assert_eq!(annotations("user.alice.Sent"), (sent_octets, sent_sync));
 }

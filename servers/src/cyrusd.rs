@@ -105,7 +105,9 @@ fn start(
         ));
     }
     before(&engine)?;
-    serve::serve_all(&Arc::new(config), serving)
+    let served = serve::serve_all(&Arc::new(config), serving);
+    engine.store().flush_deliveries();
+    served
 }
 
 /// Binds the sockets of every service that there is a daemon for.

@@ -9,12 +9,15 @@ use cyrus_proto::sasl::CyrusSasl;
 use cyrus_store::Store;
 
 use crate::config::{Config, Opt};
+use crate::environment::{HostNames, ServerEnvironment};
+use crate::idled::Idled;
 use crate::syslog::StoreLog;
 use crate::{logins, settings};
 
 /// What the services of one process share.
 pub struct Engine {
     store: Store,
+    names: Arc<HostNames>,
 }
 
 /// Why a service cannot start: a setting or a file that the message names.
@@ -45,9 +48,15 @@ impl Engine {
     /// A setting that cannot be carried out.
     pub fn new(config: &Config) -> Result<Self, StartError> {
         config.require_partitions().map_err(reason)?;
-        let options = settings::store(config).map_err(reason)?;
+        let mut options = settings::store(config).map_err(reason)?;
+        if let Some(path) = config.file(Opt::Idlesocket) {
+            options.announcer = Some(Arc::new(Idled::at(path).map_err(reason)?));
+        }
         let store = Store::open(options).map_err(reason)?;
-        Ok(Self { store })
+        Ok(Self {
+            store,
+            names: Arc::default(),
+        })
     }
 
     /// The store.
@@ -61,9 +70,11 @@ impl Engine {
     /// A setting that cannot be carried out, a certificate that cannot be read, a login library that cannot be set up.
     pub fn imap(&self, config: &Config, switches: ServiceSwitches) -> Result<Service, StartError> {
         let tls = tls(config, switches)?;
+        let mut options = settings::imap(config, tls.is_some() && !switches.implicit_tls);
+        options.external_strength = switches.external_strength;
         let shared = Arc::new(ImapService {
             store: self.store.clone(),
-            options: settings::imap(config, tls.is_some() && !switches.implicit_tls),
+            options,
             authenticator: Arc::new(self.authenticator(config)?),
             log: Arc::new(StoreLog),
         });
@@ -85,6 +96,10 @@ impl Engine {
         let tls = tls(config, switches)?;
         let mut options = settings::lmtp(config, tls.is_some() && !switches.implicit_tls);
         options.preauthorised = switches.preauthorised;
+        options.environment = Arc::new(ServerEnvironment::new(
+            &options.server_name,
+            Arc::clone(&self.names),
+        ));
         let authenticator: Option<Arc<dyn cyrus_proto::sasl::Authenticator>> = match switches.preauthorised {
             true => None,
             false => Some(Arc::new(self.authenticator(config)?)),

@@ -6,15 +6,18 @@ pub mod cyrusd;
 pub mod daemon;
 pub mod deliver;
 pub mod engine;
+pub mod environment;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod getopt;
+pub mod idled;
 pub mod imapd;
 pub mod limits;
 pub mod listen;
 pub mod lmtpd;
 pub mod logins;
 pub mod master;
+pub mod presence;
 pub mod privilege;
 pub mod procdir;
 pub mod serve;

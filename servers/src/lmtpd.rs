@@ -44,5 +44,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), u8> {
         ..ServiceSwitches::default()
     };
     let service = engine.lmtp(&config, switches).map_err(config_error)?;
-    serve::serve(link, &config, service)
+    let served = serve::serve(link, &config, service);
+    engine.store().flush_deliveries();
+    served
 }

@@ -5,11 +5,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cyrus_acl::Mechanism;
-use cyrus_proto::sasl::{CyrusSasl, CyrusSaslOptions, LogLevel, Policy, SaslError, SaslLog};
+use cyrus_proto::sasl::{
+    Authenticator, ConnectionFacts, CyrusSasl, CyrusSaslOptions, LogLevel, Policy, SaslError, SaslLog,
+};
 
 use crate::config::{Config, Opt};
 use crate::settings;
 use crate::syslog::{Level, log};
+
+mod doubts;
 
 /// The authenticator of a service.
 ///
@@ -39,7 +43,24 @@ pub fn authenticator(config: &Config, mechanism: Arc<dyn Mechanism>) -> Result<C
         server_name: settings::servername(config),
     });
     options.log = Arc::new(LibraryLog);
-    CyrusSasl::new(options)
+    let settings = options.options.clone();
+    let authenticator = CyrusSasl::new(options)?;
+    let offered = authenticator.mechanisms(&everything());
+    for doubt in doubts::doubts(&settings, &offered) {
+        log(Level::Warning, &format!("{}: {doubt}", config.path().display()));
+    }
+    Ok(authenticator)
+}
+
+/// A connection on which every mechanism may be used.
+fn everything() -> ConnectionFacts {
+    ConnectionFacts {
+        service: "imap".to_owned(),
+        external_strength: 256,
+        allow_plaintext: true,
+        allow_anonymous: true,
+        ..ConnectionFacts::default()
+    }
 }
 
 /// The site's rules about user names.
@@ -56,10 +77,10 @@ struct SitePolicy {
 impl Policy for SitePolicy {
     fn canonical_user(&self, user: &str, realm: Option<&str>) -> Option<String> {
         let mut user = user.to_owned();
-        if let (Some(realm), false) = (realm, user.contains('@')) {
-            if !realm.is_empty() && !self.is_local(realm) {
-                user = format!("{user}@{realm}");
-            }
+        if let Some(realm) = realm.filter(|realm| !realm.is_empty() && !self.is_local(realm))
+            && !user.contains('@')
+        {
+            user = format!("{user}@{realm}");
         }
         if let Some((local, domain)) = user.split_once('@') {
             if self.is_local(domain) {

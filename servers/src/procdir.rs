@@ -5,7 +5,6 @@
 //! number for today's tools to read it. The first session of a process has the process's id; further ones have the id
 //! followed by a session number.
 
-use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,7 +20,14 @@ use crate::config::Config;
 #[derive(Clone, Debug)]
 pub struct ProcDirectory {
     path: Arc<Path>,
-    used: Arc<Mutex<HashSet<u32>>>,
+    names: Arc<Mutex<Names>>,
+}
+
+/// The file names of this process: those that were given back, and how many were ever given out.
+#[derive(Debug, Default)]
+struct Names {
+    free: Vec<u32>,
+    given: usize,
 }
 
 /// What a session's file says.
@@ -57,7 +63,7 @@ impl ProcDirectory {
         fs::create_dir_all(&path)?;
         Ok(Self {
             path: Arc::from(path),
-            used: Arc::default(),
+            names: Arc::default(),
         })
     }
 
@@ -74,26 +80,33 @@ impl ProcDirectory {
         Ok(file)
     }
 
-    fn used(&self) -> MutexGuard<'_, HashSet<u32>> {
-        self.used.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn free_number(&self) -> Option<u32> {
-        let mut used = self.used();
-        let number = numbers_of(std::process::id()).find(|number| !used.contains(number))?;
-        used.insert(number);
+        let mut names = self.names();
+        if let Some(number) = names.free.pop() {
+            return Some(number);
+        }
+        let number = number_of(std::process::id(), names.given)?;
+        names.given += 1;
         Some(number)
     }
 }
 
-/// The file names of a process: its id, then the id with session numbers, as many as fit a tool's 32-bit number.
-fn numbers_of(pid: u32) -> impl Iterator<Item = u32> {
+/// A file name of a process: its id first, then the id with session numbers, as many as fit a tool's 32-bit number.
+fn number_of(pid: u32, at: usize) -> Option<u32> {
     let width = (1..=5).rev().find(|width| {
         let scale = 10u64.pow(*width);
         u64::from(pid) * scale + scale - 1 <= LARGEST_NAME
     });
     let scale = width.map_or(1, |width| 10u32.pow(width));
-    std::iter::once(pid).chain((1..scale).map(move |session| pid.saturating_mul(scale) + session))
+    let session = u32::try_from(at).ok().filter(|session| *session < scale)?;
+    match session {
+        0 => Some(pid),
+        _ => pid.checked_mul(scale)?.checked_add(session),
+    }
 }
 
 impl ProcFile {
@@ -133,7 +146,7 @@ impl ProcFile {
 impl Drop for ProcFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(self.path());
-        self.directory.used().remove(&self.number);
+        self.directory.names().free.push(self.number);
     }
 }
 
@@ -206,6 +219,7 @@ const LARGEST_NAME: u64 = i32::MAX as u64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     fn line(user: &str) -> SessionLine {
         SessionLine {
@@ -248,7 +262,7 @@ mod tests {
     #[test]
     fn names_are_numbers_that_todays_tools_can_hold_and_no_process_has() {
         for pid in [1, 17_449, 32_768, 99_999, 4_194_304] {
-            let names: Vec<u32> = numbers_of(pid).collect();
+            let names: Vec<u32> = (0..).map_while(|at| number_of(pid, at)).collect();
             assert_eq!(names[0], pid);
             assert!(names.len() >= 100, "{pid}: {}", names.len());
             assert!(names.iter().all(|name| u64::from(*name) <= LARGEST_NAME));

@@ -11,12 +11,16 @@ use std::thread;
 use std::time::Duration;
 
 use cyrus_proto::job::Peer;
-use cyrus_proto::net::{Handle, Listener, NetOptions, Observer, Server, Service, ServiceId, Transcript};
+use cyrus_proto::net::{
+    Handle, Listener, NetOptions, Observer, Presence, Server, Service, ServiceId, Transcript,
+};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::Config;
 use crate::daemon::{exit, fail};
+use crate::presence::Register;
+use crate::procdir::ProcDirectory;
 use crate::service::MasterLink;
 use crate::syslog::{Level, log};
 use crate::telemetry::{Direction, Telemetry};
@@ -30,10 +34,7 @@ pub fn serve(link: MasterLink, config: &Arc<Config>, service: Service) -> Result
         .listener()
         .ok_or_else(|| fail(exit::SOFTWARE, "master left no listening socket"))?;
     let link = Arc::new(link);
-    let observer = Arc::new(DaemonObserver {
-        link: Some(Arc::clone(&link)),
-        config: Arc::clone(config),
-    });
+    let observer = DaemonObserver::new(Some(Arc::clone(&link)), config);
     run(
         config,
         observer,
@@ -47,10 +48,7 @@ pub fn serve(link: MasterLink, config: &Arc<Config>, service: Service) -> Result
 /// # Errors
 /// The exit code.
 pub fn serve_all(config: &Arc<Config>, services: Vec<(Listener, Arc<Service>)>) -> Result<(), u8> {
-    let observer = Arc::new(DaemonObserver {
-        link: None,
-        config: Arc::clone(config),
-    });
+    let observer = DaemonObserver::new(None, config);
     run(config, observer, services, None)
 }
 
@@ -69,7 +67,7 @@ fn run(
     let signals = Signals::new([SIGTERM, SIGQUIT, SIGINT, SIGHUP]).map_err(os("signals"))?;
     // Writing to a peer that has gone is an error of that connection, not the end of all others.
     signal_hook::flag::register(SIGPIPE, Arc::new(AtomicBool::new(false))).map_err(os("signals"))?;
-    let server = Server::new(&net_options(), observer).map_err(os("event loop"))?;
+    let server = Server::new(&net_options(), observer.clone()).map_err(os("event loop"))?;
     let handle = server.handle();
     let mut listening = Vec::new();
     for (listener, service) in services {
@@ -87,7 +85,11 @@ fn run(
         .name("signals".to_owned())
         .spawn(move || obey(signals, &handle, &listening, link.as_deref()))
         .map_err(os("thread"))?;
-    server.run().map_err(os("event loop"))
+    let ended = server.run().map_err(os("event loop"));
+    if let Some(register) = &observer.register {
+        register.end();
+    }
+    ended
 }
 
 /// As many event loops as serve a core each, and workers enough that waiting for the disk is shared by many.
@@ -153,6 +155,30 @@ const GRACE: Duration = Duration::from_secs(8);
 struct DaemonObserver {
     link: Option<Arc<MasterLink>>,
     config: Arc<Config>,
+    register: Option<Register>,
+}
+
+impl DaemonObserver {
+    fn new(link: Option<Arc<MasterLink>>, config: &Arc<Config>) -> Arc<Self> {
+        let register =
+            ProcDirectory::open(config).and_then(|directory| Register::start(directory, Arc::default()));
+        let register = match register {
+            Ok(register) => Some(register),
+            Err(error) => {
+                let path = config.proc_directory();
+                log(
+                    Level::Warning,
+                    &format!("{}: sessions cannot be listed: {error}", path.display()),
+                );
+                None
+            }
+        };
+        Arc::new(Self {
+            link,
+            config: Arc::clone(config),
+            register,
+        })
+    }
 }
 
 impl Observer for DaemonObserver {
@@ -179,6 +205,10 @@ impl Observer for DaemonObserver {
 
     fn trouble(&self, text: &str) {
         log(Level::Error, text);
+    }
+
+    fn logged_in(&self, service: &str, peer: &Peer, user: &str) -> Option<Box<dyn Presence>> {
+        Some(self.register.as_ref()?.logged_in(service, peer, user))
     }
 
     fn transcript(&self, _service: &str, user: &str) -> Option<Box<dyn Transcript>> {

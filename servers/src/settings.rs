@@ -1,6 +1,6 @@
 //! From imapd.conf to the options of the libraries, which read no files of settings themselves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,6 +96,10 @@ pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
     options.max_message_size = config.bytesize(Opt::Maxmessagesize).unwrap_or_default();
     options.lmtp_strict_quota = config.switch(Opt::LmtpStrictQuota);
     options.allowallsubscribe = config.switch(Opt::Allowallsubscribe);
+    options.allowsetacl = config.switch(Opt::Allowsetacl);
+    options.anyoneuseracl = config.switch(Opt::Anyoneuseracl);
+    options.specialuse_protect = config.words(Opt::SpecialuseProtect);
+    options.allowusermoves = config.switch(Opt::Allowusermoves);
     options.log = Arc::new(StoreLog);
     Ok(options)
 }
@@ -226,6 +230,7 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     options.failedloginpause = config.duration(Opt::Failedloginpause).unwrap_or_default();
     options.plaintextloginpause = config.duration(Opt::Plaintextloginpause).unwrap_or_default();
     options.plaintextloginalert = config.text(Opt::Plaintextloginalert).map(Into::into);
+    options.maxliteral = config.bytesize(Opt::Maxliteral).unwrap_or(options.maxliteral);
     options.maxmessagesize = config.bytesize(Opt::Maxmessagesize).unwrap_or_default();
     options.quotawarn = u8::try_from(config.int(Opt::Quotawarn).clamp(0, 100)).unwrap_or(90);
     options.allowsetacl = config.switch(Opt::Allowsetacl);
@@ -272,8 +277,8 @@ pub fn delivery(config: &Config) -> DeliveryOptions {
 /// # Errors
 /// The settings contradict each other.
 pub fn tls(config: &Config) -> Result<Option<TlsOptions>, SettingError> {
-    let certificate = config.file(Opt::TlsServerCert).filter(is_enabled);
-    let key = config.file(Opt::TlsServerKey).filter(is_enabled);
+    let certificate = config.file(Opt::TlsServerCert).filter(|path| is_enabled(path));
+    let key = config.file(Opt::TlsServerKey).filter(|path| is_enabled(path));
     let (Some(certificate), Some(key)) = (certificate.clone(), key.or(certificate)) else {
         return Ok(None);
     };
@@ -309,6 +314,9 @@ pub fn tls(config: &Config) -> Result<Option<TlsOptions>, SettingError> {
         return Err(bad(config, Opt::TlsVersions, "no usable version is named"));
     };
     (options.oldest, options.newest) = (oldest, newest);
+    if config.is_set(Opt::TlsEccurve) {
+        options.groups = config.text(Opt::TlsEccurve).map(Into::into);
+    }
     options.ciphers = config.text(Opt::TlsCiphers).map(Into::into);
     options.prefer_server_ciphers = config.switch(Opt::TlsPreferServerCiphers);
     options.resumption = config
@@ -319,6 +327,6 @@ pub fn tls(config: &Config) -> Result<Option<TlsOptions>, SettingError> {
 }
 
 /// `disabled` in place of a file switches TLS off.
-fn is_enabled(path: &PathBuf) -> bool {
+fn is_enabled(path: &Path) -> bool {
     path.as_os_str() != "disabled"
 }

@@ -4,9 +4,11 @@
 mod rig;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use cyrus_servers::procdir::{ProcDirectory, SessionLine};
 use rig::real_cyrus;
 
 /// What a program said and how it ended.
@@ -234,4 +236,43 @@ fn cyr_buildinfo_has_the_names_of_cyrus() {
         let theirs = names(&format!("{bin}/cyr_buildinfo"), format);
         assert_eq!(names(env!("CARGO_BIN_EXE_cyr_buildinfo"), format), theirs);
     }
+}
+
+#[test]
+fn the_cyr_info_of_cyrus_lists_every_session_of_a_process_of_ours() {
+    let Some(bin) = real_cyrus("the_cyr_info_of_cyrus_lists_every_session_of_a_process_of_ours") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!("configdirectory: {}\n", dir.path().display());
+    fs::write(dir.path().join("i"), text).unwrap();
+    let proc = ProcDirectory::at(dir.path().join("proc")).unwrap();
+    let session = |n: usize| {
+        let line = SessionLine {
+            service: "imap".to_owned(),
+            client: "localhost [127.0.0.1]".to_owned(),
+            user: format!("user{n}"),
+            mailbox: "user.bovik".to_owned(),
+            command: "Idle".to_owned(),
+        };
+        proc.session(&line).unwrap()
+    };
+    let sessions: Vec<_> = (0..150).map(session).collect();
+    // Cyrus's tool becomes the Cyrus user, which in a real server owns the files.
+    for entry in fs::read_dir(dir.path().join("proc")).unwrap() {
+        fs::set_permissions(entry.unwrap().path(), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let listed = outcome(format!("{bin}/cyr_info"), &["-C", "i", "proc"], dir.path()).output;
+    assert_eq!(listed.lines().count(), sessions.len());
+    for (n, session) in sessions.iter().enumerate() {
+        let line = format!(
+            "{} imap localhost [127.0.0.1] user{n} user.bovik Idle\n",
+            session.number()
+        );
+        assert!(listed.contains(&line), "{line} in {listed}");
+    }
+    assert_eq!(
+        outcome(env!("CARGO_BIN_EXE_cyr_info"), &["-C", "i", "proc"], dir.path()).output,
+        listed
+    );
 }

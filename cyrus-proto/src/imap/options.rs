@@ -19,6 +19,8 @@ pub struct ImapOptions {
     pub admins: Vec<String>,
     /// `allowplaintext`: passwords without TLS.
     pub allowplaintext: bool,
+    /// Strength in bits of a protection that others give all connections, such as a tunnel (`imapd -p`).
+    pub external_strength: u32,
     /// `allowanonymouslogin`
     pub allowanonymouslogin: bool,
     /// Whether STARTTLS is offered: `allowstarttls`, and a certificate is there.
@@ -86,6 +88,7 @@ impl ImapOptions {
             id_response: true,
             admins: Vec::new(),
             allowplaintext: false,
+            external_strength: 0,
             allowanonymouslogin: false,
             starttls: false,
             tls_required: false,

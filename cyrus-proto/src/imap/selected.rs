@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cyrus_acl::Rights;
+use cyrus_store::options::ExpungeMode;
 use cyrus_store::{IndexRead, Mailbox, MailboxError, ModSeq, SystemFlags, Uid, UidMap, UidSet, Watch};
 
 use super::command::Numbering;
@@ -17,6 +18,8 @@ pub(crate) struct Selected {
     pub(crate) view: View,
     /// During IDLE: the subscription to hints.
     watch: Option<Watch>,
+    /// Whether messages were expunged here whose files go when the mailbox is closed.
+    untidy: bool,
 }
 
 /// What the client was told of its mailbox.
@@ -41,6 +44,9 @@ pub(crate) struct News<'s> {
     pub(crate) with_uid: bool,
     /// Messages whose flags the client knows, because it set them silently or has just been told.
     pub(crate) known: Option<&'s UidSet>,
+    /// Messages whose flags are told although their modification sequence may be the same: seen state that a user keeps for
+    /// himself has none.
+    pub(crate) changed: Option<&'s UidSet>,
 }
 
 impl News<'_> {
@@ -49,6 +55,7 @@ impl News<'_> {
         expunges: true,
         with_uid: false,
         known: None,
+        changed: None,
     };
 
     /// After a command that names messages so.
@@ -57,6 +64,7 @@ impl News<'_> {
             expunges: numbering == Numbering::Uid,
             with_uid: numbering == Numbering::Uid,
             known: None,
+            changed: None,
         }
     }
 }
@@ -67,15 +75,33 @@ impl Selected {
             mailbox,
             view,
             watch: None,
+            untidy: false,
         }
     }
 
-    /// Asks to be woken by commits of this process.
+    /// Messages were expunged: with immediate and semi-delayed expunge there is something to do when the mailbox is left.
+    pub(crate) fn note_expunge(&mut self, uids: &UidSet) {
+        let mode = self.mailbox.store().options().expunge_mode;
+        self.untidy |= !uids.is_empty() && mode != ExpungeMode::Delayed;
+    }
+
+    /// Whether leaving the mailbox is work.
+    pub(crate) fn is_untidy(&self) -> bool {
+        self.untidy
+    }
+
+    /// Leaves the mailbox, and tidies up if there is anything to.
+    pub(crate) fn close(self) -> Result<(), MailboxError> {
+        match self.untidy {
+            true => self.mailbox.close(),
+            false => Ok(()),
+        }
+    }
+
+    /// Asks to be woken by commits, those of other processes included.
     pub(crate) fn watch(&mut self, wake: impl Fn() + Send + Sync + 'static) {
         if self.watch.is_none() {
-            let id = self.mailbox.id().clone();
-            let callback = Arc::new(move |_hint| wake());
-            self.watch = Some(self.mailbox.store().watch(&id, callback));
+            self.watch = Some(self.mailbox.watch(Arc::new(move |_hint| wake())));
         }
     }
 
@@ -181,17 +207,19 @@ impl View {
                 put_recent(out, read.recent()?);
             }
         }
-        if read.highest_modseq() == self.told {
-            return Ok(());
-        }
         self.tell_keywords(read, out);
-        for change in read.changed_since(self.told) {
-            let told_before = Some(change.uid) <= old_last;
-            let known = news.known.is_some_and(|known| known.contains(change.uid));
-            if !change.visible || !told_before || known {
+        let told = self.told;
+        let since = read.changed_since(told).filter(|change| change.visible);
+        let mut changed = UidSet::from_ranges(since.map(|change| change.uid..=change.uid));
+        if let Some(more) = news.changed {
+            changed.extend_from(more);
+        }
+        for uid in changed.iter() {
+            let known = news.known.is_some_and(|known| known.contains(uid));
+            if Some(uid) > old_last || known {
                 continue;
             }
-            let Some((message, seqno)) = read.get(change.uid).zip(self.uids.seqno(change.uid)) else {
+            let Some((message, seqno)) = read.get(uid).zip(self.uids.seqno(uid)) else {
                 continue;
             };
             let flags = message.flags();
@@ -200,7 +228,7 @@ impl View {
                 keyword(read, slot)
             });
             if news.with_uid {
-                line.uid(change.uid.get());
+                line.uid(uid.get());
             }
             line.end();
         }
@@ -278,4 +306,19 @@ pub(crate) fn keyword<'r>(read: &'r IndexRead<'_>, slot: usize) -> Option<&'r st
         .get(slot)?
         .as_ref()
         .map(cyrus_store::Keyword::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selected_mailbox_fits_the_memory_of_an_idle_session() {
+        let session = size_of::<crate::imap::ImapSession>();
+        assert!(
+            session + size_of::<Selected>() <= 2_048,
+            "{session} + {}",
+            size_of::<Selected>()
+        );
+    }
 }

@@ -95,6 +95,8 @@ pub struct ImapSession {
     peer_gone: bool,
     /// Octets fed while a reply is held back.
     fed_ahead: usize,
+    /// A mailbox that was selected when the session ended, and has something to tidy up.
+    left: Option<Box<Selected>>,
 }
 
 enum State {
@@ -130,6 +132,8 @@ enum Work {
     Staging { tag: Tag },
     /// A look at the mailbox during IDLE.
     Idle,
+    /// The last thing: tidying up a mailbox that is left.
+    Leave,
 }
 
 enum Next {
@@ -170,6 +174,7 @@ impl ImapSession {
             stopping: false,
             peer_gone: false,
             fed_ahead: 0,
+            left: None,
         }
     }
 
@@ -198,12 +203,39 @@ impl ImapSession {
 
     fn bye(&mut self, reply: &Reply) {
         self.write(|out| reply.put_untagged(out));
-        self.state = State::Logout;
+        self.leave();
     }
 
-    /// Whether the connection is protected.
+    /// The session is over.
+    fn leave(&mut self) {
+        let mailbox = match std::mem::replace(&mut self.state, State::Logout) {
+            State::Selected { mailbox, .. } => Some(mailbox),
+            State::Idle { mailbox, .. } => mailbox,
+            State::NotAuthenticated
+            | State::Authenticating { .. }
+            | State::Authenticated { .. }
+            | State::Logout => None,
+        };
+        self.left = self.left.take().or(mailbox.filter(|mailbox| mailbox.is_untidy()));
+    }
+
+    /// Nothing more can be done with what was fed.
+    fn starve(&mut self) -> Option<Step> {
+        if !self.peer_gone {
+            return Some(Step::NeedInput);
+        }
+        self.leave();
+        None
+    }
+
+    /// Whether TLS protects the connection.
     fn is_secure(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// Whether anything protects the connection: passwords may be sent.
+    fn is_protected(&self) -> bool {
+        self.is_secure() || self.options().external_strength > 1
     }
 
     fn facts(&self) -> ConnectionFacts {
@@ -215,6 +247,7 @@ impl ImapSession {
         if let Some(tls) = &self.tls {
             facts.secured(tls);
         }
+        facts.external_strength = facts.external_strength.max(options.external_strength);
         facts.allow_plaintext = options.allowplaintext;
         facts.allow_anonymous = options.allowanonymouslogin;
         facts
@@ -225,6 +258,7 @@ impl ImapSession {
         let situation = Situation {
             logged_in: self.current_user().is_some(),
             secure: self.is_secure(),
+            protected: self.is_protected(),
             mechanisms: &mechanisms,
         };
         list(self.options(), situation)
@@ -337,7 +371,7 @@ impl ImapSession {
                     Reply::bye("LOGOUT received").put_untagged(out);
                     completed.put_tagged(out, &tag);
                 });
-                self.state = State::Logout;
+                self.leave();
                 None
             }
             CommandBody::Id(fields) => {
@@ -354,7 +388,7 @@ impl ImapSession {
                 self.authenticate(tag, mechanism, initial.as_deref(), now)
             }
             CommandBody::Idle => self.idle(tag, now),
-            CommandBody::Unselect => {
+            CommandBody::Unselect if !self.is_untidy() => {
                 self.deselect();
                 self.reply(&tag, &completed);
                 None
@@ -383,6 +417,11 @@ impl ImapSession {
             mailbox,
         };
         Some(Step::Run(run::job(request, body, staged)))
+    }
+
+    /// Whether the selected mailbox needs a job when it is left.
+    fn is_untidy(&self) -> bool {
+        matches!(&self.state, State::Selected { mailbox, .. } if mailbox.is_untidy())
     }
 
     fn deselect(&mut self) {
@@ -515,13 +554,23 @@ impl ImapSession {
             if let Some(next) = self.next.take() {
                 return match next {
                     Next::StartTls => Step::StartTls,
-                    Next::Secure(layer) => Step::Secure(layer),
+                    Next::Secure(layer) => {
+                        // What was sent in clear after the login is not the client's.
+                        self.framer.clear();
+                        Step::Secure(layer)
+                    }
                 };
             }
             let step = match &self.state {
-                State::Logout => return Step::Close,
+                State::Logout => match self.left.take() {
+                    Some(mailbox) => {
+                        self.work = Some(Work::Leave);
+                        return Step::Run(run::leave(mailbox));
+                    }
+                    None => return Step::Close,
+                },
                 State::Authenticating { .. } => match self.framer.next_line() {
-                    None => return Step::NeedInput,
+                    None => self.starve(),
                     Some(Ok(line)) => self.authenticate_line(&line, now),
                     Some(Err(_)) => self.authenticate_line(b"*", now),
                 },
@@ -536,7 +585,7 @@ impl ImapSession {
                             self.bye(&Reply::bye("Server is shutting down"));
                             None
                         }
-                        None => return Step::NeedInput,
+                        None => self.starve(),
                         Some(line) => self.idle_line(&line.unwrap_or_default()),
                     }
                 }
@@ -546,7 +595,7 @@ impl ImapSession {
                         continue;
                     }
                     match self.framer.next() {
-                        Event::NeedInput => return Step::NeedInput,
+                        Event::NeedInput => self.starve(),
                         Event::Literal(announced) => self.literal(announced),
                         Event::Command(frame) => self.command(frame, now),
                         Event::Refused(refused) => {
@@ -616,7 +665,7 @@ impl Session for ImapSession {
         if let Some(held) = &self.held {
             if now < held.until {
                 return match self.peer_gone {
-                    true => Step::Close,
+                    true => self.advance(now),
                     false => Step::NeedInput,
                 };
             }
@@ -652,6 +701,7 @@ impl Session for ImapSession {
                 self.select(mailbox);
                 self.staging_ready(&tag, sink);
             }
+            (Work::Leave, Outcome::Left) => {}
             _ => self.bye(&Reply::bye("Internal error").with(Code::Unavailable)),
         }
         self.active = now;
@@ -716,5 +766,17 @@ impl Session for ImapSession {
 
     fn user(&self) -> Option<&str> {
         self.current_user().map(|user| user.name.as_str())
+    }
+
+    fn mailbox(&self) -> Option<&str> {
+        let selected = match &self.state {
+            State::Selected { mailbox, .. } => mailbox,
+            State::Idle {
+                mailbox: Some(mailbox),
+                ..
+            } => mailbox,
+            _ => return None,
+        };
+        Some(selected.mailbox.name().as_str())
     }
 }

@@ -271,7 +271,7 @@ impl<D: Deliverer> LmtpSession<D> {
                 limit => format!("SIZE {limit}"),
             },
         ];
-        if options.starttls && !options.preauthorised {
+        if options.starttls && !options.preauthorised && self.tls.is_none() {
             lines.push("STARTTLS".to_owned());
         }
         let mechanisms = self.mechanisms();

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::observer::{Observer, Transcript};
+use super::observer::{Observer, Presence, Transcript};
 use super::reactor::{Inbox, Key, Service};
 use super::stream::Stream;
 use super::tls::{Handshake, TlsPipe, TlsRead};
@@ -43,6 +43,9 @@ pub(super) struct Connection {
     half_closed: bool,
     /// Nothing more will be fed.
     ended: bool,
+    /// The observer knows who has logged in.
+    announced: bool,
+    presence: Option<Box<dyn Presence>>,
     /// Since when nothing could be sent, plus the patience for it.
     stalled_until: Option<Instant>,
     /// The timer entry that will come up first.
@@ -127,6 +130,8 @@ impl Connection {
             writable: true,
             half_closed: false,
             ended: false,
+            announced: false,
+            presence: None,
             stalled_until: None,
             armed: None,
         };
@@ -271,7 +276,10 @@ impl Connection {
                         return Ok(Verdict::Waits);
                     }
                     let step = self.session.step(context.now);
-                    self.look_for_user(context);
+                    // A job has the session's mailbox with it.
+                    if !matches!(step, Step::Run(_)) {
+                        self.look_for_user(context);
+                    }
                     match step {
                         // The session has had its say; whatever it has queued is still sent.
                         Step::NeedInput if self.ended => self.phase = Phase::Draining(After::Close),
@@ -577,17 +585,23 @@ impl Connection {
         Ok(Verdict::Waits)
     }
 
-    /// Starts the transcript once somebody has logged in.
+    /// Tells the observer once somebody has logged in, and where he is.
     fn look_for_user(&mut self, context: &Context<'_>) {
-        if self.service.transcripts
-            && self
-                .extras
-                .as_ref()
-                .is_none_or(|extras| extras.transcript.is_none())
+        if !self.service.transcripts {
+            return;
+        }
+        if !self.announced
             && let Some(user) = self.session.user()
-            && let Some(transcript) = context.observer.transcript(&self.service.name, user)
         {
-            self.extras().transcript = Some(transcript);
+            self.announced = true;
+            let (service, peer) = (&self.service.name, self.link.peer());
+            self.presence = context.observer.logged_in(service, peer, user);
+            if let Some(transcript) = context.observer.transcript(service, user) {
+                self.extras().transcript = Some(transcript);
+            }
+        }
+        if let Some(presence) = &mut self.presence {
+            presence.mailbox(self.session.mailbox());
         }
     }
 

@@ -53,6 +53,18 @@ pub trait Observer: Send + Sync {
         let _ = (service, user);
         None
     }
+
+    /// A user has logged in: who is told where he is, until the value is dropped at the end of the connection.
+    fn logged_in(&self, service: &str, peer: &Peer, user: &str) -> Option<Box<dyn Presence>> {
+        let _ = (service, peer, user);
+        None
+    }
+}
+
+/// Follows one logged-in user.
+pub trait Presence: Send {
+    /// This mailbox is selected. Told again and again, after each command; be quick and do not block.
+    fn mailbox(&mut self, name: Option<&str>);
 }
 
 /// Receives what is said on one connection after the login, in clear.

@@ -24,17 +24,17 @@ use cyrus_proto::job::{Link, Peer, Session, Step};
 use cyrus_proto::output::Output;
 use cyrus_proto::sasl::PasswordCheck;
 use cyrus_store::log::NoLog;
-use cyrus_store::{CreateOptions, Store, StoreOptions};
+use cyrus_store::{Store, StoreOptions};
 
 /// A service over a store of its own.
-pub struct Server {
-    pub service: Arc<ImapService>,
+pub(crate) struct Server {
+    pub(crate) service: Arc<ImapService>,
     _directory: tempfile::TempDir,
 }
 
 impl Server {
     /// A store in a fresh directory, with these lines of imapd.conf; users have the password `pass`.
-    pub fn new(conf: &[(String, String)]) -> Self {
+    pub(crate) fn new(conf: &[(String, String)]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut options = ImapOptions::new("localhost");
         options.allowplaintext = true;
@@ -66,11 +66,6 @@ impl Server {
                 name => panic!("the driver does not know the option {name}"),
             }
         }
-        std::process::Command::new("cp")
-            .args(["-r", "/tmp/imapq/fresh/conf", "/tmp/imapq/fresh/spool"])
-            .arg(directory.path())
-            .status()
-            .unwrap();
         let store = Store::open(store).expect("a store can be opened in an empty directory");
         let authenticator = Arc::new(PasswordCheck::new(|_user: &str, password: &[u8]| {
             password == b"pass"
@@ -88,28 +83,31 @@ impl Server {
     }
 
     /// Makes a mailbox, as an administrator.
-    pub fn create(&self, client_name: &str) {
+    pub(crate) fn create(&self, client_name: &str) {
         let admin = AuthState::system();
         let namespace = &self.service.options.namespace;
         let name = namespace
             .to_internal(client_name, None, true)
             .expect("a mailbox name");
-        let _ = self.service.store.create(&name, &admin);
+        self.service
+            .store
+            .create(&name, &admin)
+            .expect("the mailbox can be made");
     }
 }
 
 /// A connection, with a clock of its own.
-pub struct Client {
-    pub session: ImapSession,
+pub(crate) struct Client {
+    pub(crate) session: ImapSession,
     now: Instant,
     /// Whether the server closed the connection.
-    pub closed: bool,
+    pub(crate) closed: bool,
     /// Whether the server asked for a TLS handshake.
-    pub wants_tls: bool,
+    pub(crate) wants_tls: bool,
 }
 
 impl Client {
-    pub fn connect(server: &Server) -> Self {
+    pub(crate) fn connect(server: &Server) -> Self {
         let now = Instant::now();
         let mut session = ImapSession::new(server.service.clone());
         session.begin(&Link::detached(Peer::Unix), now);
@@ -122,19 +120,38 @@ impl Client {
     }
 
     /// Sends octets; what the server says to them.
-    pub fn send(&mut self, bytes: &[u8]) -> String {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> String {
         self.session.feed(bytes, self.now);
         self.run();
         self.output()
     }
 
     /// Sends a line; what the server says to it.
-    pub fn line(&mut self, line: &str) -> String {
+    pub(crate) fn line(&mut self, line: &str) -> String {
         self.send(format!("{line}\r\n").as_bytes())
     }
 
+    /// The client's clock.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Lets the session go on as far as it can without waiting.
+    pub(crate) fn run_now(&mut self) {
+        while let Step::Run(job) = self.session.step(self.now) {
+            self.work(job);
+        }
+    }
+
+    fn work(&mut self, job: cyrus_proto::job::Job) {
+        let mut output = Output::new();
+        let done = job.run_to_end(&mut output);
+        self.session.output().append(output);
+        self.session.done(done, self.now);
+    }
+
     /// Lets the session go on as far as it can; replies held back for seconds come at once.
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         loop {
             match self.session.step(self.now) {
                 Step::NeedInput => match self.session.deadline() {
@@ -144,12 +161,7 @@ impl Client {
                     }
                     _ => return,
                 },
-                Step::Run(job) => {
-                    let mut output = Output::new();
-                    let done = job.run_to_end(&mut output);
-                    self.session.output().append(output);
-                    self.session.done(done, self.now);
-                }
+                Step::Run(job) => self.work(job),
                 Step::StartTls => {
                     self.wants_tls = true;
                     return;
@@ -164,7 +176,7 @@ impl Client {
     }
 
     /// The clock goes on.
-    pub fn wait(&mut self, time: Duration) -> String {
+    pub(crate) fn wait(&mut self, time: Duration) -> String {
         self.now += time;
         if self
             .session
@@ -178,14 +190,14 @@ impl Client {
     }
 
     /// Another connection committed something.
-    pub fn hint(&mut self) -> String {
+    pub(crate) fn hint(&mut self) -> String {
         self.session.hint(self.now);
         self.run();
         self.output()
     }
 
     /// What the server said and nobody took yet.
-    pub fn output(&mut self) -> String {
+    pub(crate) fn output(&mut self) -> String {
         let output = self.session.output();
         let text = output.to_vec().expect("message files can be read");
         output.clear();
@@ -194,7 +206,7 @@ impl Client {
 }
 
 /// Runs a script; panics with the line where the server says something else.
-pub fn run(name: &str, script: &str) {
+pub(crate) fn run(name: &str, script: &str) {
     let setting = |line: &str, kind: &str| {
         let rest = line.strip_prefix("@ ")?.strip_prefix(kind)?.trim();
         Some(rest.to_owned())

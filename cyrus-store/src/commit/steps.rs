@@ -11,7 +11,7 @@ use crate::flags::SystemFlags;
 use crate::format::index::{Record, options};
 use crate::format::quota::Usage;
 use crate::lock::{Guard, Wait};
-use crate::mailbox::{CachedRecord, IndexWrite};
+use crate::mailbox::{CachedRecord, IndexWrite, write_annotations};
 use crate::quota::QuotaCharges;
 use crate::staging::{Staged, create_over, link_over};
 use crate::store::Store;
@@ -70,6 +70,8 @@ struct Accepted {
     records: Vec<Record>,
     caches: Vec<Cache>,
     seen: UidSet,
+    /// Rows of the annotations database.
+    annotations: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// A cache record to be written.
@@ -240,7 +242,14 @@ impl Locked {
         let root = write.names().header.quota_root.clone();
         for (request, slot) in requests {
             let before = write.header.clone();
-            match link_request(
+            let mut accepted = Accepted {
+                slot,
+                records: Vec::new(),
+                caches: Vec::new(),
+                seen: UidSet::new(),
+                annotations: Vec::new(),
+            };
+            match accepted.link(
                 store,
                 &mut write,
                 &target,
@@ -249,15 +258,11 @@ impl Locked {
                 charges,
                 &mut sync,
             ) {
-                Ok((records, caches, seen)) => appends.push(Accepted {
-                    slot,
-                    records,
-                    caches,
-                    seen,
-                }),
+                Ok(()) => appends.push(accepted),
                 Err(error) => {
                     write.header = before;
-                    slot.fill(Outcome::Done(Err(error)));
+                    accepted.unlink(store, &target);
+                    accepted.slot.fill(Outcome::Done(Err(error)));
                 }
             }
         }
@@ -270,129 +275,131 @@ impl Locked {
     }
 }
 
-type Placed = (Vec<Record>, Vec<Cache>, UidSet);
-
-fn link_request(
-    store: &Store,
-    write: &mut IndexWrite,
-    target: &Target,
-    request: AppendRequest,
-    root: Option<&str>,
-    charges: &mut QuotaCharges,
-    sync: &mut Sync,
-) -> Result<Placed, MailboxError> {
-    let size: i64 = request
-        .messages
-        .iter()
-        .map(|message| i64::from(message.source.size()))
-        .sum();
-    let usage = Usage([
-        size,
-        i64::try_from(request.messages.len()).unwrap_or(i64::MAX),
-        0,
-        0,
-    ]);
-    if let Some(root) = root {
-        charges.check(root, usage, request.policy)?;
+impl Accepted {
+    /// Puts the message files of a request in place, if the quota has room for them.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "all that a batch has in hand at this step"
+    )]
+    fn link(
+        &mut self,
+        store: &Store,
+        write: &mut IndexWrite,
+        target: &Target,
+        request: AppendRequest,
+        root: Option<&str>,
+        charges: &mut QuotaCharges,
+        sync: &mut Sync,
+    ) -> Result<(), MailboxError> {
+        let sizes = request
+            .messages
+            .iter()
+            .map(|message| i64::from(message.source.size()));
+        let annotations = request.messages.iter().flat_map(|message| &message.annotations);
+        let octets = annotations.map(|annotation| i64::from(annotation.octets()));
+        let count = i64::try_from(request.messages.len()).unwrap_or(i64::MAX);
+        let usage = Usage([sizes.sum(), count, octets.sum(), 0]);
+        if let Some(root) = root {
+            charges.check(root, usage, request.policy)?;
+        }
+        for message in request.messages {
+            self.link_message(store, write, target, message, sync)?;
+        }
+        if let Some(root) = root {
+            charges.charge(root, usage);
+        }
+        Ok(())
     }
-    let mut records = Vec::with_capacity(request.messages.len());
-    let mut caches = Vec::with_capacity(request.messages.len());
-    let mut seen = UidSet::new();
-    for message in request.messages {
-        let linked = link_message(store, write, target, message, sync, &mut seen);
-        match linked {
-            Ok((record, cache)) => {
-                records.push(record);
-                caches.push(cache);
-            }
-            Err(error) => {
-                for record in &records {
-                    // Without a record it is no message, but nobody would remove it.
-                    let _ = store.disk().unlink(&target.hot.paths.message(record.uid, false));
+
+    /// Takes the message files away again: without records they are no messages, but nobody would remove them.
+    fn unlink(&self, store: &Store, target: &Target) {
+        for record in &self.records {
+            let _ = store.disk().unlink(&target.hot.paths.message(record.uid, false));
+        }
+    }
+
+    /// Gives one message its UID, puts its file in place, and makes its record.
+    fn link_message(
+        &mut self,
+        store: &Store,
+        write: &mut IndexWrite,
+        target: &Target,
+        message: Incoming,
+        sync: &mut Sync,
+    ) -> Result<(), MailboxError> {
+        let keywords = write.keyword_bits(&message.flags)?;
+        let number = write.header.last_uid.checked_add(1).filter(|&uid| uid < u32::MAX);
+        let uid = number
+            .and_then(Uid::new)
+            .ok_or_else(|| MailboxError::Refused("Mailbox is out of UIDs".to_owned()))?;
+        let paths = &target.hot.paths;
+        let path = paths.message(uid.get(), false);
+        let disk = &**store.disk();
+        let file = match &message.source {
+            Source::Staged(staged) => Some(staged.place(disk, &paths.stage, &path)?),
+            Source::Message { path: original, .. } => match link_over(disk, original, &path) {
+                Ok(()) => {
+                    sync.dirs.insert(paths.data.clone());
+                    None
                 }
-                return Err(error);
+                Err(error) if error.is_not_found() => return Err(MailboxError::MessageGone),
+                Err(_) => Some(copy_file(store, original, &path)?),
+            },
+        };
+        if let Some(file) = file {
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(u64::from(message.internal_date)))?;
+            sync.add(file);
+            if sync.files.len() >= MAX_OPEN {
+                // Descriptors are not to run out: what is there so far can be synced now as well as later.
+                sync.files_now(store)?;
             }
         }
-    }
-    if let Some(root) = root {
-        charges.charge(root, usage);
-    }
-    Ok((records, caches, seen))
-}
-
-/// Gives one message its UID, puts its file in place, and makes its record.
-fn link_message(
-    store: &Store,
-    write: &mut IndexWrite,
-    target: &Target,
-    message: Incoming,
-    sync: &mut Sync,
-    seen: &mut UidSet,
-) -> Result<(Record, Cache), MailboxError> {
-    let keywords = write.keyword_bits(&message.flags)?;
-    let number = write.header.last_uid.checked_add(1).filter(|&uid| uid < u32::MAX);
-    let uid = number
-        .and_then(Uid::new)
-        .ok_or_else(|| MailboxError::Refused("Mailbox is out of UIDs".to_owned()))?;
-    let paths = &target.hot.paths;
-    let path = paths.message(uid.get(), false);
-    let disk = &**store.disk();
-    let file = match &message.source {
-        Source::Staged(staged) => Some(staged.place(disk, &paths.stage, &path)?),
-        Source::Message { path: original, .. } => match link_over(disk, original, &path) {
-            Ok(()) => {
-                sync.dirs.insert(paths.data.clone());
-                None
+        let modseq = write.next_modseq();
+        let now = write.now();
+        let mut record = message.source.record();
+        record.uid = uid.get();
+        record.internaldate = message.internal_date;
+        if let Source::Staged(staged) = &message.source {
+            let facts = staged.facts();
+            record.gmtime = facts.gm_date.unwrap_or(message.internal_date);
+            record.sentdate = facts
+                .sent_date
+                .unwrap_or_else(|| midnight(store, message.internal_date));
+        }
+        record.last_updated = now;
+        record.savedate = now;
+        record.flags = 0;
+        record.keywords = keywords;
+        let mut flags = message.flags.system;
+        if target.seen_by.is_some() && write.header.options & options::SHAREDSEEN == 0 {
+            if flags.contains(SystemFlags::SEEN) {
+                self.seen.insert(uid);
             }
-            Err(error) if error.is_not_found() => return Err(MailboxError::MessageGone),
-            Err(_) => Some(copy_file(store, original, &path)?),
-        },
-    };
-    if let Some(file) = file {
-        file.set_modified(UNIX_EPOCH + Duration::from_secs(u64::from(message.internal_date)))?;
-        sync.add(file);
-        if sync.files.len() >= MAX_OPEN {
-            // Descriptors are not to run out: what is there so far can be synced now as well as later.
-            sync.files_now(store)?;
+            flags = flags.without(SystemFlags::SEEN);
         }
-    }
-    let modseq = write.next_modseq();
-    let now = write.now();
-    let mut record = message.source.record();
-    record.uid = uid.get();
-    record.internaldate = message.internal_date;
-    if let Source::Staged(staged) = &message.source {
-        let facts = staged.facts();
-        record.gmtime = facts.gm_date.unwrap_or(message.internal_date);
-        record.sentdate = facts
-            .sent_date
-            .unwrap_or_else(|| midnight(store, message.internal_date));
-    }
-    record.last_updated = now;
-    record.savedate = now;
-    record.flags = 0;
-    record.keywords = keywords;
-    let mut flags = message.flags.system;
-    if target.seen_by.is_some() && write.header.options & options::SHAREDSEEN == 0 {
-        if flags.contains(SystemFlags::SEEN) {
-            seen.insert(uid);
+        record.set_system_flags(flags);
+        record.modseq = modseq;
+        record.createdmodseq = message
+            .created_modseq
+            .map_or(modseq, |created| created.min(modseq));
+        record.cid = 0;
+        write.header.last_uid = uid.get();
+        write.header.last_appenddate = now;
+        write.header.num_records = write.header.num_records.saturating_add(1);
+        for annotation in &message.annotations {
+            let header = &mut write.header;
+            header.quota_annot_used = header.quota_annot_used.saturating_add(annotation.octets());
+            header.sync_annot ^= annotation.sync(uid.get());
+            self.annotations
+                .push(annotation.row(uid.get(), target.owner.as_deref(), modseq));
         }
-        flags = flags.without(SystemFlags::SEEN);
+        self.caches.push(match message.source {
+            Source::Staged(staged) => Cache::Staged(staged),
+            Source::Message { cache, .. } => Cache::Copied(cache),
+        });
+        self.records.push(record);
+        Ok(())
     }
-    record.set_system_flags(flags);
-    record.modseq = modseq;
-    record.createdmodseq = message
-        .created_modseq
-        .map_or(modseq, |created| created.min(modseq));
-    record.cid = 0;
-    write.header.last_uid = uid.get();
-    write.header.last_appenddate = now;
-    write.header.num_records = write.header.num_records.saturating_add(1);
-    let cache = match message.source {
-        Source::Staged(staged) => Cache::Staged(staged),
-        Source::Message { cache, .. } => Cache::Copied(cache),
-    };
-    Ok((record, cache))
 }
 
 /// Midnight of the day, server time.
@@ -521,6 +528,14 @@ fn first_barrier(
     sync.all_now(store)?;
     charges.publish(store)?;
     for mailbox in &mut work {
+        let rows: Vec<_> = mailbox
+            .appends
+            .iter_mut()
+            .flat_map(|accepted| accepted.annotations.drain(..))
+            .collect();
+        if !rows.is_empty() {
+            write_annotations(store, &mailbox.target.hot, &rows)?;
+        }
         mailbox.write.publish_names()?;
     }
     Ok(work.into_iter().map(Charged).collect())
@@ -576,7 +591,7 @@ fn announce(store: &Store, committed: Vec<Committed>) {
                 .slot
                 .fill(Outcome::Done(Ok(Appends { uidvalidity, uids })));
         }
-        store.publish(&target.id, publication.modseq);
+        store.publish(&target.name, &target.id, publication.modseq);
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cyrus_acl::Rights;
 
-use super::{IndexRead, IndexWrite, Mailbox};
+use super::{IndexRead, IndexWrite, Mailbox, annotations};
 use crate::commit::{AppendRequest, Incoming, Namespaces, Source};
 use crate::error::MailboxError;
 use crate::flags::{FlagNames, Flags, Keyword};
@@ -155,6 +155,8 @@ impl Mailbox {
             .lock_index(names.clone(), Mode::Shared, self.store.wait())?;
         let read = IndexRead::new(self, locks)?;
         read.load_seen()?;
+        let (owner, userid) = (self.owner.as_deref(), self.auth.userid());
+        let mut annotated = annotations::to_copy(&self.store, &self.hot, owner, userid, uids)?;
         let mut messages = Vec::new();
         let mut originals = Vec::new();
         for message in uids.ranges().flat_map(|range| read.range(range)) {
@@ -163,6 +165,7 @@ impl Mailbox {
                 flags: target.permitted(flag_names(message.flags(), read.keywords())),
                 internal_date: record.internaldate,
                 created_modseq: Some(record.createdmodseq),
+                annotations: annotated.remove(&record.uid).unwrap_or_default(),
                 source: Source::Message {
                     path: self.hot.paths.message(record.uid, record.is_archived()),
                     cache: message.cache()?,

@@ -64,14 +64,14 @@ impl Mailbox {
         self.change_flags(uids, change, unchanged_since, &scope)
     }
 
-    /// Marks messages as seen by this user, where he may: what reading a message does.
+    /// Marks messages as seen by this user, where he may: what reading a message does. Where nothing can be written
+    /// (conversations are on), nothing is, so that reading works.
     ///
     /// # Errors
     /// The system failed.
     pub fn mark_seen(&mut self, uids: &UidSet) -> Result<FlagsStored, MailboxError> {
-        self.check_writable()?;
         self.refresh_entry()?;
-        if !self.rights.contains(Rights::SEEN) {
+        if !self.rights.contains(Rights::SEEN) || self.check_writable().is_err() {
             return Ok(FlagsStored::default());
         }
         let change = FlagChange {

@@ -127,8 +127,7 @@ impl IndexWrite {
     pub(crate) fn change(&mut self, number: u32, old: &Record, mut new: Record) {
         new.modseq = self.next_modseq();
         new.last_updated = self.now;
-        self.header.count_out(old, &self.names.crcs);
-        self.header.count_in(&new, &self.names.crcs);
+        self.header.count_change(old, &new, &self.names.crcs);
         self.replace(number, &new);
     }
 
@@ -367,7 +366,7 @@ impl Store {
     /// Tells everybody of a committed change: the status cache, which would be believed otherwise, and the watchers.
     pub(crate) fn announce(&self, name: &MailboxName, id: &MailboxId, publication: Publication) {
         self.forget_status([name.as_str()]);
-        self.publish(id, publication.modseq);
+        self.publish(name, id, publication.modseq);
     }
 }
 

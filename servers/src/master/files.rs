@@ -66,10 +66,8 @@ impl ReadyFile {
             );
         }
     }
-}
 
-impl Drop for ReadyFile {
-    fn drop(&mut self) {
+    pub(super) fn vanish(&self) {
         let _ = fs::remove_file(&self.path);
     }
 }

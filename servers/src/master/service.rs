@@ -19,6 +19,8 @@ use crate::service::{MESSAGE_SIZE, Message, Status};
 pub(super) struct Slot {
     pub(super) entry: Service,
     pub(super) program: Program,
+    /// Tells this slot from every other that there ever was.
+    pub(super) number: u64,
     /// `imap/ipv4`, for messages.
     pub(super) label: String,
     /// The place of this address among those of the service.
@@ -39,11 +41,17 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(entry: Service, listener: Listener, index: usize) -> std::io::Result<Self> {
+    pub(super) fn new(
+        entry: Service,
+        listener: Listener,
+        index: usize,
+        number: u64,
+    ) -> std::io::Result<Self> {
         let (status_read, status_write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // Children write whole messages and may wait for master to read them.
         rustix::io::ioctl_fionbio(&status_write, false)?;
         Ok(Self {
+            number,
             program: Program::of(&entry.command),
             label: format!("{}/{}", entry.command.name, listener.family),
             entry,
@@ -78,7 +86,11 @@ impl Slot {
     pub(super) fn messages(&mut self) -> Vec<Message> {
         let mut buffer = [0; 64 * MESSAGE_SIZE];
         let mut messages = Vec::new();
-        while let Ok(count @ 1..) = read(&self.status_read, &mut buffer) {
+        // A process that never stops talking must not keep master from everything else.
+        for _ in 0..MOST_READS {
+            let Ok(count @ 1..) = read(&self.status_read, &mut buffer) else {
+                break;
+            };
             self.partial
                 .extend_from_slice(buffer.get(..count).unwrap_or_default());
             while let Some((message, rest)) = self.partial.split_first_chunk::<MESSAGE_SIZE>() {
@@ -209,6 +221,7 @@ pub(super) fn delay(times: u32) -> Duration {
         .min(LONGEST_DELAY)
 }
 
+const MOST_READS: usize = 64;
 const SECOND: Duration = Duration::from_secs(1);
 const FIRST_DELAY: Duration = Duration::from_millis(20);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
@@ -240,7 +253,7 @@ mod tests {
         };
         change(&mut entry);
         let (mut listeners, _) = bind_all(&entry.listen, entry.proto, 8);
-        Slot::new(entry, listeners.remove(0), 0).unwrap()
+        Slot::new(entry, listeners.remove(0), 0, 1).unwrap()
     }
 
     #[test]

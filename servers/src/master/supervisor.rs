@@ -36,6 +36,8 @@ pub(super) struct Supervisor {
     proc_directory: PathBuf,
     signals: Signals,
     slots: Vec<Slot>,
+    /// The number of the newest slot.
+    numbers: u64,
     daemons: Vec<Daemon>,
     events: Events,
     children: HashMap<u32, Child>,
@@ -51,14 +53,8 @@ struct Child {
 }
 
 enum Role {
-    Service {
-        label: String,
-        status: Status,
-        served: bool,
-    },
-    Daemon {
-        name: String,
-    },
+    Service { slot: u64, status: Status, served: bool },
+    Daemon { name: String },
     Event,
 }
 
@@ -97,6 +93,7 @@ impl Supervisor {
             conf,
             signals,
             slots: Vec::new(),
+            numbers: 0,
             children: HashMap::new(),
             ready_file,
             _pid_file: pid_file,
@@ -169,7 +166,8 @@ impl Supervisor {
             });
         }
         for (index, listener) in listeners.into_iter().enumerate() {
-            match Slot::new(entry.clone(), listener, index) {
+            self.numbers += 1;
+            match Slot::new(entry.clone(), listener, index, self.numbers) {
                 Ok(slot) => self.slots.push(slot),
                 Err(error) => return Err(Fatal::system(format!("status pipe of service {name}: {error}"))),
             }
@@ -325,14 +323,14 @@ impl Supervisor {
                     continue;
                 };
                 let Role::Service {
-                    label,
+                    slot: of,
                     status,
                     served,
                 } = &mut child.role
                 else {
                     continue;
                 };
-                if *label != slot.label {
+                if *of != slot.number {
                     continue;
                 }
                 *served |= message.served;
@@ -378,7 +376,7 @@ impl Supervisor {
         match slot.program.start(&variables, setup) {
             Ok(pid) => {
                 let role = Role::Service {
-                    label: slot.label.clone(),
+                    slot: slot.number,
                     status: Status::Ready,
                     served: false,
                 };
@@ -397,8 +395,9 @@ impl Supervisor {
                     Level::Error,
                     &format!("can't start {path} for service {}: {error}", slot.label),
                 );
+                // The system's fault, not the program's: tried again later.
                 slot.started(now);
-                slot.ended(Status::Ready, true, false, Duration::ZERO, now);
+                slot.ended(Status::Ready, false, false, Duration::ZERO, now);
                 false
             }
         }
@@ -518,11 +517,11 @@ impl Supervisor {
         log(if expected { Level::Debug } else { Level::Error }, &line);
         match child.role {
             Role::Service {
-                label,
+                slot: number,
                 status: state,
                 served,
             } => {
-                if let Some(slot) = self.slots.iter_mut().find(|slot| slot.label == label) {
+                if let Some(slot) = self.slots.iter_mut().find(|slot| slot.number == number) {
                     let remark = slot.ended(state, !status.success(), served, age, now);
                     if let Some(remark) = remark.filter(|_| !self.signals.stop()) {
                         log(Level::Error, &remark);
@@ -587,25 +586,6 @@ impl Supervisor {
                 added.push(entry.clone());
             }
         }
-        // A slot that waits for its last processes gives its name to the new one.
-        let names: HashSet<String> = added.iter().map(|entry| entry.command.name.clone()).collect();
-        for slot in self
-            .slots
-            .iter_mut()
-            .filter(|slot| slot.socket.is_none() && names.contains(slot.name()))
-        {
-            slot.label.push_str(" (old)");
-            let label = &slot.label;
-            for child in self
-                .children
-                .values_mut()
-                .filter(|child| child.name == slot.entry.command.name)
-            {
-                if let Role::Service { label: of, .. } = &mut child.role {
-                    of.clone_from(label);
-                }
-            }
-        }
         self.slots.retain(|slot| slot.socket.is_some() || slot.active > 0);
         for entry in &added {
             if !Program::of(&entry.command).exists() {
@@ -654,6 +634,7 @@ impl Supervisor {
     /// Ends every process: TERM, after some seconds QUIT, at last KILL. The daemons that were waited for come last, in
     /// reverse order.
     pub(super) fn stop(&mut self) {
+        self.ready_file.vanish();
         self.slots.iter_mut().for_each(|slot| slot.socket = None);
         let waited: Vec<u32> = self
             .daemons
@@ -677,10 +658,10 @@ impl Supervisor {
         let mut foreign: HashSet<u32> = HashSet::new();
         loop {
             self.reap();
-            let left: Vec<u32> = children()
-                .into_iter()
-                .filter(|pid| chosen(*pid) && !foreign.contains(pid))
-                .collect();
+            // Those that were started here, and those that /proc shows to have been left to this process.
+            let all: HashSet<u32> = self.children.keys().copied().chain(children()).collect();
+            let wanted = |pid: &u32| chosen(*pid) && !foreign.contains(pid);
+            let left: Vec<u32> = all.into_iter().filter(wanted).collect();
             if left.is_empty() {
                 return;
             }

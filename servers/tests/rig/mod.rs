@@ -248,6 +248,15 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
+/// Whether Cyrus's own master can run: as root, or as the user it would become.
+pub fn may_run_cyrus_master(test: &str) -> bool {
+    let may = is_root() || own_user() == "cyrus";
+    if !may {
+        println!("{test}: skipped, Cyrus's master runs only for root and for the user cyrus");
+    }
+    may
+}
+
 /// The user that the test runs as.
 pub fn own_user() -> String {
     nix::unistd::User::from_uid(nix::unistd::geteuid())

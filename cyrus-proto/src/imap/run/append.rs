@@ -22,9 +22,9 @@ impl Sink for StagedMessage {
 }
 
 /// Makes a place for a large message to `target`, if it could be appended there.
-pub(in crate::imap) fn staging(request: Request, target: Vec<u8>) -> Job {
+pub(in crate::imap) fn staging(request: Request, target: Vec<u8>, size: u64) -> Job {
     Job::once(move |_: &mut Output| {
-        let sink = stage(&request, &target).map_err(|error| try_create(&request, &error));
+        let sink = stage(&request, &target, size).map_err(|error| try_create(&request, &error));
         Outcome::Staging {
             sink,
             mailbox: request.mailbox,
@@ -32,13 +32,11 @@ pub(in crate::imap) fn staging(request: Request, target: Vec<u8>) -> Job {
     })
 }
 
-fn stage(request: &Request, target: &[u8]) -> Result<StagedMessage, MailboxError> {
+fn stage(request: &Request, target: &[u8], size: u64) -> Result<StagedMessage, MailboxError> {
     let name = request.name(target)?;
     let store = &request.service.store;
-    let mailbox = store.open_mailbox(&name, &request.user.auth)?;
-    if !mailbox.rights().contains(cyrus_acl::Rights::INSERT) {
-        return Err(MailboxError::PermissionDenied);
-    }
+    let mut mailbox = store.open_mailbox(&name, &request.user.auth)?;
+    mailbox.check_append(size, 1)?;
     Ok(StagedMessage(store.stage(&name)?))
 }
 

@@ -1,9 +1,10 @@
 //! FETCH (RFC 3501, section 6.4.5): a chain of short jobs, each of which reads the mailbox anew.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cyrus_store::{CachedRecord, IndexRead, MailboxError, Message, Uid, UidSet};
+use cyrus_store::{Annotation, CachedRecord, IndexRead, MailboxError, Message, Uid, UidSet};
 
 use super::body::{Body, put_body};
 use super::{Chain, Pieces, Request, seconds};
@@ -57,6 +58,10 @@ impl Pieces for Fetch {
             return Ok(Some(Reply::ok("Completed")));
         };
         let zone = request.service.options.zone_seconds;
+        let (noted, annotations) = match self.wanted.annotations {
+            Some(_) => annotations(request, &self.ranges, self.at, self.next)?,
+            None => (None, HashMap::new()),
+        };
         let selected = request.selected()?;
         let end = self.ranges.last().map(|&(_, end)| end);
         let mark = self.wanted.marks_seen()
@@ -67,6 +72,7 @@ impl Pieces for Fetch {
             true => mark_seen(selected, &self.ranges, self.at, self.next, budget)?,
             false => (end, UidSet::new()),
         };
+        let limit = noted.into_iter().chain(limit).min();
         self.told.extend_from(&seen);
         let Selected { mailbox, view, .. } = selected;
         let read = mailbox.read()?;
@@ -78,6 +84,7 @@ impl Pieces for Fetch {
             wanted: &self.wanted,
             needs_cache: needs_cache(&self.wanted),
             seen: &seen,
+            annotations: &annotations,
             zone,
             text: Vec::with_capacity(budget.min(RUN) + 4 * 1024),
             output,
@@ -251,12 +258,45 @@ fn mark_seen(
     Ok((limit.or(ranges.last().map(|&(_, end)| end)), unseen))
 }
 
+/// The annotations of messages.
+type Annotations = HashMap<Uid, Vec<Annotation>>;
+
+/// The annotations of the messages of the next piece, and the last UID of it.
+fn annotations(
+    request: &mut Request,
+    ranges: &[(Uid, Uid)],
+    at: usize,
+    next: Option<Uid>,
+) -> Result<(Option<Uid>, Annotations), MailboxError> {
+    /// Messages in a piece.
+    const MOST: usize = 256;
+    let selected = request.selected()?;
+    let name = selected.mailbox.name().clone();
+    let uids: Vec<Uid> = {
+        let read = selected.mailbox.read()?;
+        let mut next = next;
+        let mut uids = Vec::new();
+        for &(start, end) in ranges.get(at..).unwrap_or_default() {
+            let start = next.take().unwrap_or(start);
+            let left = MOST - uids.len();
+            uids.extend(read.range(start..=end).take(left).map(|message| message.uid()));
+        }
+        uids
+    };
+    let mut found = HashMap::with_capacity(uids.len());
+    for &uid in &uids {
+        found.insert(uid, super::metadata::of_message(request, &name, uid)?);
+    }
+    Ok((uids.last().copied(), found))
+}
+
 /// The replies of one piece.
 struct Piece<'p, 'r> {
     read: &'p IndexRead<'r>,
     wanted: &'p FetchAttributes,
     needs_cache: bool,
     seen: &'p UidSet,
+    annotations: &'p Annotations,
     zone: i32,
     /// Text not yet in the output.
     text: Vec<u8>,
@@ -322,7 +362,8 @@ impl Piece<'_, '_> {
             put_cached(&mut line, cached, items);
         }
         if let Some(query) = &wanted.annotations {
-            super::metadata::put_message_annotations(&mut line, read, message, query)?;
+            let found = self.annotations.get(&message.uid());
+            super::metadata::put_annotations(&mut line, query, found.map_or(&[], Vec::as_slice));
         }
         match body {
             None => line.end(),

@@ -26,6 +26,7 @@ pub(super) fn store(
             expunges: false,
             with_uid: false,
             known: None,
+            changed: None,
         };
         request.refresh(&quiet, out)?;
     }
@@ -40,8 +41,9 @@ pub(super) fn store(
         flags: store.flags,
     };
     let stored = selected.mailbox.store_flags(&uids, &change, None)?;
-    if store.silent {
-        news.known = Some(&stored.changed);
+    match store.silent {
+        true => news.known = Some(&stored.changed),
+        false => news.changed = Some(&stored.changed),
     }
     request.refresh(&news, out)?;
     Ok(completed())

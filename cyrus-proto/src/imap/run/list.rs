@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use cyrus_store::{MailboxError, MailboxName, Pattern};
+use cyrus_store::{MailboxError, MailboxKind, MailboxName, Pattern};
 
 use super::{Request, seconds};
 use crate::imap::command::ListCommand;
@@ -31,9 +31,9 @@ pub(super) fn list(
         false => HashSet::new(),
     };
     let mut listing = Listing::new(request, &command.reference, &command.patterns)?;
-    for name in request.visible(&listing.patterns)? {
+    for (name, listed) in request.visible(&listing.patterns)? {
         listing.add(name, |name| {
-            !command.select.subscribed || subscribed.contains(name)
+            listed && (!command.select.subscribed || subscribed.contains(name))
         });
     }
     let calls = listing.calls;
@@ -48,13 +48,7 @@ pub(super) fn list(
             true => "\\HasChildren".to_owned(),
             false => "\\HasNoChildren".to_owned(),
         });
-        let special = match &row.mailbox {
-            Some(name) => match request.service.store.lookup(name)? {
-                Some(entry) => request.service.store.special_use(&entry)?,
-                None => Vec::new(),
-            },
-            None => Vec::new(),
-        };
+        let special = request.special_use(row.mailbox.as_ref())?;
         if command.select.special_use && special.is_empty() {
             continue;
         }
@@ -84,18 +78,28 @@ pub(super) fn lsub(
     }
     let mut listing = Listing::new(request, reference, &[pattern.to_vec()])?;
     let mut names = request.service.store.subscriptions(&request.user.auth)?;
-    request.sort(&mut names);
+    request.sort(&mut names, |name| name);
     for name in names {
-        listing.add(name, |_| true);
+        // One that is gone stays in the list of subscriptions, but is not shown until it comes back.
+        if request.service.options.allowallsubscribe || request.service.store.lookup(&name)?.is_some() {
+            listing.add(name, |_| true);
+        }
     }
     let calls = listing.calls;
     for row in listing.rows {
-        let attributes = match (&row.mailbox, row.has_children) {
-            (Some(_), false) => "",
-            (Some(_), true) => "\\HasChildren",
-            (None, _) => "\\Noselect \\HasChildren",
+        let mut attributes: Vec<String> = match (&row.mailbox, row.has_children) {
+            (Some(_), false) => Vec::new(),
+            (Some(_), true) => vec!["\\HasChildren".to_owned()],
+            (None, _) => vec!["\\Noselect".to_owned(), "\\HasChildren".to_owned()],
         };
-        put_list(out, "LSUB", attributes, Some(separator), row.name.as_bytes());
+        attributes.extend(request.special_use(row.mailbox.as_ref())?);
+        put_list(
+            out,
+            "LSUB",
+            &attributes.join(" "),
+            Some(separator),
+            row.name.as_bytes(),
+        );
     }
     Ok(done(started, calls))
 }
@@ -121,6 +125,8 @@ struct Row {
 struct Listing<'r> {
     request: &'r Request,
     patterns: Vec<Pattern>,
+    /// Whether each pattern ends in `%`.
+    by_level: Vec<bool>,
     separator: char,
     rows: Vec<Row>,
     /// Where each listed name is in `rows`.
@@ -133,11 +139,13 @@ impl<'r> Listing<'r> {
         let namespace = &request.service.options.namespace;
         let reference = String::from_utf8_lossy(reference);
         let mut compiled = Vec::with_capacity(patterns.len());
+        let mut by_level = Vec::with_capacity(patterns.len());
         for pattern in patterns.iter().filter(|pattern| !pattern.is_empty()) {
             let mut pattern = String::from_utf8_lossy(pattern).into_owned();
             if request.service.options.foolstupidclients && pattern == "*" && reference.is_empty() {
                 pattern = "INBOX*".to_owned();
             }
+            by_level.push(pattern.ends_with('%'));
             let pattern = namespace
                 .pattern(&reference, &pattern)
                 .map_err(MailboxError::BadName)?;
@@ -146,6 +154,7 @@ impl<'r> Listing<'r> {
         Ok(Self {
             request,
             patterns: compiled,
+            by_level,
             separator: namespace.separator.as_char(),
             rows: Vec::new(),
             known: HashMap::new(),
@@ -161,10 +170,12 @@ impl<'r> Listing<'r> {
             return;
         }
         self.calls += 1;
-        // Levels above it that nobody has listed, but a pattern asks for.
+        // Levels above it that are no mailboxes, but that a pattern asks for: `*` is content with the mailboxes.
         let ancestors: Vec<String> = self
             .patterns
             .iter()
+            .zip(&self.by_level)
+            .filter_map(|(pattern, by_level)| by_level.then_some(pattern))
             .flat_map(|pattern| pattern.matching_ancestors(&name))
             .map(str::to_owned)
             .collect();
@@ -204,8 +215,9 @@ impl<'r> Listing<'r> {
 }
 
 impl Request {
-    /// The mailboxes that the user may see and that the patterns can match, in the order in which they are listed.
-    fn visible(&self, patterns: &[Pattern]) -> Result<Vec<MailboxName>, MailboxError> {
+    /// The mailboxes that the user may see and that the patterns can match, in the order in which they are listed, and
+    /// whether each is listed itself.
+    fn visible(&self, patterns: &[Pattern]) -> Result<Vec<(MailboxName, bool)>, MailboxError> {
         let options = &self.service.options;
         let admin = self.user.is_admin();
         let mut prefixes: Vec<String> = patterns
@@ -227,30 +239,50 @@ impl Request {
                         .namespace
                         .in_reach(&entry.name, Some(&self.user.name), admin)
                     {
-                        names.push(entry.name.clone());
+                        // Scripts, calendars and the like are not for mail clients, but count as children.
+                        let listed = admin || entry.mbtype.kind == MailboxKind::Email;
+                        names.push((entry.name.clone(), listed));
                     }
                     ControlFlow::Continue(())
                 })?;
         }
-        self.sort(&mut names);
+        self.sort(&mut names, |(name, _)| name);
         Ok(names)
     }
 
-    /// The user's own mailboxes first, then other users', then shared ones, deleted ones last.
-    fn sort(&self, names: &mut [MailboxName]) {
-        let own = MailboxName::inbox_of(&self.user.name).ok();
+    /// The special uses that the user gave to a mailbox of his.
+    fn special_use(&self, name: Option<&MailboxName>) -> Result<Vec<String>, MailboxError> {
+        let store = &self.service.store;
+        match name.filter(|name| self.owns(name)) {
+            Some(name) => match store.lookup(name)? {
+                Some(entry) => store.special_use(&entry),
+                None => Ok(Vec::new()),
+            },
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether a mailbox is the user's own.
+    fn owns(&self, name: &MailboxName) -> bool {
+        name.owner().is_some_and(|owner| owner == self.user.name)
+    }
+
+    /// The user's own mailboxes first, INBOX and what is below it leading; then other users', then shared ones, deleted
+    /// ones last.
+    fn sort<T>(&self, names: &mut [T], name: impl Fn(&T) -> &MailboxName) {
         let deleted = &self.service.store.options().deleted_prefix;
-        names.sort_by_cached_key(|name| {
-            let is_own = own
-                .as_ref()
-                .is_some_and(|own| own == name || own.is_ancestor_of(name));
+        let separator = self.service.options.namespace.separator.as_char();
+        names.sort_by_cached_key(|item| {
+            let name = name(item);
             let class = match name {
-                _ if is_own => 0,
+                name if self.owns(name) => 0,
                 name if name.owner().is_some() => 1,
                 name if name.is_deleted(deleted) => 3,
                 _ => 2,
             };
-            (class, name.to_dbname())
+            let client = self.client_name(name);
+            let inbox = client.split(separator).next() == Some("INBOX");
+            (class, !inbox, name.to_dbname())
         });
     }
 }

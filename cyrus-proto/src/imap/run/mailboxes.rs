@@ -1,6 +1,6 @@
 //! CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS and NAMESPACE (RFC 3501, section 6.3; RFC 2342).
 
-use cyrus_store::{CreateOptions, MailboxError, MailboxName, Partition};
+use cyrus_store::{CreateOptions, MailboxError, MailboxName, Partition, Step};
 
 use super::{Request, completed};
 use crate::imap::command::StatusItems;
@@ -44,7 +44,19 @@ fn partition_argument(
 
 pub(super) fn delete(request: &Request, client: &[u8]) -> Result<Reply, MailboxError> {
     let name = request.name(client)?;
-    request.service.store.delete(&name, &request.user.auth)?;
+    let store = &request.service.store;
+    if !name.is_user_inbox() {
+        // Said before anything about rights, as in Cyrus.
+        let mut has_children = false;
+        store.walk(&name.to_dbname(), &request.user.auth, &mut |entry, _rights| {
+            has_children = name.is_ancestor_of(&entry.name);
+            if has_children { Step::Stop } else { Step::Next }
+        })?;
+        if has_children && store.my_rights(&name, &request.user.auth).is_ok() {
+            return Err(MailboxError::HasInferiors);
+        }
+    }
+    store.delete(&name, &request.user.auth)?;
     Ok(completed())
 }
 
@@ -104,7 +116,8 @@ pub(super) fn status(
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
     let name = request.name(client)?;
-    let status = request.service.store.status(&name, &request.user.auth)?;
+    let store = &request.service.store;
+    let status = store.status(&name, &request.user.auth)?;
     let data = StatusData {
         messages: status.messages,
         recent: status.recent,

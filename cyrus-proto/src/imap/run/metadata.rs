@@ -1,6 +1,6 @@
 //! GETMETADATA and FETCH ANNOTATION, reading only (RFC 5464, RFC 5257).
 
-use cyrus_store::{AnnotationScope, Audience, IndexRead, MailboxError, Message};
+use cyrus_store::{Annotation, AnnotationScope, Audience, MailboxError, MailboxName, Uid};
 
 use super::{Request, completed};
 use crate::imap::command::{AnnotationQuery, Metadata};
@@ -8,7 +8,6 @@ use crate::imap::response::{FetchLine, Reply, put_metadata};
 
 pub(super) fn get(request: &Request, query: &Metadata, out: &mut Vec<u8>) -> Result<Reply, MailboxError> {
     let store = &request.service.store;
-    let auth = &request.user.auth;
     let name = match query.mailbox.is_empty() {
         true => None,
         false => Some(request.name(&query.mailbox)?),
@@ -18,30 +17,118 @@ pub(super) fn get(request: &Request, query: &Metadata, out: &mut Vec<u8>) -> Res
         Some(name) => AnnotationScope::Mailbox(name),
     };
     let mut found = Vec::new();
-    for entry in &query.entries {
-        let entry = String::from_utf8_lossy(entry).to_ascii_lowercase();
-        let split = [("/shared", Audience::Shared), ("/private", Audience::Private)]
-            .into_iter()
-            .find_map(|(prefix, audience)| Some((entry.strip_prefix(prefix)?, audience)))
-            .filter(|(rest, _)| rest.starts_with('/'));
-        let Some((rest, audience)) = split else {
-            return Ok(Reply::bad("entry must begin with /shared or /private"));
+    for wanted in &query.entries {
+        let wanted = String::from_utf8_lossy(wanted).to_ascii_lowercase();
+        let (audience, entry) = match (wanted.strip_prefix("/shared"), wanted.strip_prefix("/private")) {
+            (Some(entry), _) if entry.starts_with('/') => (Audience::Shared, entry),
+            (_, Some(entry)) if entry.starts_with('/') => (Audience::Private, entry),
+            _ => return Ok(Reply::bad("entry must begin with /shared or /private")),
         };
-        let value = store.annotation(scope, rest, audience, auth)?;
-        found.push((entry, value));
+        let value = store.annotation(scope, entry, audience, &request.user.auth)?;
+        found.push((wanted, value));
     }
     found.sort();
     put_metadata(out, &query.mailbox, &found);
     Ok(completed())
 }
 
-/// `ANNOTATION (...)` of one message.
-pub(super) fn put_message_annotations(
-    line: &mut FetchLine<'_>,
-    read: &IndexRead<'_>,
-    message: &Message<'_>,
-    query: &AnnotationQuery,
-) -> Result<(), MailboxError> {
-    let _ = (line, read, message, query);
-    Ok(())
+/// The annotations of one message that a FETCH asks for.
+///
+/// Takes locks of its own: not to be called while the mailbox is being read.
+pub(super) fn of_message(
+    request: &Request,
+    name: &MailboxName,
+    uid: Uid,
+) -> Result<Vec<Annotation>, MailboxError> {
+    let scope = AnnotationScope::Message(name, uid);
+    request
+        .service
+        .store
+        .list_annotations(scope, "/", &request.user.auth)
+}
+
+/// `ANNOTATION (...)` with those of `found` that `query` asks for, and NIL for entries that it names.
+pub(super) fn put_annotations(line: &mut FetchLine<'_>, query: &AnnotationQuery, found: &[Annotation]) {
+    let mut entries: Vec<&str> = found.iter().map(|found| found.entry.as_str()).collect();
+    entries.retain(|entry| {
+        let matches = |pattern: &Vec<u8>| matches(pattern, entry.as_bytes());
+        query.entries.iter().any(matches)
+    });
+    let named = query
+        .entries
+        .iter()
+        .filter(|entry| !entry.iter().any(|c| b"*%".contains(c)));
+    entries.extend(named.filter_map(|entry| std::str::from_utf8(entry).ok()));
+    entries.sort_unstable();
+    entries.dedup();
+    let value = |entry: &str, audience| {
+        let found = found
+            .iter()
+            .find(|found| found.entry == entry && found.audience == audience);
+        found.map(|found| found.value.clone())
+    };
+    line.annotations(entries.into_iter().map(|entry| {
+        let values = [
+            ("value.priv", Audience::Private),
+            ("value.shared", Audience::Shared),
+        ];
+        let values = values.into_iter().filter(|(name, _)| {
+            query
+                .attributes
+                .iter()
+                .any(|wanted| matches(wanted, name.as_bytes()) || wanted.eq_ignore_ascii_case(b"value"))
+        });
+        (
+            entry,
+            values
+                .map(move |(name, audience)| (name, value(entry, audience)))
+                .collect::<Vec<_>>(),
+        )
+    }));
+}
+
+/// Whether a name matches a pattern with `*`, and `%` for one level.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    // The part of the pattern that is tried next, for each place in the name so far: as wide as the pattern, not deeper.
+    let mut states = vec![false; pattern.len() + 1];
+    let skip_wildcards = |states: &mut Vec<bool>| {
+        for at in 0..pattern.len() {
+            if states[at] && matches!(pattern[at], b'*' | b'%') {
+                states[at + 1] = true;
+            }
+        }
+    };
+    states[0] = true;
+    skip_wildcards(&mut states);
+    for &c in name {
+        let mut next = vec![false; pattern.len() + 1];
+        for at in 0..pattern.len() {
+            if !states[at] {
+                continue;
+            }
+            match pattern[at] {
+                b'*' => next[at] = true,
+                b'%' if c != b'/' => next[at] = true,
+                wanted if wanted.eq_ignore_ascii_case(&c) => next[at + 1] = true,
+                _ => {}
+            }
+        }
+        states = next;
+        skip_wildcards(&mut states);
+    }
+    states.last().copied().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns_match_as_in_list() {
+        assert!(
+            matches(b"*", b"/comment") && matches(b"/%", b"/comment") && matches(b"/COMMENT", b"/comment")
+        );
+        assert!(matches(b"/vendor/*", b"/vendor/cmu/x") && !matches(b"/vendor/%", b"/vendor/cmu/x"));
+        assert!(matches(b"/*/x", b"/vendor/cmu/x") && !matches(b"/a", b"/ab") && !matches(b"", b"a"));
+    }
 }

@@ -18,23 +18,19 @@ pub(super) fn resources(quota: &Quota) -> Vec<(&'static str, u64, u64)> {
     Resource::ALL.into_iter().filter_map(limited).collect()
 }
 
-/// The client's name of a root; a domain has none, and is shown as it is.
-fn shown(request: &Request, root: &QuotaRoot) -> String {
+fn tell(request: &Request, root: &QuotaRoot, out: &mut Vec<u8>) -> Result<(), MailboxError> {
+    let quota = request.service.store.quota(root)?;
+    let quota = quota.ok_or(MailboxError::NoQuotaRoot)?;
+    put_quota(out, client_root(request, root).as_bytes(), resources(&quota));
+    Ok(())
+}
+
+/// A root as the client knows it.
+fn client_root(request: &Request, root: &QuotaRoot) -> String {
     match root.mailbox() {
         Some(name) => request.client_name(&name),
         None => root.to_string(),
     }
-}
-
-fn tell(request: &Request, root: &QuotaRoot, out: &mut Vec<u8>) -> Result<(), MailboxError> {
-    let quota = request
-        .service
-        .store
-        .quota(root)?
-        .ok_or(MailboxError::NoQuotaRoot)?;
-    let name = shown(request, root);
-    put_quota(out, name.as_bytes(), resources(&quota));
-    Ok(())
 }
 
 pub(super) fn get(request: &Request, client: &[u8], out: &mut Vec<u8>) -> Result<Reply, MailboxError> {
@@ -54,8 +50,8 @@ pub(super) fn root_of(request: &Request, client: &[u8], out: &mut Vec<u8>) -> Re
         return Err(MailboxError::PermissionDenied);
     }
     let root = store.quota_root(&name)?;
-    let name = root.as_ref().map(|root| shown(request, root));
-    put_quota_root(out, client, name.as_deref().map(str::as_bytes));
+    let shown = root.as_ref().map(|root| client_root(request, root));
+    put_quota_root(out, client, shown.as_deref().map(str::as_bytes));
     if let Some(root) = root {
         tell(request, &root, out)?;
     }
@@ -88,10 +84,10 @@ pub(super) fn set(
         changes.push((resource, u64::try_from(*limit).ok()));
     }
     let root = QuotaRoot::at(&name);
-    let (store, auth) = (&request.service.store, &request.user.auth);
+    let store = &request.service.store;
     match force {
-        true => store.make_quota_root(&root, &changes, auth)?,
-        false => store.set_quota(&root, &changes, auth)?,
+        true => store.make_quota_root(&root, &changes, &request.user.auth)?,
+        false => store.set_quota(&root, &changes, &request.user.auth)?,
     }
     Ok(completed())
 }

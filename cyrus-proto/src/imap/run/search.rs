@@ -13,7 +13,6 @@ use crate::imap::selected::{News, Selected};
 use crate::job::Job;
 use crate::output::Output;
 
-mod fold;
 mod program;
 mod text;
 

@@ -1,7 +1,7 @@
 //! SELECT, EXAMINE and CLOSE (RFC 3501, sections 6.3.1, 6.3.2 and 6.4.2).
 
 use cyrus_acl::Rights;
-use cyrus_store::{Expunge, MailboxError, SystemFlags};
+use cyrus_store::{Expunge, Level, MailboxError, MailboxName, Resource, SystemFlags};
 
 use super::{Request, completed};
 use crate::imap::command::Access;
@@ -15,11 +15,16 @@ pub(super) fn select(
     access: Access,
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
-    if request.mailbox.take().is_some() {
+    if let Some(before) = request.mailbox.take() {
+        before.close()?;
         Reply::ok("Ok").with(Code::Closed).put_untagged(out);
     }
     let name = request.name(name)?;
-    let mut mailbox = request.service.store.open_mailbox(&name, &request.user.auth)?;
+    let opened = request.service.store.open_mailbox(&name, &request.user.auth);
+    if matches!(opened, Err(MailboxError::NotFound)) {
+        note_missing_inbox(request, &name);
+    }
+    let mut mailbox = opened?;
     let rights = mailbox.rights();
     let may_change = [
         Rights::SEEN,
@@ -33,9 +38,12 @@ pub(super) fn select(
     if access == Access::ReadWrite && rights.contains(Rights::READ) && !read_only {
         mailbox.claim_recent()?;
     }
+    let mut warnings = Vec::new();
+    warn_about_quota(request, &name, rights, &mut warnings)?;
     let read = mailbox.read()?;
     read.load_seen()?;
     let view = View::new(&read, read_only, rights);
+    out.append(&mut warnings);
     put_exists(out, read.exists());
     put_recent(out, read.recent()?);
     put_flags_line(out, &flag_list(&read, SystemFlags::ALL));
@@ -49,7 +57,14 @@ pub(super) fn select(
     tell(Code::HighestModSeq(read.highest_modseq().0));
     drop(read);
     tell(Code::MailboxId(mailbox.id().to_string()));
-    warn_about_quota(request, &name, rights, out)?;
+    request.service.log.record(
+        Level::Info,
+        format_args!(
+            "open: user {} opened {}",
+            request.user.name,
+            request.client_name(&name)
+        ),
+    );
     request.mailbox = Some(Box::new(Selected::new(mailbox, view)));
     Ok(completed().with(if read_only {
         Code::ReadOnly
@@ -58,10 +73,23 @@ pub(super) fn select(
     }))
 }
 
+/// A user without INBOX gets no mail, and cannot say why.
+fn note_missing_inbox(request: &Request, name: &MailboxName) {
+    let user = &request.user.name;
+    if MailboxName::inbox_of(user).is_ok_and(|inbox| inbox == *name) && !request.user.is_admin() {
+        // As an administrator writes it.
+        let name = request.service.options.namespace.to_client(name, None, true);
+        request.service.log.record(
+            Level::Notice,
+            format_args!("{user} has logged in and has no INBOX; `createmailbox {name}` in cyradm makes it"),
+        );
+    }
+}
+
 /// `NO [ALERT]` to those who could make room, when a quota is nearly used up (S114 to S116).
 fn warn_about_quota(
     request: &Request,
-    name: &cyrus_store::MailboxName,
+    name: &MailboxName,
     rights: Rights,
     out: &mut Vec<u8>,
 ) -> Result<(), MailboxError> {
@@ -75,15 +103,17 @@ fn warn_about_quota(
     let Some(quota) = store.quota(&root)? else {
         return Ok(());
     };
-    for (resource, used, limit) in super::quota::resources(&quota) {
-        if limit == 0 {
-            continue;
-        }
+    let threshold = u64::from(request.service.options.quotawarn);
+    for resource in Resource::ALL {
+        let name = resource.imap_name();
+        let limit = quota.limit_in_use_units(resource).filter(|&limit| limit > 0);
+        let Some(limit) = limit else { continue };
+        let used = quota.used(resource);
+        let percent = used.saturating_mul(100) / limit;
         let text = if used > limit {
-            format!("Mailbox is over {resource} quota")
-        } else if used.saturating_mul(100) / limit > u64::from(request.service.options.quotawarn) {
-            let percent = used.saturating_mul(100) / limit;
-            format!("Mailbox is at {percent}% of {resource} quota")
+            format!("Mailbox is over {name} quota")
+        } else if percent > threshold {
+            format!("Mailbox is at {percent}% of {name} quota")
         } else {
             continue;
         };
@@ -98,7 +128,17 @@ pub(super) fn close(request: &mut Request) -> Result<Reply, MailboxError> {
         && !selected.view.read_only
         && selected.mailbox.rights().contains(Rights::EXPUNGE)
     {
-        selected.mailbox.expunge(Expunge::AllDeleted)?;
+        let expunged = selected.mailbox.expunge(Expunge::AllDeleted)?;
+        selected.note_expunge(&expunged);
+        selected.close()?;
+    }
+    Ok(completed())
+}
+
+/// Leaves a mailbox that has something to tidy up.
+pub(super) fn unselect(request: &mut Request) -> Result<Reply, MailboxError> {
+    if let Some(selected) = request.mailbox.take() {
+        selected.close()?;
     }
     Ok(completed())
 }

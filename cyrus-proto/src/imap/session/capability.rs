@@ -9,6 +9,7 @@ pub(crate) struct Situation<'a> {
     pub(crate) logged_in: bool,
     /// Whether TLS is up.
     pub(crate) secure: bool,
+    pub(crate) protected: bool,
     /// The SASL mechanisms that can be used now.
     pub(crate) mechanisms: &'a [String],
 }
@@ -101,8 +102,8 @@ impl<'o> List<'o> {
         if options.starttls && !situation.secure {
             self.add("STARTTLS");
         }
-        let refused = !situation.secure && options.tls_required;
-        if refused || !situation.secure && !options.allowplaintext {
+        let refused = !situation.protected && options.tls_required;
+        if refused || !situation.protected && !options.allowplaintext {
             self.add("LOGINDISABLED");
         }
         if !refused && !situation.mechanisms.is_empty() {
@@ -122,6 +123,7 @@ mod tests {
         Situation {
             logged_in: false,
             secure: false,
+            protected: false,
             mechanisms,
         }
     }
@@ -140,6 +142,14 @@ mod tests {
         assert_eq!(
             greeting(&options, situation(&[])),
             "IMAP4rev1 LITERAL+ ID STARTTLS LOGINDISABLED"
+        );
+        let tunnelled = Situation {
+            protected: true,
+            ..situation(&mechanisms)
+        };
+        assert_eq!(
+            greeting(&options, tunnelled),
+            "IMAP4rev1 LITERAL+ ID STARTTLS AUTH=PLAIN AUTH=LOGIN SASL-IR"
         );
     }
 

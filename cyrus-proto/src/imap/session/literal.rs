@@ -66,7 +66,7 @@ impl ImapSession {
             self.accept(announced);
             return None;
         }
-        self.stage(tag, mailbox)
+        self.stage(tag, mailbox, announced.size)
     }
 
     fn accept(&mut self, announced: Announced) {
@@ -86,7 +86,7 @@ impl ImapSession {
         }
     }
 
-    fn stage(&mut self, tag: Tag, target: Vec<u8>) -> Option<Step> {
+    fn stage(&mut self, tag: Tag, target: Vec<u8>, size: u64) -> Option<Step> {
         let (user, mailbox) = match std::mem::replace(&mut self.state, State::Logout) {
             State::Selected { user, mailbox } => (user, Some(mailbox)),
             State::Authenticated { user } => (user, None),
@@ -102,7 +102,7 @@ impl ImapSession {
             user,
             mailbox,
         };
-        Some(Step::Run(run::staging(request, target)))
+        Some(Step::Run(run::staging(request, target, size)))
     }
 
     /// The staging file is there, or the APPEND cannot succeed.

@@ -38,8 +38,8 @@ impl ImapSession {
             self.reply(&tag, &Reply::no("Anonymous login is not permitted"));
             return None;
         }
-        let plain = self.is_secure() || self.options().allowplaintext;
-        if !anonymous && !plain || self.options().tls_required && !self.is_secure() {
+        let plain = self.is_protected() || self.options().allowplaintext;
+        if !anonymous && !plain || self.options().tls_required && !self.is_protected() {
             self.reply(&tag, &Reply::no("Login only available under a layer"));
             return None;
         }
@@ -61,7 +61,7 @@ impl ImapSession {
             self.refuse_tagged(&tag, "Already authenticated");
             return None;
         }
-        if self.options().tls_required && !self.is_secure() {
+        if self.options().tls_required && !self.is_protected() {
             self.reply(&tag, &Reply::no("Authentication only available under a layer"));
             return None;
         }

@@ -50,7 +50,43 @@ impl IndexHeader {
         self.count(record, crcs, u32::saturating_sub, u64::saturating_sub);
     }
 
+    /// Counts the difference between the two states of a changed record.
+    pub fn count_change(&mut self, old: &Record, new: &Record, crcs: &FlagCrcs) {
+        let same_virtual = (old.uid, old.savedate, old.cid, old.createdmodseq)
+            == (new.uid, new.savedate, new.cid, new.createdmodseq);
+        let before = self.sync_annot;
+        let (visible_before, visible_after) = (!old.is_expunged(), !new.is_expunged());
+        self.count_flags(old, crcs, u32::saturating_sub, u64::saturating_sub);
+        self.count_flags(new, crcs, u32::wrapping_add, u64::wrapping_add);
+        if !(visible_before && visible_after && same_virtual) {
+            self.sync_annot = before
+                ^ if visible_before {
+                    old.sync_virtual(self.layout)
+                } else {
+                    0
+                }
+                ^ if visible_after {
+                    new.sync_virtual(self.layout)
+                } else {
+                    0
+                };
+        }
+    }
+
     fn count(
+        &mut self,
+        record: &Record,
+        crcs: &FlagCrcs,
+        op: fn(u32, u32) -> u32,
+        op64: fn(u64, u64) -> u64,
+    ) {
+        if !record.is_expunged() {
+            self.sync_annot ^= record.sync_virtual(self.layout);
+        }
+        self.count_flags(record, crcs, op, op64);
+    }
+
+    fn count_flags(
         &mut self,
         record: &Record,
         crcs: &FlagCrcs,
@@ -68,7 +104,6 @@ impl IndexHeader {
         self.deleted = op(self.deleted, u32::from(flags.contains(SystemFlags::DELETED)));
         self.unseen = op(self.unseen, u32::from(!flags.contains(SystemFlags::SEEN)));
         self.sync_basic ^= record.sync_basic(crcs);
-        self.sync_annot ^= record.sync_virtual(self.layout);
     }
 }
 
@@ -239,6 +274,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_change_is_counting_out_and_in(flags in any::<[u32; 2]>(), modseq in any::<u64>(), created in any::<bool>()) {
+            let crcs = FlagCrcs::new([Some("a")]);
+            let old = Record { uid: 5, flags: flags[0], size: 9, savedate: 3, createdmodseq: 2, ..Record::default() };
+            let new = Record { flags: flags[1], modseq, createdmodseq: 2 + u64::from(created), ..old.clone() };
+            let mut start = IndexHeader::new(1, 1, 1);
+            start.count_in(&old, &crcs);
+            let mut one = start.clone();
+            one.count_change(&old, &new, &crcs);
+            start.count_out(&old, &crcs);
+            start.count_in(&new, &crcs);
+            prop_assert_eq!(one, start);
+        }
+
         #[test]
         fn counting_out_undoes_counting_in(flags in any::<u32>(), uid in 1..u32::MAX, size in any::<u32>()) {
             let crcs = FlagCrcs::new([Some("a")]);

@@ -65,7 +65,7 @@ pub(super) fn run(
             }
         };
         let same = by_index.as_ref().zip(by_file.as_ref());
-        if !same.is_some_and(|(index, file)| index.guid == file.guid) {
+        if same.is_none_or(|(index, file)| index.guid != file.guid) {
             print(uid, by_index.as_ref(), by_file.as_ref(), out);
         }
     }
@@ -80,6 +80,9 @@ struct Summary {
     from: Vec<u8>,
     subject: Vec<u8>,
 }
+
+/// One of its texts.
+type Field = fn(&Summary) -> &[u8];
 
 fn of_record(message: &Message<'_>) -> Result<Summary, MailboxError> {
     let record = message.record()?;
@@ -125,7 +128,7 @@ fn offset_at(local: i64) -> i64 {
 
 fn print(uid: u32, index: Option<&Summary>, file: Option<&Summary>, out: &mut dyn Write) {
     let _ = writeln!(out, "  UID: {uid:08}");
-    let fields: [(&str, fn(&Summary) -> &[u8]); 5] = [
+    let fields: [(&str, Field); 5] = [
         ("GUID", |summary| summary.guid.as_bytes()),
         ("Size", |summary| summary.size.as_bytes()),
         ("Date", |summary| summary.date.as_bytes()),

@@ -64,7 +64,11 @@ fn mbsync_keeps_both_sides_the_same(programs: Option<Programs>) {
             .is_ok()
     );
     let inbox = near_files(&maildir.join("INBOX"));
-    for path in inbox.iter().filter(|path| path.contains("/cur/")).take(30) {
+    for path in inbox
+        .iter()
+        .filter(|path| path.contains("/cur/") && is_late(path))
+        .take(30)
+    {
         let renamed = if path.contains(":2,") {
             format!("{path}T")
         } else {
@@ -86,10 +90,14 @@ fn mbsync_keeps_both_sides_the_same(programs: Option<Programs>) {
     assert_same(&mut imap, &maildir);
     assert_eq!(far_side(&mut imap, "INBOX").len(), 2700 - 50 - 30 + 1 + 40);
     imap.ok("SELECT Fresh");
-    let before = sync();
+    sync();
     assert_same(&mut imap, &maildir);
-    drop(before);
     server.stop();
+}
+
+/// Whether a message is one of the last thousand, of which the other side expunges none.
+fn is_late(path: &str) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| text.contains("<server.2"))
 }
 
 /// Panics unless each mailbox holds the same messages with the same flags on both sides.

@@ -161,6 +161,7 @@ impl View {
                 comparison.check(&format!("{user}: {item}"), &entries(value), &got);
             } else if self.offers(item) {
                 let got = self.user_item(item);
+                let got = self.without_special_use(&got);
                 comparison.check(&format!("{user}: {item}"), &self.without_special_use(value), &got);
             } else {
                 comparison.not_offered.insert(item.clone());
@@ -374,7 +375,7 @@ impl View {
         messages.collect()
     }
 
-    /// A LIST answer as a server without SPECIAL-USE gives it.
+    /// A LIST answer; without the attributes of SPECIAL-USE, if the server does not promise them.
     fn without_special_use(&self, listed: &Json) -> Json {
         if self.offers("list_specialuse") {
             return listed.clone();

@@ -1,9 +1,9 @@
 //! A SEARCH program ready to run: strings folded, sets resolved, cheap tests first.
 
 use cyrus_store::message::Charset;
+use cyrus_store::search::Pattern;
 use cyrus_store::{IndexRead, MailboxError, Message, SystemFlags, UidSet};
 
-use super::fold::fold;
 use super::text::{Texts, Where};
 use crate::imap::command::{DateField, DateTest, Numbering, SearchKey, SearchProgram, TextField};
 use crate::imap::selected::View;
@@ -29,7 +29,7 @@ enum Test {
         than: u64,
     },
     Uids(UidSet),
-    Text(Where, String),
+    Text(Where, Box<Pattern>),
     Not(Box<Test>),
     Any(Vec<Test>),
     All(Vec<Test>),
@@ -88,7 +88,7 @@ struct Compiler<'c> {
 
 impl Compiler<'_> {
     fn key(&self, key: &SearchKey) -> Test {
-        let text = |place, text: &[u8]| Test::Text(place, fold(&self.charset.decode(text)));
+        let text = |place, text: &[u8]| Test::Text(place, Box::new(Pattern::new(&self.charset.decode(text))));
         match key {
             SearchKey::All => Test::Constant(true),
             SearchKey::Has(flag) => Test::Flag(*flag, true),
@@ -200,7 +200,7 @@ impl Test {
                 if *larger { size > *than } else { size < *than }
             }
             Self::Uids(uids) => uids.contains(message.uid()),
-            Self::Text(place, string) => texts.contain(place, string)?,
+            Self::Text(place, pattern) => texts.contain(place, pattern)?,
             Self::Not(test) => !test.holds(read, message, texts)?,
             Self::Any(tests) => {
                 for test in tests {

@@ -1,12 +1,8 @@
-//! The texts of one message that SEARCH looks into, each decoded and folded once.
+//! The texts of one message that SEARCH looks into.
 
-use cyrus_store::message::{
-    Charset, Encoding, Extent, Fields, Sections, decode_content, decode_header, select_fields,
-};
+use cyrus_store::message::{Fields, select_fields};
+use cyrus_store::search::{Pattern, Scope};
 use cyrus_store::{CachedRecord, MailboxError, Message, MessageFile};
-use memchr::memmem;
-
-use super::fold::fold;
 
 /// Where a string is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,16 +30,11 @@ impl Where {
     }
 }
 
-/// Parts deeper than this are not looked into.
-const MAX_DEPTH: usize = 32;
-
 /// The texts of a message, read as they are needed.
 pub(super) struct Texts<'m, 'r> {
     message: &'m Message<'r>,
     cached: Option<CachedRecord>,
     file: Option<MessageFile>,
-    header: Option<String>,
-    body: Option<String>,
     octets: u64,
 }
 
@@ -53,8 +44,6 @@ impl<'m, 'r> Texts<'m, 'r> {
             message,
             cached: None,
             file: None,
-            header: None,
-            body: None,
             octets: 0,
         }
     }
@@ -64,24 +53,19 @@ impl<'m, 'r> Texts<'m, 'r> {
         self.octets
     }
 
-    /// Whether the folded `string` is there.
-    pub(super) fn contain(&mut self, place: &Where, string: &str) -> Result<bool, MailboxError> {
-        let found = |text: &str| memmem::find(text.as_bytes(), string.as_bytes()).is_some();
+    /// Whether the string is there.
+    pub(super) fn contain(&mut self, place: &Where, pattern: &Pattern) -> Result<bool, MailboxError> {
         match place {
-            Where::Bcc | Where::Cc | Where::From | Where::To => {
+            Where::Bcc | Where::Cc | Where::From | Where::To | Where::Subject => {
                 let record = self.cached()?.record();
-                let list = match place {
+                let text = match place {
                     Where::Bcc => record.bcc(),
                     Where::Cc => record.cc(),
                     Where::From => record.from(),
-                    _ => record.to(),
+                    Where::To => record.to(),
+                    _ => record.subject_text().unwrap_or_default(),
                 };
-                Ok(found(&fold(&String::from_utf8_lossy(list))))
-            }
-            Where::Subject => {
-                let record = self.cached()?.record();
-                let subject = record.subject_text().unwrap_or_default();
-                Ok(found(&fold(&String::from_utf8_lossy(subject))))
+                Ok(pattern.in_utf8(text))
             }
             Where::Header(name) => {
                 let names = [name.as_slice()];
@@ -94,11 +78,23 @@ impl<'m, 'r> Texts<'m, 'r> {
                         select_fields(header, Fields::Only(&names))
                     }
                 };
-                Ok(field_values(&fields).any(|value| found(&fold(&value))))
+                Ok(field_values(&fields).any(|value| pattern.in_header(&value)))
             }
-            Where::Body => self.body().map(found),
-            Where::Text => Ok(found(self.header()?) || found(self.body()?)),
+            Where::Body => self.in_message(pattern, Scope::Body),
+            Where::Text => self.in_message(pattern, Scope::Text),
         }
+    }
+
+    fn in_message(&mut self, pattern: &Pattern, scope: Scope) -> Result<bool, MailboxError> {
+        self.file()?;
+        self.cached()?;
+        let (Some(cached), Some(file)) = (&self.cached, &self.file) else {
+            return Ok(false);
+        };
+        let Ok(sections) = cached.record().sections() else {
+            return Ok(false);
+        };
+        Ok(pattern.in_message(file, &sections, scope))
     }
 
     fn cached(&mut self) -> Result<&CachedRecord, MailboxError> {
@@ -115,41 +111,14 @@ impl<'m, 'r> Texts<'m, 'r> {
         }
         self.file.as_ref().ok_or(MailboxError::MessageGone)
     }
-
-    /// The whole header, decoded and folded.
-    fn header(&mut self) -> Result<&str, MailboxError> {
-        if self.header.is_none() {
-            let size = self.message.header_size() as usize;
-            let file = self.file()?;
-            let header = file.get(..size.min(file.len())).unwrap_or_default();
-            self.header = Some(fold(&String::from_utf8_lossy(&decode_header(header))));
-        }
-        Ok(self.header.as_deref().unwrap_or_default())
-    }
-
-    /// The text of all parts that have any, decoded and folded.
-    fn body(&mut self) -> Result<&str, MailboxError> {
-        if self.body.is_none() {
-            self.cached()?;
-            self.file()?;
-            let mut text = String::new();
-            if let (Some(cached), Some(file)) = (&self.cached, &self.file)
-                && let Ok(sections) = cached.record().sections()
-            {
-                add_parts(&mut text, &sections, file, &mut Vec::new());
-            }
-            self.body = Some(text);
-        }
-        Ok(self.body.as_deref().unwrap_or_default())
-    }
 }
 
-/// The values of header fields, unfolded and decoded.
-fn field_values(fields: &[u8]) -> impl Iterator<Item = String> {
+/// The values of header fields, with their folding.
+fn field_values(fields: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let mut values: Vec<Vec<u8>> = Vec::new();
-    for line in fields.split(|&c| c == b'\n') {
+    for line in fields.split_inclusive(|&c| c == b'\n') {
         match line {
-            b"" | b"\r" => {}
+            b"\n" | b"\r\n" => {}
             [b' ' | b'\t', ..] => {
                 if let Some(value) = values.last_mut() {
                     value.extend_from_slice(line);
@@ -164,46 +133,5 @@ fn field_values(fields: &[u8]) -> impl Iterator<Item = String> {
             }
         }
     }
-    values
-        .into_iter()
-        .map(|value| String::from_utf8_lossy(&decode_header(&value)).into_owned())
-}
-
-/// Appends the folded text of the parts below `path`: bodies that are text, and headers of enclosed messages.
-fn add_parts(text: &mut String, sections: &Sections<'_>, file: &MessageFile, path: &mut Vec<u32>) {
-    if path.len() > MAX_DEPTH {
-        return;
-    }
-    let octets = |extent: Option<Extent>| {
-        let extent = extent?;
-        let start = extent.offset as usize;
-        file.get(start..start.checked_add(extent.size as usize)?)
-    };
-    if !path.is_empty()
-        && let Some(enclosed) = sections.message(path)
-        && let Some(header) = octets(enclosed.header)
-    {
-        text.push('\n');
-        text.push_str(&fold(&String::from_utf8_lossy(&decode_header(header))));
-    }
-    for number in 1..=sections.children(path).unwrap_or(0) {
-        path.push(number);
-        let charset = sections.part(path).and_then(|part| {
-            let charset = Charset::by_name(part.charset?)?;
-            Some((part, charset))
-        });
-        if let Some((part, charset)) = charset
-            && part.encoding != Encoding::Unknown
-            && let Some(content) = octets(part.content)
-        {
-            let mut decoded = Vec::with_capacity(content.len());
-            decode_content(part.encoding, content, &mut |bytes| {
-                decoded.extend_from_slice(bytes)
-            });
-            text.push('\n');
-            text.push_str(&fold(&charset.decode(&decoded)));
-        }
-        add_parts(text, sections, file, path);
-        path.pop();
-    }
+    values.into_iter()
 }
