@@ -3,6 +3,7 @@
 mod acl;
 mod create;
 mod delete;
+mod dump;
 mod files;
 mod hold;
 mod inbox;

@@ -92,6 +92,12 @@ impl StoreOptions {
         })
     }
 
+    /// The mailbox that has this directory, relative to a root of its partition, in the layout by name; whether there
+    /// is such a mailbox is not looked up.
+    pub fn name_of_legacy_dir(&self, sub: &Path) -> Option<MailboxName> {
+        self.hashing().legacy_name(sub)
+    }
+
     /// The directories of a partition.
     ///
     /// # Errors

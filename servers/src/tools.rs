@@ -1,15 +1,20 @@
 //! The administrator's and user's programs: each a function from arguments to an exit code.
 
 pub mod ctl_cyrusdb;
+pub mod ctl_mboxlist;
 pub mod cvt_cyrusdb;
 pub mod cyr_buildinfo;
 pub mod cyr_dbtool;
 pub mod cyr_info;
 mod databases;
+pub mod mbexamine;
+pub mod mbpath;
 pub mod mkimap;
 
+use cyrus_store::{Store, StoreOptions};
+
 use crate::config::{Config, ConfigError};
-use crate::{limits, privilege, syslog};
+use crate::{limits, privilege, settings, syslog};
 
 /// Reads imapd.conf for a tool; says what is wrong with it and gives the exit code if it cannot be used.
 fn load_config(path: Option<&str>, service: &str) -> Result<Config, u8> {
@@ -27,6 +32,13 @@ fn enter(path: Option<&str>, service: &str) -> Result<Config, u8> {
     Ok(config)
 }
 
+/// The mail store of a configuration; `adapt` may change what the configuration says.
+fn open_store(config: &Config, adapt: impl FnOnce(&mut StoreOptions)) -> Result<Store, u8> {
+    let mut options = settings::store(config).map_err(|error| fatal(&error, ConfigError::EXIT_CODE))?;
+    adapt(&mut options);
+    Store::open(options).map_err(|error| fatal(&error, ConfigError::EXIT_CODE))
+}
+
 /// Reports what makes the tool give up, and returns the exit code.
 fn fatal(error: &dyn std::fmt::Display, code: u8) -> u8 {
     eprintln!("fatal error: {error}");
@@ -35,6 +47,12 @@ fn fatal(error: &dyn std::fmt::Display, code: u8) -> u8 {
 
 /// The exit code of Cyrus's tools for wrong switches: -1 as the system sees it.
 const USAGE: u8 = 255;
+/// The command line of other tools of Cyrus is wrong (`EX_USAGE`).
+const BAD_USAGE: u8 = 64;
+/// What is asked for cannot be had here (`EX_UNAVAILABLE`).
+const UNAVAILABLE: u8 = 69;
+/// The input, or a file of the spool, is not as it should be (`EX_DATAERR`).
+const DATA_ERROR: u8 = 65;
 /// A database or the system did not do what was asked (`EX_TEMPFAIL`).
 const TEMPORARY: u8 = 75;
 /// `EX_OSERR`, which Cyrus's database tools have for relative paths.

@@ -226,8 +226,11 @@ impl<'r> Message<'r> {
         })
     }
 
-    /// The record, checked once more: it may have been changed on disk without a trace in the header.
-    pub(super) fn record(&self) -> Result<Record, MailboxError> {
+    /// The index record itself, for tools that show or compare it; its `\Seen` is the index's, not this user's.
+    ///
+    /// # Errors
+    /// The CRC is wrong: it may have been changed on disk, without a trace in the header, since the mailbox was read.
+    pub fn record(&self) -> Result<Record, MailboxError> {
         let hot = &self.read.mailbox.hot;
         self.view
             .record()

@@ -27,6 +27,13 @@ pub(crate) enum RowChange<'a> {
     },
     /// A mailbox goes away and only tombstones are left.
     Bury(&'a MailboxEntry),
+    /// A row comes back from a copy of the list, whatever is there now.
+    Restore {
+        name: &'a MailboxName,
+        row: &'a MailboxRow,
+    },
+    /// A name leaves the list without a trace.
+    Forget(&'a MailboxName),
 }
 
 impl Store {
@@ -116,7 +123,115 @@ impl Rows<'_> {
                 }
                 Ok(())
             }
+            RowChange::Restore { name, row } => self.restore(name, row),
+            RowChange::Forget(name) => self.forget(name),
         }
+    }
+
+    /// Puts a row back so that names and unique ids still mean each other: the id that the name had is dropped, and a
+    /// name that had the id becomes a former one.
+    fn restore(&mut self, name: &MailboxName, row: &MailboxRow) -> Result<(), MailboxError> {
+        let dbname = name.to_dbname();
+        self.drop_rights(name)?;
+        if let Some(old) = self.row(&row_key(name))?
+            && old.id != row.id
+        {
+            self.drop_id(&old, &dbname)?;
+        }
+        self.txn.put(&row_key(name), &row.name_value())?;
+        let Some(id) = row.id.as_deref().and_then(MailboxId::new) else {
+            return Ok(());
+        };
+        let holder = self.row(&id_key(&id))?;
+        let mut history = row.history.clone();
+        if let Some(holder) = holder {
+            let elsewhere = holder.name.as_deref().is_some_and(|holds| holds != dbname);
+            if row.mbtype.deleted && elsewhere {
+                return Ok(());
+            }
+            if history.is_empty() {
+                history.clone_from(&holder.history);
+                if let Some(former) = holder.name.clone().filter(|_| elsewhere) {
+                    self.bury_former(&former, row, &mut history)?;
+                }
+            }
+        }
+        let by_id = MailboxRow {
+            name: Some(dbname),
+            history,
+            ..row.clone()
+        };
+        self.txn.put(&id_key(&id), &by_id.id_value())?;
+        if self.reverse_acls {
+            let options = self.store.options();
+            for key in rights_keys(name, row, options.deleteright, &options.deleted_prefix) {
+                self.txn.put(&key, b"")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves a tombstone under the name that the mailbox of `row` had before, and a line in its history.
+    fn bury_former(
+        &mut self,
+        former: &str,
+        row: &MailboxRow,
+        history: &mut Vec<FormerName>,
+    ) -> Result<(), MailboxError> {
+        let Ok(name) = MailboxName::from_dbname(former.as_bytes()) else {
+            return Ok(());
+        };
+        let Some(old) = self.row(&row_key(&name))?.filter(|old| old.id == row.id) else {
+            return Ok(());
+        };
+        history.insert(
+            0,
+            FormerName {
+                name: former.to_owned(),
+                mtime: old.mtime,
+                uidvalidity: old.uidvalidity,
+                createdmodseq: old.createdmodseq,
+                foldermodseq: old.foldermodseq,
+                mbtype: old.mbtype,
+                partition: old.partition.clone(),
+            },
+        );
+        if old.mbtype.deleted {
+            return Ok(());
+        }
+        self.drop_rights(&name)?;
+        let tombstone = MailboxRow {
+            mbtype: MailboxType {
+                deleted: true,
+                ..old.mbtype
+            },
+            partition: None,
+            server: None,
+            acl: Vec::new(),
+            ..old
+        };
+        Ok(self.txn.put(&row_key(&name), &tombstone.name_value())?)
+    }
+
+    fn forget(&mut self, name: &MailboxName) -> Result<(), MailboxError> {
+        self.drop_rights(name)?;
+        if let Some(row) = self.row(&row_key(name))? {
+            self.drop_id(&row, &name.to_dbname())?;
+            self.txn.remove(&row_key(name))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the row by the unique id of `row` if it is that of the mailbox `dbname`.
+    fn drop_id(&mut self, row: &MailboxRow, dbname: &str) -> Result<(), MailboxError> {
+        let Some(id) = row.id.as_deref().and_then(MailboxId::new) else {
+            return Ok(());
+        };
+        let holder = self.row(&id_key(&id))?;
+        if holder.is_some_and(|holder| holder.name.as_deref() == Some(dbname)) {
+            self.txn.remove(&id_key(&id))?;
+        }
+        Ok(())
     }
 
     /// Writes both rows of a mailbox, and what the index of rights says of it.

@@ -1,6 +1,6 @@
 //! Where a name puts things: directories of mailboxes in both layouts, per-user files, and names of lock files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::MailboxName;
 
@@ -51,6 +51,19 @@ impl Hashing {
         }
         path.extend(&mut components);
         path
+    }
+
+    /// The name of the mailbox that has this sub-path of a partition in the legacy layout: [`Hashing::legacy_dir`]
+    /// backwards. `None` if no mailbox has it.
+    pub fn legacy_name(self, sub: &Path) -> Option<MailboxName> {
+        let parts: Option<Vec<&str>> = sub.iter().map(|part| part.to_str()).collect();
+        let mut rest = parts?.into_iter();
+        let letters = usize::from(self.hashimapspool);
+        let in_domain = rest.as_slice().first() == Some(&"domain");
+        let domain = if in_domain { rest.nth(1 + letters) } else { None };
+        let components: Vec<&str> = rest.skip(letters).collect();
+        let name = MailboxName::from_parts(domain, &components).ok()?;
+        (self.legacy_dir(&name) == sub).then_some(name)
     }
 
     /// The sub-path of a per-user file below `configdirectory` in the legacy layout, without `.seen` and the like.
@@ -145,6 +158,32 @@ mod tests {
 
     /// Where Cyrus 3.6.1 put the mailboxes with `mailbox_legacy_dirs: yes`, without hashing, with it, and with
     /// `fulldirhash`.
+    #[test]
+    fn legacy_directories_lead_back_to_names() {
+        for hashimapspool in [false, true] {
+            let hashing = Hashing {
+                hashimapspool,
+                fulldirhash: true,
+            };
+            for name in [
+                "user.jo^smith.x",
+                "shared",
+                "other.test!user.frank",
+                "DELETED.user.a.6B05AE3B",
+            ] {
+                let name = MailboxName::parse(name).unwrap();
+                assert_eq!(hashing.legacy_name(&hashing.legacy_dir(&name)), Some(name));
+            }
+            for path in ["", "domain", "domain/M", "x.y/z", "Z/user/alice/"] {
+                assert_eq!(
+                    hashing.legacy_name(Path::new(path)).filter(|_| hashimapspool),
+                    None,
+                    "{path}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn legacy_directories_are_where_cyrus_makes_them() {
         for (name, plain, first, full) in [

@@ -1,0 +1,11 @@
+//! Says where mailboxes and their users' files are.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = std::env::args_os().skip(1);
+    ExitCode::from(cyrus_servers::tools::mbpath::run(
+        args,
+        &mut std::io::BufWriter::new(std::io::stdout().lock()),
+    ))
+}
