@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 
 use crate::frame::{DataEvent, Event, Framer, Limits, LineEvent, LineFramer, Sink};
+use crate::imap::command;
 use crate::job::{Link, Peer};
 use crate::lmtp::{Deliverer, Envelope, LmtpOptions, LmtpService, Reply};
 
@@ -54,6 +55,17 @@ pub fn lines(data: &[u8]) {
             }
         }
     }
+}
+
+/// One IMAP command; one that can be read can be written and read again.
+pub fn imap_command(data: &[u8]) {
+    let Ok(command) = command::parse(data, &|_| None) else {
+        return;
+    };
+    let mut text = Vec::new();
+    command.write(&mut text);
+    let again = command::parse(&text, &|_| None);
+    assert_eq!(again.as_ref(), Ok(&command), "{}", text.escape_ascii());
 }
 
 /// A whole LMTP session, whose recipients all exist.
@@ -119,6 +131,7 @@ mod tests {
             super::framer(&data);
             super::lines(&data);
             super::lmtp(&data);
+            super::imap_command(&data);
         }
     }
 }

@@ -18,6 +18,7 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("framer", proto::framer),
     ("header_decode", store::header_decode),
     ("identifier", acl::identifier),
+    ("imap_command", cyrus_proto::fuzz::imap_command),
     ("imapd_conf", servers::imapd_conf),
     ("imap_command", proto::imap_command),
     ("index", cyrus_store::fuzz::index),

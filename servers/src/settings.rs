@@ -230,6 +230,7 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     options.failedloginpause = config.duration(Opt::Failedloginpause).unwrap_or_default();
     options.plaintextloginpause = config.duration(Opt::Plaintextloginpause).unwrap_or_default();
     options.plaintextloginalert = config.text(Opt::Plaintextloginalert).map(Into::into);
+    options.maxliteral = config.bytesize(Opt::Maxliteral).unwrap_or(options.maxliteral);
     options.maxmessagesize = config.bytesize(Opt::Maxmessagesize).unwrap_or_default();
     options.quotawarn = u8::try_from(config.int(Opt::Quotawarn).clamp(0, 100)).unwrap_or(90);
     options.allowsetacl = config.switch(Opt::Allowsetacl);
@@ -313,6 +314,9 @@ pub fn tls(config: &Config) -> Result<Option<TlsOptions>, SettingError> {
         return Err(bad(config, Opt::TlsVersions, "no usable version is named"));
     };
     (options.oldest, options.newest) = (oldest, newest);
+    if config.is_set(Opt::TlsEccurve) {
+        options.groups = config.text(Opt::TlsEccurve).map(Into::into);
+    }
     options.ciphers = config.text(Opt::TlsCiphers).map(Into::into);
     options.prefer_server_ciphers = config.switch(Opt::TlsPreferServerCiphers);
     options.resumption = config

@@ -56,6 +56,8 @@ pub(super) enum Outcome {
         mailbox: Box<Selected>,
         gone: Option<Reply>,
     },
+    /// The mailbox that was left is tidied up.
+    Left,
 }
 
 /// The job of a command.
@@ -94,6 +96,7 @@ fn run(
         }
         C::Select { mailbox, access } => select::select(request, &mailbox, access, out),
         C::Close => select::close(request),
+        C::Unselect => select::unselect(request),
         C::Expunge => copy::expunge(request, None, out),
         C::UidExpunge(set) => copy::expunge(request, Some(&set), out),
         C::Store {
@@ -144,7 +147,6 @@ fn run(
         | C::Authenticate { .. }
         | C::Login { .. }
         | C::Idle
-        | C::Unselect
         | C::Fetch { .. }
         | C::Search { .. } => Ok(completed()),
     }
@@ -186,6 +188,15 @@ pub(super) fn idle(request: Request, link: Option<Link>) -> Job {
                 mailbox: None,
             },
         }
+    })
+}
+
+/// Tidies up a mailbox after the session.
+pub(super) fn leave(mailbox: Box<Selected>) -> Job {
+    Job::once(move |_: &mut Output| {
+        // The client is gone; the next session that closes the mailbox tries again.
+        let _ = mailbox.close();
+        Outcome::Left
     })
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cyrus_acl::Rights;
+use cyrus_store::options::ExpungeMode;
 use cyrus_store::{IndexRead, Mailbox, MailboxError, ModSeq, SystemFlags, Uid, UidMap, UidSet, Watch};
 
 use super::command::Numbering;
@@ -17,6 +18,8 @@ pub(crate) struct Selected {
     pub(crate) view: View,
     /// During IDLE: the subscription to hints.
     watch: Option<Watch>,
+    /// Whether messages were expunged here whose files go when the mailbox is closed.
+    untidy: bool,
 }
 
 /// What the client was told of its mailbox.
@@ -72,6 +75,26 @@ impl Selected {
             mailbox,
             view,
             watch: None,
+            untidy: false,
+        }
+    }
+
+    /// Messages were expunged: with immediate and semi-delayed expunge there is something to do when the mailbox is left.
+    pub(crate) fn note_expunge(&mut self, uids: &UidSet) {
+        let mode = self.mailbox.store().options().expunge_mode;
+        self.untidy |= !uids.is_empty() && mode != ExpungeMode::Delayed;
+    }
+
+    /// Whether leaving the mailbox is work.
+    pub(crate) fn is_untidy(&self) -> bool {
+        self.untidy
+    }
+
+    /// Leaves the mailbox, and tidies up if there is anything to.
+    pub(crate) fn close(self) -> Result<(), MailboxError> {
+        match self.untidy {
+            true => self.mailbox.close(),
+            false => Ok(()),
         }
     }
 
@@ -283,4 +306,19 @@ pub(crate) fn keyword<'r>(read: &'r IndexRead<'_>, slot: usize) -> Option<&'r st
         .get(slot)?
         .as_ref()
         .map(cyrus_store::Keyword::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selected_mailbox_fits_the_memory_of_an_idle_session() {
+        let session = size_of::<crate::imap::ImapSession>();
+        assert!(
+            session + size_of::<Selected>() <= 2_048,
+            "{session} + {}",
+            size_of::<Selected>()
+        );
+    }
 }

@@ -95,6 +95,8 @@ pub struct ImapSession {
     peer_gone: bool,
     /// Octets fed while a reply is held back.
     fed_ahead: usize,
+    /// A mailbox that was selected when the session ended, and has something to tidy up.
+    left: Option<Box<Selected>>,
 }
 
 enum State {
@@ -130,6 +132,8 @@ enum Work {
     Staging { tag: Tag },
     /// A look at the mailbox during IDLE.
     Idle,
+    /// The last thing: tidying up a mailbox that is left.
+    Leave,
 }
 
 enum Next {
@@ -170,6 +174,7 @@ impl ImapSession {
             stopping: false,
             peer_gone: false,
             fed_ahead: 0,
+            left: None,
         }
     }
 
@@ -198,7 +203,29 @@ impl ImapSession {
 
     fn bye(&mut self, reply: &Reply) {
         self.write(|out| reply.put_untagged(out));
-        self.state = State::Logout;
+        self.leave();
+    }
+
+    /// The session is over.
+    fn leave(&mut self) {
+        let mailbox = match std::mem::replace(&mut self.state, State::Logout) {
+            State::Selected { mailbox, .. } => Some(mailbox),
+            State::Idle { mailbox, .. } => mailbox,
+            State::NotAuthenticated
+            | State::Authenticating { .. }
+            | State::Authenticated { .. }
+            | State::Logout => None,
+        };
+        self.left = self.left.take().or(mailbox.filter(|mailbox| mailbox.is_untidy()));
+    }
+
+    /// Nothing more can be done with what was fed.
+    fn starve(&mut self) -> Option<Step> {
+        if !self.peer_gone {
+            return Some(Step::NeedInput);
+        }
+        self.leave();
+        None
     }
 
     /// Whether TLS protects the connection.
@@ -344,7 +371,7 @@ impl ImapSession {
                     Reply::bye("LOGOUT received").put_untagged(out);
                     completed.put_tagged(out, &tag);
                 });
-                self.state = State::Logout;
+                self.leave();
                 None
             }
             CommandBody::Id(fields) => {
@@ -361,7 +388,7 @@ impl ImapSession {
                 self.authenticate(tag, mechanism, initial.as_deref(), now)
             }
             CommandBody::Idle => self.idle(tag, now),
-            CommandBody::Unselect => {
+            CommandBody::Unselect if !self.is_untidy() => {
                 self.deselect();
                 self.reply(&tag, &completed);
                 None
@@ -390,6 +417,11 @@ impl ImapSession {
             mailbox,
         };
         Some(Step::Run(run::job(request, body, staged)))
+    }
+
+    /// Whether the selected mailbox needs a job when it is left.
+    fn is_untidy(&self) -> bool {
+        matches!(&self.state, State::Selected { mailbox, .. } if mailbox.is_untidy())
     }
 
     fn deselect(&mut self) {
@@ -530,9 +562,15 @@ impl ImapSession {
                 };
             }
             let step = match &self.state {
-                State::Logout => return Step::Close,
+                State::Logout => match self.left.take() {
+                    Some(mailbox) => {
+                        self.work = Some(Work::Leave);
+                        return Step::Run(run::leave(mailbox));
+                    }
+                    None => return Step::Close,
+                },
                 State::Authenticating { .. } => match self.framer.next_line() {
-                    None => return Step::NeedInput,
+                    None => self.starve(),
                     Some(Ok(line)) => self.authenticate_line(&line, now),
                     Some(Err(_)) => self.authenticate_line(b"*", now),
                 },
@@ -547,7 +585,7 @@ impl ImapSession {
                             self.bye(&Reply::bye("Server is shutting down"));
                             None
                         }
-                        None => return Step::NeedInput,
+                        None => self.starve(),
                         Some(line) => self.idle_line(&line.unwrap_or_default()),
                     }
                 }
@@ -557,7 +595,7 @@ impl ImapSession {
                         continue;
                     }
                     match self.framer.next() {
-                        Event::NeedInput => return Step::NeedInput,
+                        Event::NeedInput => self.starve(),
                         Event::Literal(announced) => self.literal(announced),
                         Event::Command(frame) => self.command(frame, now),
                         Event::Refused(refused) => {
@@ -627,7 +665,7 @@ impl Session for ImapSession {
         if let Some(held) = &self.held {
             if now < held.until {
                 return match self.peer_gone {
-                    true => Step::Close,
+                    true => self.advance(now),
                     false => Step::NeedInput,
                 };
             }
@@ -663,6 +701,7 @@ impl Session for ImapSession {
                 self.select(mailbox);
                 self.staging_ready(&tag, sink);
             }
+            (Work::Leave, Outcome::Left) => {}
             _ => self.bye(&Reply::bye("Internal error").with(Code::Unavailable)),
         }
         self.active = now;

@@ -116,10 +116,16 @@ impl fmt::Display for Report {
             }
             Self::NotBuilt { place, option, area } => {
                 let (name, area) = (option.name(), area.name());
-                write!(
-                    f,
-                    "{place}: {name} has no effect: {area} is not supported by this server yet"
-                )
+                match option.spec().area.is_built() {
+                    true => write!(
+                        f,
+                        "{place}: {name} has no effect: this server does not obey it yet"
+                    ),
+                    false => write!(
+                        f,
+                        "{place}: {name} has no effect: {area} is not supported by this server yet"
+                    ),
+                }
             }
         }
     }
@@ -138,7 +144,7 @@ impl Config {
                 });
             }
         }
-        for spec in OPTIONS.iter().filter(|spec| !spec.area.is_built()) {
+        for spec in OPTIONS.iter().filter(|spec| !spec.id.is_obeyed()) {
             let Some(setting) = &self.set[spec.id as usize] else {
                 continue;
             };

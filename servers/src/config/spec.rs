@@ -132,20 +132,82 @@ areas! {
     Pts false "ptloader groups";
     Quota true "quotas";
     Replication false "replication";
-    ReverseAcls false "reverse ACLs";
+    ReverseAcls true "reverse ACLs";
     Search false "search indexes";
     Sending false "outgoing mail";
     Sieve false "Sieve";
     Sql false "SQL databases";
-    StatusCache false "the status cache";
+    StatusCache true "the status cache";
     Store true "the mail store";
     Submission false "URLAUTH and mail submission";
     Tls true "TLS";
-    VirtualDomains false "virtual domains";
+    VirtualDomains true "virtual domains";
     VirusScan false "virus scanning";
 }
 
+/// Options of capabilities that this build has, which nothing here obeys yet. Setting one is reported.
+pub(crate) const NOT_OBEYED: &[Opt] = &[
+    Opt::Allowdeleted,
+    Opt::Auditlog,
+    Opt::Autoexpunge,
+    Opt::BoundaryLimit,
+    Opt::Chatty,
+    Opt::Commandmintimer,
+    Opt::DebugCommand,
+    Opt::DebugWritefailGuid,
+    Opt::DeleteUnsubscribe,
+    Opt::DisableSharedNamespace,
+    Opt::DisableUserNamespace,
+    Opt::Imapmagicplus,
+    Opt::ImprovedMboxlistSort,
+    Opt::Iolog,
+    Opt::LmtpExcludeSpecialuse,
+    Opt::LmtpPreparse,
+    Opt::LmtpStrictRfc2821,
+    Opt::LockDebugtime,
+    Opt::Loginuseacl,
+    Opt::Logtimestamps,
+    Opt::MailboxDefaultOptions,
+    Opt::MailboxInitialFlags,
+    Opt::MailboxMaxmessagesAddressbook,
+    Opt::MailboxMaxmessagesCalendar,
+    Opt::MailboxMaxmessagesEmail,
+    Opt::Maxargssize,
+    Opt::Maxheaderlines,
+    Opt::Maxquoted,
+    Opt::Maxword,
+    Opt::MaxloginsPerHost,
+    Opt::MaxloginsPerUser,
+    Opt::Notesmailbox,
+    Opt::PartitionSelectExclude,
+    Opt::PartitionSelectMode,
+    Opt::PartitionSelectSoftUsageLimit,
+    Opt::PartitionSelectUsageReinit,
+    Opt::Quotawarnkb,
+    Opt::Quotawarnmsg,
+    Opt::Readonly,
+    Opt::Rfc2046Strict,
+    Opt::Rfc2047Utf8,
+    Opt::SkiplistAlwaysCheckpoint,
+    Opt::SkiplistUnsafe,
+    Opt::SpecialuseExtra,
+    Opt::SpecialuseNochildren,
+    Opt::Specialusealways,
+    Opt::Srvtab,
+    Opt::TempPath,
+    Opt::TlsClientCert,
+    Opt::TlsClientKey,
+    Opt::TlsCrlFile,
+    Opt::TlsServerCaDir,
+    Opt::TlsServerDhparam,
+];
+
 impl Opt {
+    /// Whether this build does what the option says.
+    pub fn is_obeyed(self) -> bool {
+        self.spec().area.is_built() && !NOT_OBEYED.contains(&self)
+    }
+
     /// The row of this option.
     pub fn spec(self) -> &'static OptionSpec {
         &OPTIONS[self as usize]

@@ -227,3 +227,39 @@ fn a_value_may_begin_with_the_state_directory() {
     assert_eq!(config.string(Opt::Idlesocket), "/var/imap/idle");
     assert_eq!(config.proc_directory(), Path::new("/var/imap/run"));
 }
+
+/// The text of every source file of this crate but the table of options.
+fn sources() -> String {
+    fn collect(folder: &std::path::Path, text: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, text);
+            } else if !path.ends_with("config/options.rs") && !path.ends_with("config/spec.rs") {
+                text.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let mut text = String::new();
+    collect(
+        &std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut text,
+    );
+    text
+}
+
+#[test]
+fn every_option_is_obeyed_or_reported() {
+    let sources = sources();
+    for spec in OPTIONS
+        .iter()
+        .filter(|spec| spec.area.is_built() && spec.deprecated.is_none())
+    {
+        let mention = format!("Opt::{:?}", spec.id);
+        let is_read = sources.match_indices(&mention).any(|(at, _)| {
+            let after = sources[at + mention.len()..].chars().next();
+            !after.is_some_and(|c| c.is_ascii_alphanumeric())
+        });
+        assert_eq!(is_read, spec.id.is_obeyed(), "{}", spec.name);
+    }
+}

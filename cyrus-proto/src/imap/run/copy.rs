@@ -64,7 +64,11 @@ fn transfer(
         selected.mailbox.store().open_mailbox(&target, &auth)?;
         return Ok(None);
     }
-    selected.mailbox.copy(&uids, &target, mode).map(Some)
+    let copied = selected.mailbox.copy(&uids, &target, mode)?;
+    if mode == CopyMode::Move {
+        selected.note_expunge(&copied.originals());
+    }
+    Ok(Some(copied))
 }
 
 fn copy_uid(copied: &Copied) -> Code {
@@ -92,6 +96,7 @@ pub(super) fn expunge(
             selected.mailbox.expunge(Expunge::Uids(&uids))?
         }
     };
+    request.selected()?.note_expunge(&expunged);
     request.refresh(&News::ALL, out)?;
     let told = request.selected()?.view.told();
     Ok(match expunged.is_empty() {

@@ -15,7 +15,8 @@ pub(super) fn select(
     access: Access,
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
-    if request.mailbox.take().is_some() {
+    if let Some(before) = request.mailbox.take() {
+        before.close()?;
         Reply::ok("Ok").with(Code::Closed).put_untagged(out);
     }
     let name = request.name(name)?;
@@ -127,8 +128,17 @@ pub(super) fn close(request: &mut Request) -> Result<Reply, MailboxError> {
         && !selected.view.read_only
         && selected.mailbox.rights().contains(Rights::EXPUNGE)
     {
-        selected.mailbox.expunge(Expunge::AllDeleted)?;
-        selected.mailbox.close()?;
+        let expunged = selected.mailbox.expunge(Expunge::AllDeleted)?;
+        selected.note_expunge(&expunged);
+        selected.close()?;
+    }
+    Ok(completed())
+}
+
+/// Leaves a mailbox that has something to tidy up.
+pub(super) fn unselect(request: &mut Request) -> Result<Reply, MailboxError> {
+    if let Some(selected) = request.mailbox.take() {
+        selected.close()?;
     }
     Ok(completed())
 }
