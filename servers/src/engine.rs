@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cyrus_proto::imap::{ImapService, ImapSession};
 use cyrus_proto::lmtp::{LmtpService, StoreDeliverer};
 use cyrus_proto::net::{Service, TlsServer};
-use cyrus_proto::sasl::CyrusSasl;
+use cyrus_proto::sasl::Authenticator;
 use cyrus_store::Store;
 
 use crate::config::{Config, Opt};
@@ -100,7 +100,7 @@ impl Engine {
             &options.server_name,
             Arc::clone(&self.names),
         ));
-        let authenticator: Option<Arc<dyn cyrus_proto::sasl::Authenticator>> = match switches.preauthorised {
+        let authenticator: Option<Arc<dyn Authenticator>> = match switches.preauthorised {
             true => None,
             false => Some(Arc::new(self.authenticator(config)?)),
         };
@@ -113,7 +113,7 @@ impl Engine {
         Ok(service)
     }
 
-    fn authenticator(&self, config: &Config) -> Result<CyrusSasl, StartError> {
+    fn authenticator(&self, config: &Config) -> Result<impl Authenticator + use<>, StartError> {
         logins::authenticator(config, Arc::clone(&self.store.options().mechanism)).map_err(reason)
     }
 }

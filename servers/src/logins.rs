@@ -13,13 +13,19 @@ use crate::config::{Config, Opt};
 use crate::settings;
 use crate::syslog::{Level, log};
 
+use self::limit::Limited;
+
 mod doubts;
+mod limit;
 
 /// The authenticator of a service.
 ///
 /// # Errors
 /// libsasl2 cannot be set up.
-pub fn authenticator(config: &Config, mechanism: Arc<dyn Mechanism>) -> Result<CyrusSasl, SaslError> {
+pub fn authenticator(
+    config: &Config,
+    mechanism: Arc<dyn Mechanism>,
+) -> Result<impl Authenticator + use<>, SaslError> {
     let mut options = CyrusSaslOptions::new(&settings::servername(config));
     options.options = config
         .sasl_options()
@@ -49,8 +55,11 @@ pub fn authenticator(config: &Config, mechanism: Arc<dyn Mechanism>) -> Result<C
     for doubt in doubts::doubts(&settings, &offered) {
         log(Level::Warning, &format!("{}: {doubt}", config.path().display()));
     }
-    Ok(authenticator)
+    Ok(Limited::new(authenticator, AT_ONCE))
 }
+
+/// Logins that are verified at a time: more than the workers that always run, fewer than there can be in need.
+const AT_ONCE: usize = 40;
 
 /// A connection on which every mechanism may be used.
 fn everything() -> ConnectionFacts {

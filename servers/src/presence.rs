@@ -135,6 +135,9 @@ struct Kept {
 impl Book {
     fn keep(mut self, inbox: &Receiver<Note>) {
         while let Ok(note) = inbox.recv() {
+            if !matches!(note, Note::Stop(_)) {
+                thread::sleep(GATHER);
+            }
             let mut changed = Vec::new();
             let mut stop = None;
             for note in std::iter::once(note).chain(inbox.try_iter()).take(AT_ONCE) {
@@ -233,6 +236,9 @@ fn client(peer: &Peer, names: &HostNames) -> String {
         None => peer.log_name(),
     }
 }
+
+/// How long notes gather: what logs out again sooner is not worth a file.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// Notes that are taken at a time.
 const AT_ONCE: usize = 10_000;

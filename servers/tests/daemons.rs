@@ -369,7 +369,7 @@ fn a_saslauthd_that_is_away_is_a_passing_trouble_of_those_who_log_in() {
     answering.join().unwrap();
 
     // It takes connections and says nothing: those who are in already do not wait for it.
-    let mut waiting: Vec<Client> = (0..40).map(|_| Client::connect(rig.address(0))).collect();
+    let mut waiting: Vec<Client> = (0..100).map(|_| Client::connect(rig.address(0))).collect();
     for client in &mut waiting {
         client.line();
         client.send("t LOGIN bovik secret\r\n");
