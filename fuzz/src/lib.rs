@@ -20,7 +20,6 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("identifier", acl::identifier),
     ("imap_command", cyrus_proto::fuzz::imap_command),
     ("imapd_conf", servers::imapd_conf),
-    ("imap_command", proto::imap_command),
     ("index", cyrus_store::fuzz::index),
     ("lines", cyrus_proto::fuzz::lines),
     ("list_pattern", store::list_pattern),
