@@ -19,7 +19,6 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("header_decode", store::header_decode),
     ("identifier", acl::identifier),
     ("imapd_conf", servers::imapd_conf),
-    ("imap_command", proto::imap_command),
     ("index", cyrus_store::fuzz::index),
     ("lines", cyrus_proto::fuzz::lines),
     ("list_pattern", store::list_pattern),
