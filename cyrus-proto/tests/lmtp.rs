@@ -522,7 +522,7 @@ fn starttls_forgets_everything_said_in_clear() {
     );
     let message = String::from_utf8(driven.mailboxes.0.lock().unwrap()[0].message.clone()).unwrap();
     assert!(message.contains(
-        "Received: from  (localhost [127.0.0.1])\r\n\t by localhost (Cyrus 3.6.1) with LMTPSA\r\n\
+        "Received: from x (localhost [127.0.0.1])\r\n\t by localhost (Cyrus 3.6.1) with LMTPSA\r\n\
          \t (version=TLSv1.3 cipher=TLS_AES_256_GCM_SHA384 bits=256/256 verify=YES);\r\n"
     ));
 }
