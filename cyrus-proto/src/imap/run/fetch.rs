@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cyrus_store::{Annotation, CachedRecord, IndexRead, MailboxError, Message, Uid, UidSet};
+use cyrus_store::{Annotation, CachedRecord, IndexRead, MailboxError, Message, Store, Uid, UidSet};
 
 use super::body::{Body, put_body};
 use super::{Chain, Pieces, Request, seconds};
@@ -57,7 +57,7 @@ impl Pieces for Fetch {
         let Some(request) = &mut self.request else {
             return Ok(Some(Reply::ok("Completed")));
         };
-        let zone = request.service.options.zone_seconds;
+        let zone = request.service.store.clone();
         let (noted, annotations) = match self.wanted.annotations {
             Some(_) => annotations(request, &self.ranges, self.at, self.next)?,
             None => (None, HashMap::new()),
@@ -85,7 +85,7 @@ impl Pieces for Fetch {
             needs_cache: needs_cache(&self.wanted),
             seen: &seen,
             annotations: &annotations,
-            zone,
+            zone: &zone,
             text: Vec::with_capacity(budget.min(RUN) + 4 * 1024),
             output,
             written: 0,
@@ -297,7 +297,8 @@ struct Piece<'p, 'r> {
     needs_cache: bool,
     seen: &'p UidSet,
     annotations: &'p Annotations,
-    zone: i32,
+    /// Whose clock dates follow.
+    zone: &'p Store,
     /// Text not yet in the output.
     text: Vec<u8>,
     output: &'p mut Output,
@@ -345,7 +346,8 @@ impl Piece<'_, '_> {
             line.uid(message.uid().get());
         }
         if items.contains(FetchItems::INTERNALDATE) {
-            line.internal_date(message.internal_date(), self.zone);
+            let date = message.internal_date();
+            line.internal_date(date, self.zone.utc_offset(date));
         }
         if items.contains(FetchItems::MODSEQ) {
             line.modseq(message.modseq().0);
@@ -414,7 +416,7 @@ fn put_cached(line: &mut FetchLine<'_>, cached: &CachedRecord, items: FetchItems
     }
 }
 
-fn put_later_items(line: &mut FetchLine<'_>, message: &Message<'_>, items: FetchItems, zone: i32) {
+fn put_later_items(line: &mut FetchLine<'_>, message: &Message<'_>, items: FetchItems, zone: &Store) {
     if items.contains(FetchItems::EMAILID) {
         line.email_id(&message.guid().email_id());
     }
@@ -427,6 +429,6 @@ fn put_later_items(line: &mut FetchLine<'_>, message: &Message<'_>, items: Fetch
     }
     if items.contains(FetchItems::SAVEDATE) {
         let saved = Some(message.save_date()).filter(|&saved| saved > 0);
-        line.save_date(saved, zone);
+        line.save_date(saved, saved.map_or(0, |date| zone.utc_offset(date)));
     }
 }

@@ -51,11 +51,11 @@ impl Pieces for Search {
         let Some(request) = &mut self.request else {
             return Ok(Some(Reply::ok("Completed")));
         };
-        let zone = request.service.options.zone_seconds;
+        let zone = request.service.store.clone();
         let Selected { mailbox, view, .. } = request.selected()?;
         let program = match &self.compiled {
             Some(program) => program.clone(),
-            None => match Program::compile(&self.source, view, zone) {
+            None => match Program::compile(&self.source, view, &zone) {
                 Some(program) => self.compiled.insert(Arc::new(program)).clone(),
                 None => {
                     let reply = Reply::no("Unrecognized character set");
