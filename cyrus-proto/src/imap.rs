@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod date;
+mod intake;
 mod options;
 pub mod response;
 mod run;
@@ -11,3 +12,5 @@ mod session;
 
 pub use options::{ImapOptions, ServerInfo};
 pub use session::{ImapService, ImapSession, User};
+
+pub use crate::eight_bit::EightBitHeaders;

@@ -1,6 +1,7 @@
 //! Mail protocol sessions without I/O, and the mio core that serves them.
 
 pub mod drive;
+mod eight_bit;
 pub mod frame;
 #[doc(hidden)]
 pub mod fuzz;

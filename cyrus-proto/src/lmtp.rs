@@ -5,11 +5,11 @@
 //! [`Deliverer`], in jobs. Extensions: PIPELINING, 8BITMIME, SIZE, ENHANCEDSTATUSCODES, IGNOREQUOTA, STARTTLS, AUTH.
 
 pub use self::deliverer::{Deliverer, Envelope};
-pub use self::intake::EightBitHeaders;
 pub use self::mailboxes::{DeliveryOptions, Destination, StoreDeliverer};
 pub use self::options::{Environment, LmtpOptions, SystemEnvironment};
 pub use self::response::Reply;
 pub use self::session::{LmtpService, LmtpSession};
+pub use crate::eight_bit::EightBitHeaders;
 
 mod command;
 mod deliverer;

@@ -181,6 +181,54 @@ fn a_large_message_goes_to_a_staging_file_and_back() {
 }
 
 #[test]
+fn eight_bit_headers_are_munged_and_bad_messages_refused_however_large_they_are() {
+    let server = server(&[]);
+    let mut client = logged_in(&server);
+    for size in [0, 300_000] {
+        let mut append = |header: &str, end: &str| {
+            let message = format!("{header}\r\n\r\n{}{end}", "caf\u{e9}".repeat(size / 5));
+            let before = client.line(&format!("b APPEND INBOX {{{}+}}", message.len()));
+            assert_eq!(before, "");
+            client.send(message.as_bytes());
+            let said = client.line("");
+            client.line("c SELECT INBOX");
+            let fetched = client.line("d FETCH * BODY[]");
+            client.line("d UNSELECT");
+            (said, fetched)
+        };
+        let (said, fetched) = append("Subject: caf\u{e9}", "end");
+        assert!(said.starts_with("b OK [APPENDUID "), "{said}");
+        assert!(fetched.contains("Subject: cafXX\r\n\r\n") && fetched.contains("end"));
+        assert_eq!(size > 0, fetched.contains("caf\u{e9}"));
+        for (header, end, refusal) in [
+            ("A: b", "\0", "b NO Message contains NUL characters\r\n"),
+            ("A: b", "\n", "b NO Message contains bare newlines\r\n"),
+            ("nope", "", "b NO Message contains invalid header\r\n"),
+            ("nope\n", "\0", "b NO Message contains NUL characters\r\n"),
+        ] {
+            assert_eq!(append(header, end).0, refusal);
+        }
+    }
+    let empty = client.line("e APPEND INBOX {0+}\r\n");
+    assert_eq!(empty, "e NO Zero-length message literal\r\n");
+    let nowhere = client.line("f APPEND nosuch {0+}\r\n");
+    assert_eq!(nowhere, "f NO [TRYCREATE] Mailbox does not exist\r\n");
+    let several = client.line("g APPEND INBOX {6+}\r\nA: b\r\n {5+}\r\nA: b\0 {0+}\r\n");
+    assert_eq!(several, "g NO Message contains NUL characters\r\n");
+    assert!(client.line("h SELECT INBOX").contains("* 2 EXISTS\r\n"));
+}
+
+#[test]
+fn eight_bit_headers_are_refused_where_the_site_says_so() {
+    let server = server(&[("reject8bit", "yes")]);
+    let mut client = logged_in(&server);
+    let said = client.line("b APPEND INBOX {17+}\r\nA: b\u{e9}\r\n\r\nhello12");
+    assert_eq!(said, "b NO Message contains non-ASCII characters in headers\r\n");
+    let said = client.line("c APPEND INBOX {17+}\r\nA: b\r\n\r\nhello1\u{e9}!");
+    assert!(said.starts_with("c OK [APPENDUID "), "{said}");
+}
+
+#[test]
 fn literals_and_lines_past_their_limits_are_refused() {
     let server = server(&[("maxmessagesize", "100000")]);
     let mut client = Client::connect(&server);

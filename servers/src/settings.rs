@@ -232,6 +232,7 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     options.plaintextloginalert = config.text(Opt::Plaintextloginalert).map(Into::into);
     options.maxliteral = config.bytesize(Opt::Maxliteral).unwrap_or(options.maxliteral);
     options.maxmessagesize = config.bytesize(Opt::Maxmessagesize).unwrap_or_default();
+    options.eight_bit_headers = eight_bit_headers(config);
     options.quotawarn = u8::try_from(config.int(Opt::Quotawarn).clamp(0, 100)).unwrap_or(90);
     options.allowsetacl = config.switch(Opt::Allowsetacl);
     options.foolstupidclients = config.switch(Opt::Foolstupidclients);
@@ -240,16 +241,20 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     options
 }
 
+fn eight_bit_headers(config: &Config) -> EightBitHeaders {
+    match (config.switch(Opt::Reject8bit), config.switch(Opt::Munge8bit)) {
+        (true, _) => EightBitHeaders::Reject,
+        (false, true) => EightBitHeaders::Munge,
+        (false, false) => EightBitHeaders::Keep,
+    }
+}
+
 /// The settings of an LMTP service. Who need not authenticate is for the caller to say.
 pub fn lmtp(config: &Config, tls: bool) -> LmtpOptions {
     let mut options = LmtpOptions::new(&servername(config));
     options.version = (config.choice(Opt::Serverinfo) == "on").then(cyrus_version);
     options.max_message_size = config.bytesize(Opt::Maxmessagesize).unwrap_or_default();
-    options.eight_bit_headers = match (config.switch(Opt::Reject8bit), config.switch(Opt::Munge8bit)) {
-        (true, _) => EightBitHeaders::Reject,
-        (false, true) => EightBitHeaders::Munge,
-        (false, false) => EightBitHeaders::Keep,
-    };
+    options.eight_bit_headers = eight_bit_headers(config);
     options.soft_noauth = config.switch(Opt::SoftNoauth);
     options.starttls = tls;
     options.allow_plaintext = config.switch(Opt::Allowplaintext);

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use cyrus_store::Namespace;
 
+use crate::eight_bit::EightBitHeaders;
+
 /// The settings of one IMAP service.
 #[derive(Clone, Debug)]
 pub struct ImapOptions {
@@ -47,6 +49,8 @@ pub struct ImapOptions {
     pub maxliteral: u64,
     /// `maxmessagesize`: octets of an appended message; 0 for no limit but that of the format.
     pub maxmessagesize: u64,
+    /// `reject8bit` and `munge8bit`: what becomes of 8-bit headers of appended messages.
+    pub eight_bit_headers: EightBitHeaders,
     /// `quotawarn`: per cent from which SELECT warns.
     pub quotawarn: u8,
     /// `allowsetacl`
@@ -100,6 +104,7 @@ impl ImapOptions {
             plaintextloginalert: None,
             maxliteral: 128 * 1024,
             maxmessagesize: 0,
+            eight_bit_headers: EightBitHeaders::Munge,
             quotawarn: 90,
             allowsetacl: true,
             foolstupidclients: false,

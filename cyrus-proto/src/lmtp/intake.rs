@@ -9,19 +9,8 @@
 
 use super::options::LmtpOptions;
 use super::response::{self, Reply};
+use crate::eight_bit::EightBitHeaders;
 use crate::frame::{Piece, Sink};
-
-/// What to do with octets above 127 in headers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EightBitHeaders {
-    /// Write `X` in their place.
-    #[default]
-    Munge,
-    /// Refuse the message.
-    Reject,
-    /// Leave them.
-    Keep,
-}
 
 /// One message on its way into a sink.
 ///
@@ -173,17 +162,10 @@ impl<S: Sink> Intake<S> {
     }
 
     fn value(&mut self, part: &[u8]) {
-        if part.is_ascii() || self.eight_bit == EightBitHeaders::Keep {
-            return self.write(part);
+        match self.eight_bit.apply(part) {
+            Some(part) => self.write(&part),
+            None => self.fail(response::EIGHT_BIT),
         }
-        if self.eight_bit == EightBitHeaders::Reject {
-            return self.fail(response::EIGHT_BIT);
-        }
-        let munged: Vec<u8> = part
-            .iter()
-            .map(|&byte| if byte.is_ascii() { byte } else { b'X' })
-            .collect();
-        self.write(&munged);
     }
 
     /// A header line ends.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::intake::EightBitHeaders;
+use crate::eight_bit::EightBitHeaders;
 
 /// How a site receives mail.
 #[derive(Clone)]

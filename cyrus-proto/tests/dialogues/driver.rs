@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cyrus_acl::AuthState;
-use cyrus_proto::imap::{ImapOptions, ImapService, ImapSession};
+use cyrus_proto::imap::{EightBitHeaders, ImapOptions, ImapService, ImapSession};
 use cyrus_proto::job::{Link, Peer, Session, Step};
 use cyrus_proto::output::Output;
 use cyrus_proto::sasl::PasswordCheck;
@@ -49,6 +49,7 @@ impl Server {
                 "allowanonymouslogin" => options.allowanonymouslogin = on,
                 "allowstarttls" => options.starttls = on,
                 "literalminus" => options.literalminus = on,
+                "reject8bit" => options.eight_bit_headers = EightBitHeaders::Reject,
                 "maxmessagesize" => options.maxmessagesize = value.parse().expect("a number"),
                 "suppress_capabilities" => {
                     options.suppress_capabilities = value.split(' ').map(str::to_owned).collect();

@@ -1,5 +1,6 @@
 //! APPEND (RFC 3501, section 6.3.11; RFC 3502; RFC 4315).
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use cyrus_store::{Level, MailboxError, NewMessage, StagingFile};
@@ -7,17 +8,25 @@ use cyrus_store::{Level, MailboxError, NewMessage, StagingFile};
 use super::{Outcome, Request, completed, try_create};
 use crate::frame::Sink;
 use crate::imap::command::{AppendContent, AppendMessage};
+use crate::imap::intake::Intake;
 use crate::imap::response::{Code, Reply, uid_set};
 use crate::imap::selected::News;
 use crate::job::Job;
 use crate::output::Output;
 
 /// A literal on its way to a staging file.
-pub(in crate::imap) struct StagedMessage(StagingFile);
+pub(in crate::imap) struct StagedMessage {
+    file: StagingFile,
+    intake: Intake,
+}
 
 impl Sink for StagedMessage {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+        let kept = self.intake.take(bytes);
+        match self.intake.is_sound() {
+            true => self.file.write_all(&kept),
+            false => Ok(()),
+        }
     }
 }
 
@@ -37,7 +46,10 @@ fn stage(request: &Request, target: &[u8], size: u64) -> Result<StagedMessage, M
     let store = &request.service.store;
     let mut mailbox = store.open_mailbox(&name, &request.user.auth)?;
     mailbox.check_append(size, 1)?;
-    Ok(StagedMessage(store.stage(&name)?))
+    Ok(StagedMessage {
+        file: store.stage(&name)?,
+        intake: Intake::new(request.service.options.eight_bit_headers),
+    })
 }
 
 pub(super) fn append(
@@ -47,10 +59,6 @@ pub(super) fn append(
     staged: Vec<io::Result<StagedMessage>>,
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
-    let empty = |message: &AppendMessage| matches!(&message.content, AppendContent::Memory(bytes) if bytes.is_empty());
-    if messages.iter().any(empty) {
-        return Ok(Reply::no("Zero-length message literal"));
-    }
     let reply = match add(request, target, messages, staged) {
         Ok(reply) => reply,
         Err(error) => try_create(request, &error),
@@ -71,10 +79,26 @@ fn add(
     let mut new = Vec::with_capacity(messages.len());
     for message in messages {
         let mut add = match message.content {
-            AppendContent::Memory(bytes) => NewMessage::from_bytes(bytes),
+            AppendContent::Memory(bytes) if bytes.is_empty() => {
+                return Ok(Reply::no("Zero-length message literal"));
+            }
+            AppendContent::Memory(bytes) => {
+                let mut intake = Intake::new(request.service.options.eight_bit_headers);
+                let munged = match intake.take(&bytes) {
+                    Cow::Borrowed(_) => None,
+                    Cow::Owned(munged) => Some(munged),
+                };
+                if let Err(fault) = intake.finish() {
+                    return Ok(Reply::no(fault.text()));
+                }
+                NewMessage::from_bytes(munged.unwrap_or(bytes))
+            }
             // Staged literals come in the order of their messages.
             AppendContent::Staged(_) => match staged.next() {
-                Some(Ok(file)) => NewMessage::from_staged(file.0.finish()?),
+                Some(Ok(message)) => match message.intake.finish() {
+                    Ok(()) => NewMessage::from_staged(message.file.finish()?),
+                    Err(fault) => return Ok(Reply::no(fault.text())),
+                },
                 Some(Err(error)) => return Ok(lost(request, &error)),
                 None => return Ok(lost(request, &io::Error::other("staged literal is missing"))),
             },
