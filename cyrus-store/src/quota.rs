@@ -46,7 +46,7 @@ impl Store {
             }
             return Quota::parse(&bytes)
                 .map(Some)
-                .map_err(|fault| MailboxError::damaged(&path, fault));
+                .map_err(|fault| MailboxError::damaged_quota(&path, fault));
         }
         let path = self.quota_db_path();
         let mut db = match self
@@ -62,7 +62,7 @@ impl Store {
         };
         Quota::parse(&value)
             .map(Some)
-            .map_err(|fault| MailboxError::damaged(&path, fault))
+            .map_err(|fault| MailboxError::damaged_quota(&path, fault))
     }
 
     /// The nearest quota root of a name: itself, an ancestor, or its whole domain; with its value.
@@ -154,7 +154,7 @@ impl QuotaCharges {
         if bytes.is_empty() {
             return Ok(());
         }
-        let quota = Quota::parse(&bytes).map_err(|fault| MailboxError::damaged(&path, fault))?;
+        let quota = Quota::parse(&bytes).map_err(|fault| MailboxError::damaged_quota(&path, fault))?;
         self.roots.insert(
             root.to_owned(),
             Charge {
@@ -233,7 +233,8 @@ impl QuotaCharges {
             let Some(value) = txn.get(root.as_bytes())? else {
                 continue;
             };
-            let mut quota = Quota::parse(&value).map_err(|fault| MailboxError::damaged(&path, fault))?;
+            let mut quota =
+                Quota::parse(&value).map_err(|fault| MailboxError::damaged_quota(&path, fault))?;
             quota.charge(usage);
             raise_modseq(&root, &mut quota);
             txn.put(root.as_bytes(), &quota.to_bytes())?;

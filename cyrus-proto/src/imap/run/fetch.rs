@@ -7,6 +7,7 @@ use std::time::Instant;
 use cyrus_store::{Annotation, CachedRecord, IndexRead, MailboxError, Message, Store, Uid, UidSet};
 
 use super::body::{Body, put_body};
+use super::unreadable::Unreadable;
 use super::{Chain, Pieces, Request, seconds};
 use crate::imap::command::{FetchAttributes, FetchItems, Numbering, SectionText};
 use crate::imap::response::{Code, FetchLine, Reply};
@@ -31,6 +32,7 @@ pub(super) fn job(request: Request, numbering: Numbering, set: &SequenceSet, wan
         told: UidSet::new(),
         found: false,
         gone: false,
+        unreadable: Unreadable::default(),
         started: Instant::now(),
     }))
 }
@@ -49,6 +51,7 @@ struct Fetch {
     found: bool,
     /// Whether a message was expunged before its turn came.
     gone: bool,
+    unreadable: Unreadable,
     started: Instant,
 }
 
@@ -57,7 +60,8 @@ impl Pieces for Fetch {
         let Some(request) = &mut self.request else {
             return Ok(Some(Reply::ok("Completed")));
         };
-        let zone = request.service.store.clone();
+        let service = Arc::clone(&request.service);
+        let zone = &service.store;
         let (noted, annotations) = match self.wanted.annotations {
             Some(_) => annotations(request, &self.ranges, self.at, self.next)?,
             None => (None, HashMap::new()),
@@ -85,7 +89,7 @@ impl Pieces for Fetch {
             needs_cache: needs_cache(&self.wanted),
             seen: &seen,
             annotations: &annotations,
-            zone: &zone,
+            zone,
             text: Vec::with_capacity(budget.min(RUN) + 4 * 1024),
             output,
             written: 0,
@@ -114,8 +118,10 @@ impl Pieces for Fetch {
                     Ok(()) => {}
                     Err(MailboxError::MessageGone) => self.gone = true,
                     Err(error) => {
-                        piece.flush();
-                        return Err(error);
+                        if let Err(error) = self.unreadable.note(&service, error) {
+                            piece.flush();
+                            return Err(error);
+                        }
                     }
                 }
             }
@@ -144,6 +150,9 @@ impl Pieces for Fetch {
 
 impl Fetch {
     fn reply(&self) -> Reply {
+        if let Some(reply) = self.unreadable.reply() {
+            return reply;
+        }
         let time = seconds(self.started);
         match self.numbering {
             Numbering::Sequence if self.gone => {
