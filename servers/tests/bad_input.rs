@@ -605,6 +605,55 @@ fn damaged_quota_root_stops_deliveries_and_not_reading() {
     );
 }
 
+#[test]
+fn places_that_are_not_there_are_told_of_before_anybody_is_turned_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().display();
+    let path = |name: &str| dir.path().join(name);
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid())
+        .unwrap()
+        .unwrap()
+        .name;
+    let common = format!("cyrus_user: {user}\nservername: localhost\nsasl_pwcheck_method: auxprop\n");
+    let port = free_ports();
+    let services = format!("SERVICES {{\n imap cmd=\"imapd\" listen=\"127.0.0.1:{port}\"\n}}\n");
+    fs::write(path("cyrus.conf"), services).unwrap();
+    fs::write(path("file"), "").unwrap();
+
+    for missing in ["gone/conf", "file"] {
+        let text = format!("{common}configdirectory: {root}/{missing}\npartition-default: {root}\n");
+        fs::write(path("imapd.conf"), text).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_cyrusd"))
+            .arg("-C")
+            .arg(path("imapd.conf"))
+            .arg("-M")
+            .arg(path("cyrus.conf"))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(78));
+        let said = String::from_utf8(output.stderr).unwrap();
+        let expected = format!("imapd.conf: configdirectory: {root}/{missing}: ");
+        assert!(said.contains(&expected) && said.contains("mkimap"), "{said}");
+    }
+    assert!(!path("gone").exists());
+
+    let text = format!(
+        "{common}configdirectory: {root}/conf\npartition-default: {root}/gone/spool\npartition-two: {root}/file\n\
+         sasl_auxprop_plugin: sasldb\nsasl_sasldb_path: {root}/gone/sasldb2\n"
+    );
+    fs::create_dir(path("conf")).unwrap();
+    fs::write(path("imapd.conf"), text).unwrap();
+    let config = cyrus_servers::config::Config::load(path("imapd.conf").to_str().unwrap(), "imap").unwrap();
+    let complaints = cyrus_servers::places::complaints(&config);
+    let [default, two, sasldb] = &complaints[..] else {
+        panic!("{complaints:?}")
+    };
+    assert!(default.starts_with(&format!("partition-default: {root}/gone/spool: No such file")));
+    assert!(two.starts_with(&format!("partition-two: {root}/file: it is not a directory")));
+    assert!(sasldb.starts_with(&format!("sasl_sasldb_path: {root}/gone/sasldb2: No such file")));
+    assert!(sasldb.contains("saslpasswd2"));
+}
+
 impl Server {
     /// The directory that holds a message file.
     fn inbox_with_messages(&self) -> PathBuf {
