@@ -7,10 +7,10 @@
 //! Locked -> Linked -> Cached -> Recorded -> (barrier) -> Charged -> Committed -> (barrier)
 //! ```
 //!
-//! Up to the first barrier nothing counts: files without a record, cache records that no index record names, index
-//! records behind the last that the header promises, quota values beside the old ones. After it, all of that is on
-//! stable storage; then usage is raised and the index headers are written, each of which makes the messages of one mailbox
-//! exist at once. A crash leaves each mailbox as it was or with all its messages, and at worst usage that is too high.
+//! Up to the first barrier no message counts: files without a record, cache records that no index record names, index
+//! records behind the last that the header promises, usage raised, or written beside the old. After it, all of that is on
+//! stable storage; then usage is raised where it was not, and the index headers are written, each of which makes the
+//! messages of one mailbox exist at once. A crash leaves each mailbox as it was or with all its messages, and at worst usage that is too high.
 
 mod steps;
 

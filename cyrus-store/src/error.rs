@@ -94,11 +94,21 @@ pub enum MailboxError {
     #[error("Message no longer exists")]
     MessageGone,
     /// A file of the mailbox holds damage.
-    #[error("{}: {damage} at byte {at}; run `reconstruct` on the mailbox", path.display())]
+    #[error("{}: {}; run `reconstruct` on the mailbox", path.display(), Fault { at: *at, damage: damage.clone() })]
     Damaged {
         /// The file.
         path: PathBuf,
         /// Where in it.
+        at: u64,
+        /// What is wrong.
+        damage: Damage,
+    },
+    /// The file or row of a quota root holds damage.
+    #[error("{}: {}; run `quota -f`", path.display(), Fault { at: *at, damage: damage.clone() })]
+    DamagedQuota {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, or in the value of the row.
         at: u64,
         /// What is wrong.
         damage: Damage,
@@ -147,7 +157,9 @@ impl MailboxError {
     /// Whose fault it is.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Damaged { .. } | Self::UnsupportedVersion { .. } => ErrorClass::Damaged,
+            Self::Damaged { .. } | Self::DamagedQuota { .. } | Self::UnsupportedVersion { .. } => {
+                ErrorClass::Damaged
+            }
             Self::Db(DbError::Damaged { .. }) => ErrorClass::Damaged,
             Self::Db(_) | Self::Io(_) | Self::Shared(_) | Self::UnknownPartition(_) => ErrorClass::System,
             _ => ErrorClass::Impossible,
@@ -167,6 +179,15 @@ impl MailboxError {
                 at: fault.at,
                 damage,
             },
+        }
+    }
+
+    /// Damage found in a quota root.
+    pub(crate) fn damaged_quota(path: &Path, fault: Fault) -> Self {
+        Self::DamagedQuota {
+            path: path.to_owned(),
+            at: fault.at,
+            damage: fault.damage,
         }
     }
 
@@ -190,6 +211,11 @@ impl MailboxError {
             Self::Deleted => Self::Deleted,
             Self::NotFound => Self::NotFound,
             Self::Damaged { path, at, damage } => Self::Damaged {
+                path: path.clone(),
+                at: *at,
+                damage: damage.clone(),
+            },
+            Self::DamagedQuota { path, at, damage } => Self::DamagedQuota {
                 path: path.clone(),
                 at: *at,
                 damage: damage.clone(),

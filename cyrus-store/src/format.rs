@@ -50,7 +50,10 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at byte {}", self.damage, self.at)
+        match self.damage {
+            Damage::Missing => write!(f, "{}", self.damage),
+            _ => write!(f, "{} at byte {}", self.damage, self.at),
+        }
     }
 }
 
@@ -60,6 +63,9 @@ impl std::error::Error for Fault {}
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Damage {
+    /// There is no such file.
+    #[error("the file is missing")]
+    Missing,
     /// The file ends before what it promises.
     #[error("the file ends too early")]
     Truncated,

@@ -33,6 +33,8 @@ struct State {
     names: Option<(Stat, Arc<Names>)>,
     caches: [Option<CacheFile>; 2],
     checked: Option<Checked>,
+    /// The generation whose cache is known to be damaged.
+    complained: Option<u32>,
 }
 
 /// The mailbox's header file, and what follows from it.
@@ -186,7 +188,7 @@ impl Hot {
         let path = &self.paths.header;
         let damaged = |fault: Fault| MailboxError::damaged(path, fault);
         let found = store.disk().try_stat(path)?;
-        let stat = found.ok_or_else(|| damaged(Fault::new(0, Damage::Truncated)))?;
+        let stat = found.ok_or_else(|| damaged(Fault::new(0, Damage::Missing)))?;
         if let Some((then, names)) = &unpoisoned(&self.state).names
             && then.identity() == stat.identity()
             && then.size == stat.size
@@ -326,6 +328,11 @@ impl Hot {
         };
         cache.map = Some(map.clone());
         Ok((cache::generation(&map) == Some(generation)).then_some(map))
+    }
+
+    /// Whether damage to the cache of this generation has not been told of yet; it counts as told then.
+    pub(crate) fn complains_of_cache(&self, generation: u32) -> bool {
+        unpoisoned(&self.state).complained.replace(generation) != Some(generation)
     }
 
     /// Writes records to the end of the cache file, under the exclusive index lock, and tells the file and the offset of

@@ -194,7 +194,8 @@ impl Mailbox {
     fn lock(&self, mode: Mode) -> Result<MailboxLocks, MailboxError> {
         let locked = self
             .hot
-            .lock(&self.store, self.owner.as_deref(), mode, self.store.wait());
+            .lock(&self.store, self.owner.as_deref(), mode, self.store.wait())
+            .map_err(|error| self.store.deleted_or_damaged(error, &self.id, &self.hot));
         if matches!(locked, Err(MailboxError::Deleted)) {
             self.store.forget(&self.hot);
         }

@@ -46,7 +46,7 @@ impl Store {
             }
             return Quota::parse(&bytes)
                 .map(Some)
-                .map_err(|fault| MailboxError::damaged(&path, fault));
+                .map_err(|fault| MailboxError::damaged_quota(&path, fault));
         }
         let path = self.quota_db_path();
         let mut db = match self
@@ -62,7 +62,7 @@ impl Store {
         };
         Quota::parse(&value)
             .map(Some)
-            .map_err(|fault| MailboxError::damaged(&path, fault))
+            .map_err(|fault| MailboxError::damaged_quota(&path, fault))
     }
 
     /// The nearest quota root of a name: itself, an ancestor, or its whole domain; with its value.
@@ -110,7 +110,11 @@ impl Store {
     }
 }
 
-/// The quota roots of one commit: locked, charged in memory, written beside the old values, and put in their place.
+/// The quota roots of one commit: locked, charged in memory, and written: in place where that cannot tear, else beside
+/// the old values and then put in their place.
+///
+/// A file that is replaced for every message costs an inode each time, and some file systems look long for one that was
+/// not freed just now.
 #[derive(Debug, Default)]
 pub(crate) struct QuotaCharges {
     roots: BTreeMap<String, Charge>,
@@ -120,8 +124,17 @@ pub(crate) struct QuotaCharges {
 struct Charge {
     quota: Quota,
     usage: Usage,
-    /// The locked file, and the new one when it is written; roots in a database are locked when they are published.
-    file: Option<(DataLock, Option<File>)>,
+    /// Roots in a database are locked when they are published.
+    file: Option<ChargedFile>,
+}
+
+#[derive(Debug)]
+struct ChargedFile {
+    lock: DataLock,
+    /// What it holds.
+    text: Vec<u8>,
+    /// The file that is to take its place, when it is written.
+    new: Option<File>,
 }
 
 impl QuotaCharges {
@@ -154,13 +167,17 @@ impl QuotaCharges {
         if bytes.is_empty() {
             return Ok(());
         }
-        let quota = Quota::parse(&bytes).map_err(|fault| MailboxError::damaged(&path, fault))?;
+        let quota = Quota::parse(&bytes).map_err(|fault| MailboxError::damaged_quota(&path, fault))?;
         self.roots.insert(
             root.to_owned(),
             Charge {
                 quota,
                 usage: Usage::default(),
-                file: Some((lock, None)),
+                file: Some(ChargedFile {
+                    lock,
+                    text: bytes,
+                    new: None,
+                }),
             },
         );
         Ok(())
@@ -185,7 +202,7 @@ impl QuotaCharges {
         }
     }
 
-    /// Writes the new values beside the old ones and returns the files to sync.
+    /// Writes the new values, in place or beside the old ones, and returns the files to sync.
     pub(crate) fn write(&mut self, store: &Store) -> Result<Vec<File>, MailboxError> {
         let mut files = Vec::new();
         for (root, charge) in self
@@ -193,16 +210,24 @@ impl QuotaCharges {
             .iter_mut()
             .filter(|(_, charge)| !charge.usage.is_zero())
         {
-            let Some((lock, new)) = &mut charge.file else {
+            let Some(charged) = &mut charge.file else {
                 continue;
             };
-            let file = store.disk().open(&new_path(lock.path()), Open::replace())?;
             raise_modseq(root, &mut charge.quota);
             let mut bytes = charge.quota.to_bytes();
             bytes.push(b'\n');
+            if tears_nowhere(&charged.text, &bytes) {
+                let file = charged.lock.file();
+                file.write_at(&bytes, 0)?;
+                files.push(file.clone());
+                continue;
+            }
+            let file = store
+                .disk()
+                .open(&new_path(charged.lock.path()), Open::replace())?;
             file.write_at(&bytes, 0)?;
             files.push(file.clone());
-            *new = Some(file);
+            charged.new = Some(file);
         }
         Ok(files)
     }
@@ -212,7 +237,7 @@ impl QuotaCharges {
         let mut in_database = Vec::new();
         for (root, charge) in &mut self.roots {
             match &mut charge.file {
-                Some((lock, new)) => {
+                Some(ChargedFile { lock, new, .. }) => {
                     if let Some(new) = new.take() {
                         lock.replace(&**store.disk(), new)?;
                     }
@@ -233,7 +258,8 @@ impl QuotaCharges {
             let Some(value) = txn.get(root.as_bytes())? else {
                 continue;
             };
-            let mut quota = Quota::parse(&value).map_err(|fault| MailboxError::damaged(&path, fault))?;
+            let mut quota =
+                Quota::parse(&value).map_err(|fault| MailboxError::damaged_quota(&path, fault))?;
             quota.charge(usage);
             raise_modseq(&root, &mut quota);
             txn.put(root.as_bytes(), &quota.to_bytes())?;
@@ -241,6 +267,16 @@ impl QuotaCharges {
         Ok(txn.commit()?)
     }
 }
+
+/// Whether a value may be written over another: both end in the same sector, which reaches the disk whole or not at
+/// all, and differ in digits only, so that who reads without a lock in the middle of it finds numbers nevertheless.
+fn tears_nowhere(old: &[u8], new: &[u8]) -> bool {
+    let alike = |(old, new): (&u8, &u8)| old == new || (old.is_ascii_digit() && new.is_ascii_digit());
+    new.len() <= SECTOR && old.len() == new.len() && old.iter().zip(new).all(alike)
+}
+
+/// Octets that every disk writes at once.
+const SECTOR: usize = 512;
 
 /// Whether `more` may be added to this usage.
 ///
@@ -270,5 +306,26 @@ pub(crate) fn check_room(
             used: quota.used(resource),
             limit: quota.limit(resource).unwrap_or_default(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_written_over_another_only_if_digits_stay_where_they_are() {
+        let old = b"%(S (199 5) M (3) AS (0) NF (1) MODSEQ 9)\n";
+        assert!(tears_nowhere(old, b"%(S (204 5) M (4) AS (0) NF (1) MODSEQ 8)\n"));
+        assert!(!tears_nowhere(
+            old,
+            b"%(S (204 5) M (4) AS (0) NF (1) MODSEQ 10)\n"
+        ));
+        assert!(!tears_nowhere(
+            old,
+            b"%(S (20 51) M (4) AS (0) NF (1) MODSEQ 8)\n"
+        ));
+        let long = vec![b'1'; SECTOR + 1];
+        assert!(!tears_nowhere(&long, &long));
     }
 }

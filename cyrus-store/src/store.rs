@@ -172,11 +172,14 @@ impl Store {
 
     /// Seconds east of UTC of the server's clock at a local time given as if it were UTC.
     pub(crate) fn local_offset(&self, local: i64) -> i64 {
-        let offset_at = |instant: i64| {
-            let instant = jiff::Timestamp::from_second(instant).unwrap_or_default();
-            i64::from(self.0.zone.to_offset(instant).seconds())
-        };
+        let offset_at = |instant| i64::from(self.utc_offset(instant));
         offset_at(local.saturating_sub(offset_at(local)))
+    }
+
+    /// Seconds east of UTC of the server's clock at an instant, Unix seconds.
+    pub fn utc_offset(&self, instant: i64) -> i32 {
+        let instant = jiff::Timestamp::from_second(instant).unwrap_or_default();
+        self.0.zone.to_offset(instant).seconds()
     }
 }
 

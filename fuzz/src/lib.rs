@@ -6,8 +6,11 @@ mod proto;
 mod servers;
 mod store;
 
+/// What a fuzz target calls with each input.
+pub type Target = fn(&[u8]);
+
 /// Every target: its name, which is also that of its corpus folder, and its function.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("acl", acl::acl),
     ("annotation", cyrus_store::fuzz::annotation),
     ("cache", cyrus_store::fuzz::cache),

@@ -12,7 +12,7 @@ use crate::config::{Config, Opt};
 use crate::environment::{HostNames, ServerEnvironment};
 use crate::idled::Idled;
 use crate::syslog::StoreLog;
-use crate::{logins, settings};
+use crate::{logins, places, settings};
 
 /// What the services of one process share.
 pub struct Engine {
@@ -48,6 +48,7 @@ impl Engine {
     /// A setting that cannot be carried out.
     pub fn new(config: &Config) -> Result<Self, StartError> {
         config.require_partitions().map_err(reason)?;
+        places::check(config).map_err(reason)?;
         let mut options = settings::store(config).map_err(reason)?;
         if let Some(path) = config.file(Opt::Idlesocket) {
             options.announcer = Some(Arc::new(Idled::at(path).map_err(reason)?));

@@ -17,6 +17,7 @@ pub mod listen;
 pub mod lmtpd;
 pub mod logins;
 pub mod master;
+pub mod places;
 pub mod presence;
 pub mod privilege;
 pub mod procdir;

@@ -199,7 +199,12 @@ impl Observer for DaemonObserver {
     fn tls_failed(&self, service: &str, peer: &Peer, reason: &str) {
         log(
             Level::Notice,
-            &format!("{service}: TLS negotiation failed: {peer:?}: {reason}"),
+            &match peer {
+                Peer::Tcp { remote, .. } => {
+                    format!("{service}: TLS negotiation failed: {}: {reason}", remote.ip())
+                }
+                Peer::Unix => format!("{service}: TLS negotiation failed: {reason}"),
+            },
         );
     }
 

@@ -61,8 +61,6 @@ pub struct ImapOptions {
     pub allowallsubscribe: bool,
     /// How names look.
     pub namespace: Namespace,
-    /// The zone of dates in replies, in seconds east of Greenwich.
-    pub zone_seconds: i32,
 }
 
 /// `serverinfo`: how much the greeting tells.
@@ -112,7 +110,6 @@ impl ImapOptions {
             foolstupidclients: false,
             allowallsubscribe: false,
             namespace: Namespace::default(),
-            zone_seconds: 0,
         }
     }
 

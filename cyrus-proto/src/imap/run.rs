@@ -26,6 +26,7 @@ mod metadata;
 mod quota;
 mod search;
 mod select;
+mod unreadable;
 
 pub(super) use self::append::{StagedMessage, staging};
 pub(super) use self::login::{LoginTurn, authenticate, authenticate_step, login};
@@ -282,7 +283,9 @@ fn refusal(service: &ImapService, error: &MailboxError) -> Reply {
         }
         MailboxError::InvalidRights(rights) => Reply::bad(format!("The {rights} right is not supported")),
         MailboxError::TooLarge { .. } => Reply::no("Message size exceeds fixed limit").with(Code::TooBig),
-        MailboxError::Damaged { .. } | MailboxError::UnsupportedVersion { .. } => {
+        MailboxError::Damaged { .. }
+        | MailboxError::DamagedQuota { .. }
+        | MailboxError::UnsupportedVersion { .. } => {
             Reply::no("Mailbox has an invalid format").with(Code::Unavailable)
         }
         error if error.class() != ErrorClass::Impossible => {

@@ -10,6 +10,7 @@ use crate::error::MailboxError;
 use crate::flags::SystemFlags;
 use crate::format::index::{Record, options};
 use crate::format::quota::Usage;
+use crate::format::{Damage, Fault};
 use crate::lock::{Guard, Wait};
 use crate::mailbox::{CachedRecord, IndexWrite, write_annotations};
 use crate::quota::QuotaCharges;
@@ -175,7 +176,9 @@ fn lock(store: &Store, groups: Vec<Waiting>, mut namespaces: Namespaces, wait: W
             continue;
         };
         let wait = if locked.is_empty() { wait } else { Wait::Never };
-        match lock_one(store, &target, &mut namespaces, wait) {
+        let write = lock_one(store, &target, &mut namespaces, wait)
+            .map_err(|error| store.deleted_or_damaged(error, &target.id, &target.hot));
+        match write {
             Ok(write) => locked.push(Locked {
                 write,
                 target,
@@ -342,7 +345,12 @@ impl Accepted {
                     sync.dirs.insert(paths.data.clone());
                     None
                 }
-                Err(error) if error.is_not_found() => return Err(MailboxError::MessageGone),
+                Err(error) if error.is_not_found() => {
+                    return Err(match disk.try_stat(original)? {
+                        None => MailboxError::damaged(original, Fault::new(0, Damage::Missing)),
+                        Some(_) => error.into(),
+                    });
+                }
                 Err(_) => Some(copy_file(store, original, &path)?),
             },
         };

@@ -55,6 +55,16 @@ impl DbError {
         }
     }
 
+    /// A file that is no database of the engine: nothing in it can be recovered, and it is never replaced.
+    pub(super) fn foreign(path: &Path, what: impl Into<Cow<'static, str>>) -> Self {
+        Self::Damaged {
+            path: path.to_owned(),
+            at: 0,
+            what: what.into(),
+            repair: "stop the server and restore the file from a backup, or move it out of the way",
+        }
+    }
+
     pub(super) fn is_missing_file(error: &LockError) -> bool {
         matches!(error, LockError::Disk(error) if error.is_not_found())
     }

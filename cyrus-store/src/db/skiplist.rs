@@ -278,7 +278,7 @@ impl Db for Skiplist {
 }
 
 fn header_of(path: &Path, bytes: &[u8]) -> Result<Header, DbError> {
-    Header::parse(bytes).map_err(|damage| DbError::damaged(path, 0, damage.to_string()))
+    Header::parse(bytes).map_err(|damage| DbError::foreign(path, damage.to_string()))
 }
 
 fn too_large(path: &Path) -> DbError {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::staged::Staged;
 use super::{Create, Db, DbContext, DbError, Each, Engine, Entry, Recovered, Report, Txn};
-use crate::format::twoskip::{self as format, Header};
+use crate::format::twoskip::{self as format, Damage, Header};
 use crate::lock::{DataFile, DataLock, Mapping};
 use crate::sys::{Disk, Mode, Open};
 
@@ -193,6 +193,9 @@ impl Db for Twoskip {
         }
         let mended = match Header::parse(bytes) {
             Ok(header) => recover::mend(&mut lock, &mut self.map, &header),
+            Err(damage @ (Damage::Short | Damage::Magic | Damage::Version(_))) => {
+                return Err(DbError::foreign(self.file.path(), damage.to_string()));
+            }
             Err(damage) => Err(DbError::damaged(self.file.path(), 0, damage.to_string())),
         };
         match mended {
@@ -218,7 +221,10 @@ impl Db for Twoskip {
 type Patches = BTreeMap<u64, Vec<u64>>;
 
 fn header_of(path: &Path, bytes: &[u8]) -> Result<Header, DbError> {
-    Header::parse(bytes).map_err(|damage| DbError::damaged(path, 0, damage.to_string()))
+    Header::parse(bytes).map_err(|damage| match damage {
+        Damage::Short | Damage::Magic | Damage::Version(_) => DbError::foreign(path, damage.to_string()),
+        damage => DbError::damaged(path, 0, damage.to_string()),
+    })
 }
 
 fn is_clean(header: &Header, bytes: &[u8]) -> bool {

@@ -1,11 +1,13 @@
 //! Which messages a mailbox has got already: `deliver.db`.
 //!
-//! Marks are written by a thread of their own, many at once, right after the messages are safe: nobody waits for their
-//! syncs. What is not yet written is known in memory; a crash loses at most the suppression of a later duplicate.
+//! Marks are written by a thread of their own, those of a moment ([`LINGER`]) at once: nobody waits for their syncs, and
+//! these do not compete with the syncs of the messages. What is not yet written is known in memory; a crash loses at
+//! most the suppression of a later duplicate.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::commit::Target;
 use crate::db::{Create, DbError};
@@ -22,6 +24,9 @@ use crate::uid::Uid;
 #[derive(Debug, Default)]
 pub(crate) struct Marks {
     state: Mutex<Pending>,
+    /// The writer is to write now: somebody waits for it, or there is much to write.
+    hurried: Condvar,
+    /// The writer has ended.
     written: Condvar,
 }
 
@@ -30,6 +35,14 @@ struct Pending {
     waiting: HashMap<Vec<u8>, Mark>,
     being_written: HashMap<Vec<u8>, Mark>,
     writer: bool,
+    /// How many wait for the writer to end.
+    flushing: usize,
+}
+
+impl Pending {
+    fn is_urgent(&self) -> bool {
+        self.flushing > 0 || self.waiting.len() >= MANY
+    }
 }
 
 impl Marks {
@@ -109,20 +122,25 @@ impl Store {
             );
         }
         if pending.writer {
+            if pending.is_urgent() {
+                self.marks().hurried.notify_one();
+            }
             return;
         }
         pending.writer = true;
         drop(pending);
         let store = self.clone();
         let writer = std::thread::Builder::new().name("deliver.db".to_owned());
-        if writer.spawn(move || store.write_marks()).is_err() {
-            self.write_marks();
+        if writer.spawn(move || store.write_marks(LINGER)).is_err() {
+            self.write_marks(Duration::ZERO);
         }
     }
 
     /// Waits until all deliveries made so far are in the database of duplicates. To be called before the process ends.
     pub fn flush_deliveries(&self) {
         let mut pending = self.marks().lock();
+        pending.flushing += 1;
+        self.marks().hurried.notify_one();
         while pending.writer {
             pending = self
                 .marks()
@@ -130,14 +148,23 @@ impl Store {
                 .wait(pending)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+        pending.flushing -= 1;
     }
 
-    /// Writes marks until there are none left.
-    fn write_marks(&self) {
+    /// Writes marks, each time those of `linger`, until none come any more.
+    fn write_marks(&self, linger: Duration) {
         loop {
             let batch = {
                 let mut pending = self.marks().lock();
                 pending.being_written.clear();
+                if !linger.is_zero() {
+                    pending = self
+                        .marks()
+                        .hurried
+                        .wait_timeout_while(pending, linger, |pending| !pending.is_urgent())
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
+                }
                 if pending.waiting.is_empty() {
                     pending.writer = false;
                     self.marks().written.notify_all();
@@ -192,6 +219,12 @@ impl Store {
         Ok(())
     }
 }
+
+/// How long marks may wait for others before they are written.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// How many marks are written without waiting for others.
+const MANY: usize = 1000;
 
 /// The Date and the Message-ID of an envelope: its first and its last element.
 fn date_and_id(envelope: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {

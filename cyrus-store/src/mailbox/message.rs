@@ -126,14 +126,23 @@ impl<'r> Message<'r> {
                     } else {
                         &paths.cache
                     };
-                    self.read.mailbox.store.log().record(
-                        Level::Warning,
-                        format_args!(
-                            "{}: {fault}; message {} is parsed instead",
-                            path.display(),
-                            self.uid
-                        ),
-                    );
+                    // Once for all the messages: each of them may be hit.
+                    if self
+                        .read
+                        .mailbox
+                        .hot
+                        .complains_of_cache(self.read.header.generation)
+                    {
+                        self.read.mailbox.store.log().record(
+                            Level::Warning,
+                            format_args!(
+                                "{}: {fault}; message {} is parsed instead, as any other will be that is not in it; \
+                                 run `reconstruct` on the mailbox",
+                                path.display(),
+                                self.uid
+                            ),
+                        );
+                    }
                 }
             }
         }
@@ -149,7 +158,11 @@ impl<'r> Message<'r> {
     /// The record in the cache file, or what is wrong with it.
     fn cached(&self, record: &Record) -> Result<Result<CachedRecord, Fault>, MailboxError> {
         let Some(map) = self.read.cache(record.is_archived())? else {
-            return Ok(Err(Fault::new(0, Damage::Impossible("generation of the cache"))));
+            let damage = match self.read.cache_is_there(record.is_archived())? {
+                true => Damage::Impossible("generation of the cache"),
+                false => Damage::Missing,
+            };
+            return Ok(Err(Fault::new(0, damage)));
         };
         let view = match CacheView::parse(map, record.cache_offset) {
             Ok(view) => view,
@@ -177,7 +190,7 @@ impl<'r> Message<'r> {
     /// The message itself; usable after the locks are gone.
     ///
     /// # Errors
-    /// [`MailboxError::MessageGone`] if the file is gone; damage if it has another size than on record.
+    /// Damage if the file is missing or has another size than on record.
     pub fn file(&self) -> Result<MessageFile, MailboxError> {
         let record = self.record()?;
         let path = self
@@ -189,26 +202,17 @@ impl<'r> Message<'r> {
         let file = match self.read.mailbox.store.disk().open(&path, Open::read()) {
             Ok(file) => file,
             Err(error) if error.is_not_found() => {
-                let what = format_args!(
-                    "{}: message file is missing; run reconstruct on the mailbox",
-                    path.display()
-                );
-                self.read.mailbox.store.log().record(Level::Error, what);
-                return Err(MailboxError::MessageGone);
+                return Err(MailboxError::damaged(&path, Fault::new(0, Damage::Missing)));
             }
             Err(error) => return Err(error.into()),
         };
-        let wrong_size = || {
-            MailboxError::damaged(
-                &path,
-                Fault {
-                    at: u64::from(record.size),
-                    damage: Damage::Impossible("message size"),
-                },
-            )
-        };
-        if file.size()? != u64::from(record.size) {
-            return Err(wrong_size());
+        let (found, expected) = (file.size()?, u64::from(record.size));
+        if found != expected {
+            let (at, damage) = match found < expected {
+                true => (found, Damage::Truncated),
+                false => (expected, Damage::Expected("the end of the message")),
+            };
+            return Err(MailboxError::damaged(&path, Fault { at, damage }));
         }
         let size = record.size as usize;
         if size < SMALL {

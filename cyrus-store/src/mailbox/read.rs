@@ -307,6 +307,17 @@ impl<'m> IndexRead<'m> {
             .cache_map(&self.mailbox.store, archived, self.header.generation)?;
         Ok(slot.get_or_init(|| map).as_ref())
     }
+
+    /// Whether there is a cache file, be it of another generation.
+    pub(super) fn cache_is_there(&self, archived: bool) -> Result<bool, MailboxError> {
+        let paths = &self.mailbox.hot.paths;
+        let path = if archived {
+            &paths.archive_cache
+        } else {
+            &paths.cache
+        };
+        Ok(self.mailbox.store.disk().try_stat(path)?.is_some())
+    }
 }
 
 impl Drop for IndexRead<'_> {

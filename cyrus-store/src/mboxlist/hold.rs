@@ -6,6 +6,9 @@ use super::{MailboxEntry, row_key};
 use crate::db::Create;
 use crate::error::MailboxError;
 use crate::format::mboxentry::MailboxRow;
+use crate::format::{Damage, Fault};
+use crate::hot::Hot;
+use crate::ident::MailboxId;
 use crate::lock::Guard;
 use crate::mailbox::IndexWrite;
 use crate::name::MailboxName;
@@ -57,6 +60,26 @@ impl Store {
         let names = hot.lock_mailbox(self, None, Mode::Shared, self.wait())?;
         let locks = hot.lock_index(names, Mode::Exclusive, self.wait())?;
         IndexWrite::begin(self, &hot, locks)
+    }
+
+    /// What it means that an index could not be locked: a mailbox that is still in the list, with files that are to be
+    /// where they are missing, was not deleted but has lost its index, or a disk is not mounted.
+    pub(crate) fn deleted_or_damaged(&self, error: MailboxError, id: &MailboxId, hot: &Hot) -> MailboxError {
+        if !matches!(error, MailboxError::Deleted) {
+            return error;
+        }
+        let entry = match self.lookup_id(id) {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return MailboxError::Deleted,
+            Err(error) => return error,
+        };
+        let index = &hot.paths.index;
+        let is_here = self.paths_of(&entry).is_ok_and(|paths| paths.index == *index);
+        match self.disk().try_stat(index) {
+            Ok(None) if is_here => MailboxError::damaged(index, Fault::new(0, Damage::Missing)),
+            Ok(_) => MailboxError::Deleted,
+            Err(error) => error.into(),
+        }
     }
 
     /// The row under a name, whatever it is.

@@ -230,7 +230,9 @@ impl Store {
         let mut txn = db.begin()?;
         let key = root.as_str().as_bytes();
         let before = match txn.get(key)? {
-            Some(value) => Some(Quota::parse(&value).map_err(|fault| MailboxError::damaged(&path, fault))?),
+            Some(value) => {
+                Some(Quota::parse(&value).map_err(|fault| MailboxError::damaged_quota(&path, fault))?)
+            }
             None => None,
         };
         let mut quota = before.clone().unwrap_or_default();

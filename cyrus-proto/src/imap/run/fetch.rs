@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cyrus_store::{Annotation, CachedRecord, IndexRead, MailboxError, Message, Uid, UidSet};
+use cyrus_store::{Annotation, CachedRecord, IndexRead, MailboxError, Message, Store, Uid, UidSet};
 
 use super::body::{Body, put_body};
+use super::unreadable::Unreadable;
 use super::{Chain, Pieces, Request, seconds};
 use crate::imap::command::{FetchAttributes, FetchItems, Numbering, SectionText};
 use crate::imap::response::{Code, FetchLine, Reply};
@@ -31,6 +32,7 @@ pub(super) fn job(request: Request, numbering: Numbering, set: &SequenceSet, wan
         told: UidSet::new(),
         found: false,
         gone: false,
+        unreadable: Unreadable::default(),
         started: Instant::now(),
     }))
 }
@@ -49,6 +51,7 @@ struct Fetch {
     found: bool,
     /// Whether a message was expunged before its turn came.
     gone: bool,
+    unreadable: Unreadable,
     started: Instant,
 }
 
@@ -57,7 +60,8 @@ impl Pieces for Fetch {
         let Some(request) = &mut self.request else {
             return Ok(Some(Reply::ok("Completed")));
         };
-        let zone = request.service.options.zone_seconds;
+        let service = Arc::clone(&request.service);
+        let zone = &service.store;
         let (noted, annotations) = match self.wanted.annotations {
             Some(_) => annotations(request, &self.ranges, self.at, self.next)?,
             None => (None, HashMap::new()),
@@ -114,8 +118,10 @@ impl Pieces for Fetch {
                     Ok(()) => {}
                     Err(MailboxError::MessageGone) => self.gone = true,
                     Err(error) => {
-                        piece.flush();
-                        return Err(error);
+                        if let Err(error) = self.unreadable.note(&service, error) {
+                            piece.flush();
+                            return Err(error);
+                        }
                     }
                 }
             }
@@ -144,6 +150,9 @@ impl Pieces for Fetch {
 
 impl Fetch {
     fn reply(&self) -> Reply {
+        if let Some(reply) = self.unreadable.reply() {
+            return reply;
+        }
         let time = seconds(self.started);
         match self.numbering {
             Numbering::Sequence if self.gone => {
@@ -297,7 +306,8 @@ struct Piece<'p, 'r> {
     needs_cache: bool,
     seen: &'p UidSet,
     annotations: &'p Annotations,
-    zone: i32,
+    /// Whose clock dates follow.
+    zone: &'p Store,
     /// Text not yet in the output.
     text: Vec<u8>,
     output: &'p mut Output,
@@ -345,7 +355,8 @@ impl Piece<'_, '_> {
             line.uid(message.uid().get());
         }
         if items.contains(FetchItems::INTERNALDATE) {
-            line.internal_date(message.internal_date(), self.zone);
+            let date = message.internal_date();
+            line.internal_date(date, self.zone.utc_offset(date));
         }
         if items.contains(FetchItems::MODSEQ) {
             line.modseq(message.modseq().0);
@@ -414,7 +425,7 @@ fn put_cached(line: &mut FetchLine<'_>, cached: &CachedRecord, items: FetchItems
     }
 }
 
-fn put_later_items(line: &mut FetchLine<'_>, message: &Message<'_>, items: FetchItems, zone: i32) {
+fn put_later_items(line: &mut FetchLine<'_>, message: &Message<'_>, items: FetchItems, zone: &Store) {
     if items.contains(FetchItems::EMAILID) {
         line.email_id(&message.guid().email_id());
     }
@@ -427,6 +438,6 @@ fn put_later_items(line: &mut FetchLine<'_>, message: &Message<'_>, items: Fetch
     }
     if items.contains(FetchItems::SAVEDATE) {
         let saved = Some(message.save_date()).filter(|&saved| saved > 0);
-        line.save_date(saved, zone);
+        line.save_date(saved, saved.map_or(0, |date| zone.utc_offset(date)));
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use cyrus_store::MailboxError;
 
 use self::program::Program;
+use super::unreadable::Unreadable;
 use super::{Chain, Pieces, Request, seconds};
 use crate::imap::command::{Numbering, SearchProgram};
 use crate::imap::response::{Code, Reply, put_search};
@@ -31,6 +32,7 @@ pub(super) fn job(request: Request, numbering: Numbering, program: SearchProgram
         compiled: None,
         next: 1,
         found: Vec::new(),
+        unreadable: Unreadable::default(),
         started: Instant::now(),
     }))
 }
@@ -43,6 +45,7 @@ struct Search {
     /// The sequence number to go on with.
     next: u32,
     found: Vec<u32>,
+    unreadable: Unreadable,
     started: Instant,
 }
 
@@ -51,7 +54,8 @@ impl Pieces for Search {
         let Some(request) = &mut self.request else {
             return Ok(Some(Reply::ok("Completed")));
         };
-        let zone = request.service.options.zone_seconds;
+        let service = Arc::clone(&request.service);
+        let zone = &service.store;
         let Selected { mailbox, view, .. } = request.selected()?;
         let program = match &self.compiled {
             Some(program) => program.clone(),
@@ -88,7 +92,7 @@ impl Pieces for Search {
                         Numbering::Uid => uid.get(),
                     }),
                     Ok(false) | Err(MailboxError::MessageGone) => {}
-                    Err(error) => return Err(error),
+                    Err(error) => self.unreadable.note(&service, error)?,
                 }
                 self.next = seqno.saturating_add(1);
             }
@@ -96,6 +100,9 @@ impl Pieces for Search {
         let mut out = Vec::with_capacity(self.found.len() * 7 + 16);
         put_search(&mut out, self.found.iter().copied());
         output.put_vec(out);
+        if let Some(reply) = self.unreadable.reply() {
+            return Ok(Some(reply));
+        }
         let count = self.found.len();
         let time = seconds(self.started);
         Ok(Some(Reply::ok(format!(

@@ -39,7 +39,11 @@ pub(super) fn select(
         mailbox.claim_recent()?;
     }
     let mut warnings = Vec::new();
-    warn_about_quota(request, &name, rights, &mut warnings)?;
+    // A quota root that cannot be read is no reason not to read mail.
+    if let Err(error) = warn_about_quota(request, &name, rights, &mut warnings) {
+        let log = &request.service.log;
+        log.record(Level::Error, format_args!("{error}"));
+    }
     let read = mailbox.read()?;
     read.load_seen()?;
     let view = View::new(&read, read_only, rights);

@@ -121,12 +121,18 @@ impl TlsServer {
             .map_err(at("newest TLS version"))?;
         b.set_certificate_chain_file(&options.certificate)
             .map_err(file("certificate", &options.certificate))?;
-        b.set_private_key_file(&options.key, SslFiletype::PEM)
-            .map_err(file("private key", &options.key))?;
-        b.check_private_key().map_err(file(
-            "private key does not belong to the certificate",
-            &options.key,
-        ))?;
+        let read = b.set_private_key_file(&options.key, SslFiletype::PEM);
+        read.map_err(|error| match is_mismatch(&error) {
+            true => TlsError::Setting {
+                what: format!("private key {}", options.key.display()),
+                reason: format!(
+                    "it does not belong to the certificate {}; check tls_server_key and tls_server_cert",
+                    options.certificate.display()
+                ),
+            },
+            false => file("private key", &options.key)(error),
+        })?;
+        b.check_private_key().map_err(file("private key", &options.key))?;
         if let Some(path) = &options.chain {
             add_chain(b, path)?;
         }
@@ -226,6 +232,12 @@ fn client_certificates(builder: &mut SslContextBuilder, options: &TlsOptions) ->
         builder.set_client_ca_list(names);
     }
     Ok(())
+}
+
+/// Whether a key was refused since the certificate has another.
+fn is_mismatch(error: &ErrorStack) -> bool {
+    let mut reasons = error.errors().iter().filter_map(openssl::error::Error::reason);
+    reasons.any(|reason| reason.ends_with("mismatch"))
 }
 
 fn at(what: &str) -> impl Fn(ErrorStack) -> TlsError {

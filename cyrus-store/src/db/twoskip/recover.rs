@@ -198,7 +198,8 @@ type Keys = BTreeMap<Vec<u8>, Vec<u8>>;
 /// The database as the records in the file tell it, transaction by transaction, and its generation.
 ///
 /// A record of a deletion names the record after the one that went; as the keys are known at that point, the
-/// one that went is the last before it. Fails where a record of a finished transaction cannot be read.
+/// one that went is the last before it. Fails where a record of a finished transaction cannot be read, and where
+/// nothing that is intact tells that this is a database.
 pub(super) fn replay(path: &Path, bytes: &[u8]) -> Result<(Keys, u64), DbError> {
     let header = Header::parse(bytes).ok();
     let generation = header.map_or(1, |header| header.generation);
@@ -264,6 +265,11 @@ pub(super) fn replay(path: &Path, bytes: &[u8]) -> Result<(Keys, u64), DbError> 
         (Some((at, damage)), None) if holds_commit(bytes, at) => {
             Err(DbError::damaged(path, at, damage.to_string()))
         }
+        // An empty database has nothing to tell that it is one but its header.
+        _ if header.is_none() && commit_end == EMPTY_SIZE => Err(DbError::foreign(
+            path,
+            "neither a valid header nor a finished transaction",
+        )),
         _ if committed.is_some_and(|size| size != commit_end && size != EMPTY_SIZE) => Err(DbError::damaged(
             path,
             commit_end,

@@ -2,7 +2,7 @@
 
 use cyrus_store::message::Charset;
 use cyrus_store::search::Pattern;
-use cyrus_store::{IndexRead, MailboxError, Message, SystemFlags, UidSet};
+use cyrus_store::{IndexRead, MailboxError, Message, Store, SystemFlags, UidSet};
 
 use super::text::{Texts, Where};
 use crate::imap::command::{DateField, DateTest, Numbering, SearchKey, SearchProgram, TextField};
@@ -22,7 +22,8 @@ enum Test {
         test: DateTest,
         /// Days since 1970.
         day: i64,
-        zone: i32,
+        /// Whose clock says which day it was.
+        zone: Store,
     },
     Size {
         larger: bool,
@@ -47,7 +48,7 @@ const DAY: i64 = 86_400;
 
 impl Program {
     /// Compiles a program for what the client knows; `None` if its charset is not known.
-    pub(super) fn compile(source: &SearchProgram, view: &View, zone: i32) -> Option<Self> {
+    pub(super) fn compile(source: &SearchProgram, view: &View, zone: &Store) -> Option<Self> {
         let charset = match &source.charset {
             Some(name) => Charset::by_name(name)?,
             None => Charset::by_name(b"utf-8")?,
@@ -83,7 +84,7 @@ impl Program {
 struct Compiler<'c> {
     charset: Charset,
     view: &'c View,
-    zone: i32,
+    zone: &'c Store,
 }
 
 impl Compiler<'_> {
@@ -102,7 +103,7 @@ impl Compiler<'_> {
                 sent: *field == DateField::Sent,
                 test: *test,
                 day: date.days(),
-                zone: self.zone,
+                zone: self.zone.clone(),
             },
             SearchKey::Contains(field, string) => text(
                 match field {
@@ -188,7 +189,9 @@ impl Test {
                 } else {
                     message.internal_date()
                 };
-                let of_message = unix.saturating_add(i64::from(*zone)).div_euclid(DAY);
+                let of_message = unix
+                    .saturating_add(i64::from(zone.utc_offset(unix)))
+                    .div_euclid(DAY);
                 match test {
                     DateTest::Before => of_message < *day,
                     DateTest::On => of_message == *day,
