@@ -9,7 +9,6 @@ use cyrus_acl::{AuthState, Rights};
 use crate::db::{Create, DbError, Engine};
 use crate::error::MailboxError;
 use crate::format::annotation::{AnnotationValue, OWNER_TOKEN, key, split_key};
-use crate::format::index::options;
 use crate::format::quota::Usage;
 use crate::ident::MailboxId;
 use crate::mailbox::IndexWrite;
@@ -18,6 +17,10 @@ use crate::name::MailboxName;
 use crate::quota::{QuotaPolicy, check_room};
 use crate::store::{Store, now};
 use crate::uid::{ModSeq, Uid};
+
+use self::computed::OPTION_ENTRIES;
+
+mod computed;
 
 /// What an annotation is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,9 @@ impl Store {
 
     /// The annotations whose entries begin with `prefix`, shared ones and the user's own, in the order of entries.
     ///
+    /// Among them are some that are computed: a mailbox's unique id, partition and options; among those of the server, a
+    /// user's counters and the messages of `motd` and `shutdown`.
+    ///
     /// # Errors
     /// As [`Store::annotation`].
     pub fn list_annotations(
@@ -109,17 +115,12 @@ impl Store {
         };
         let own = private_key(mailbox.as_deref(), auth);
         let mut found = self.scan_annotations(path, engine, &scope_key, prefix, &own)?;
-        if let (AnnotationScope::Mailbox(_), Some(entry)) = (scope, &mailbox) {
-            let bits = self.option_bits(entry)?;
-            for (name, bit) in OPTION_ENTRIES {
-                if name.starts_with(prefix) && bits & bit != 0 {
-                    found.push(Annotation {
-                        entry: name.to_owned(),
-                        audience: Audience::Shared,
-                        value: b"true".to_vec(),
-                    });
-                }
+        match (scope, &mailbox) {
+            (AnnotationScope::Mailbox(_), Some(entry)) => {
+                found.extend(self.computed_of_mailbox(entry, prefix)?)
             }
+            (AnnotationScope::Server, _) => found.extend(self.computed_of_server(prefix, auth)?),
+            _ => {}
         }
         found.sort_by(|a, b| (&a.entry, a.audience).cmp(&(&b.entry, b.audience)));
         Ok(found)
@@ -419,12 +420,6 @@ impl Store {
             Err(MailboxError::NotFound)
         }
     }
-
-    /// The option bits of a mailbox.
-    fn option_bits(&self, entry: &MailboxEntry) -> Result<u32, MailboxError> {
-        let mut mailbox = self.open_mailbox(&entry.name, &AuthState::system())?;
-        Ok(mailbox.read()?.header().options)
-    }
 }
 
 /// Whether a mailbox of this name can have a special use: it is right below an INBOX.
@@ -460,12 +455,6 @@ const SPECIAL_USES: [&str; 8] = [
     "\\Sent",
     "\\Snoozed",
     "\\Trash",
-];
-/// Entries that are bits of the index header.
-const OPTION_ENTRIES: [(&str, u32); 3] = [
-    ("/vendor/cmu/cyrus-imapd/duplicatedeliver", options::DUPDELIVER),
-    ("/vendor/cmu/cyrus-imapd/pop3newuidl", options::POP3_NEW_UIDL),
-    ("/vendor/cmu/cyrus-imapd/sharedseen", options::SHAREDSEEN),
 ];
 /// Octets of the name of an entry.
 const MAX_ENTRY: usize = 1024;

@@ -258,8 +258,9 @@ fn annotations_are_shared_or_private_and_counted() {
     assert_eq!(
         store
             .annotation(scope, shared_seen, Audience::Shared, &bovik)
-            .unwrap(),
-        None
+            .unwrap()
+            .as_deref(),
+        Some(&b"false"[..])
     );
     store
         .set_annotation(scope, shared_seen, Audience::Shared, Some(b"true"), &bovik)
@@ -286,6 +287,37 @@ fn annotations_are_shared_or_private_and_counted() {
             .as_deref(),
         Some(&b"x"[..])
     );
+}
+
+#[test]
+fn some_annotations_are_computed() {
+    let (_dir, store) = new_store(|_| {});
+    create(&store, "user.bovik", &admin()).unwrap();
+    let (inbox, bovik) = (name("user.bovik"), user("bovik"));
+    let shared = |scope, entry: &str| {
+        let entry = format!("/vendor/cmu/cyrus-imapd/{entry}");
+        let value = store.annotation(scope, &entry, Audience::Shared, &bovik).unwrap();
+        value.map(|value| String::from_utf8(value).unwrap())
+    };
+    let of_inbox = |entry| shared(AnnotationScope::Mailbox(&inbox), entry);
+    let id = store.lookup(&inbox).unwrap().unwrap().id.clone().unwrap();
+    assert_eq!(of_inbox("uniqueid").as_deref(), Some(id.as_str()));
+    assert_eq!(of_inbox("partition").as_deref(), Some("default"));
+    assert_eq!(of_inbox("duplicatedeliver").as_deref(), Some("false"));
+    assert_eq!(shared(AnnotationScope::Server, "uniqueid"), None);
+    let server = |audience, entry: &str| {
+        let value = store.annotation(AnnotationScope::Server, entry, audience, &bovik);
+        value.unwrap().map(|value| String::from_utf8(value).unwrap())
+    };
+    let counters = server(Audience::Private, "/vendor/cmu/cyrus-imapd/usercounters");
+    assert_eq!(counters.as_deref(), Some("0 0 0 0 0 0 0 0 0 0 0 0 0"));
+    assert_eq!(server(Audience::Shared, "/motd"), None);
+    let messages = store.options().config_dir.join("msg");
+    std::fs::create_dir_all(&messages).unwrap();
+    std::fs::write(messages.join("motd"), "all is well\r\nnot shown\n").unwrap();
+    std::fs::write(messages.join("shutdown"), "\n").unwrap();
+    assert_eq!(server(Audience::Shared, "/motd").as_deref(), Some("all is well"));
+    assert_eq!(shared(AnnotationScope::Server, "shutdown"), None);
 }
 
 #[test]

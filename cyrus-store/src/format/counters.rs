@@ -26,6 +26,9 @@ impl Default for Counters {
 }
 
 impl Counters {
+    /// The version that is written.
+    pub const VERSION: u32 = NEWEST;
+
     /// Reads a file; an empty one is all zeros.
     ///
     /// # Errors

@@ -20,8 +20,8 @@ pub(super) fn get(request: &Request, query: &Metadata, out: &mut Vec<u8>) -> Res
     for wanted in &query.entries {
         let wanted = String::from_utf8_lossy(wanted).to_ascii_lowercase();
         let (audience, entry) = match (wanted.strip_prefix("/shared"), wanted.strip_prefix("/private")) {
-            (Some(entry), _) if entry.starts_with('/') => (Audience::Shared, entry),
-            (_, Some(entry)) if entry.starts_with('/') => (Audience::Private, entry),
+            (Some(entry), _) if is_entry(entry) => (Audience::Shared, entry),
+            (_, Some(entry)) if is_entry(entry) => (Audience::Private, entry),
             _ => return Ok(Reply::bad("entry must begin with /shared or /private")),
         };
         let value = store.annotation(scope, entry, audience, &request.user.auth)?;
@@ -30,6 +30,11 @@ pub(super) fn get(request: &Request, query: &Metadata, out: &mut Vec<u8>) -> Res
     found.sort();
     put_metadata(out, &query.mailbox, &found);
     Ok(completed())
+}
+
+/// Whether this may follow `/shared` or `/private`; both are entries themselves, without values.
+fn is_entry(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with('/')
 }
 
 /// The annotations of one message that a FETCH asks for.
@@ -67,23 +72,25 @@ pub(super) fn put_annotations(line: &mut FetchLine<'_>, query: &AnnotationQuery,
             .find(|found| found.entry == entry && found.audience == audience);
         found.map(|found| found.value.clone())
     };
+    let wanted = |name: &str| {
+        let matching =
+            |wanted: &Vec<u8>| matches(wanted, name.as_bytes()) || wanted.eq_ignore_ascii_case(b"value");
+        query.attributes.iter().any(matching)
+    };
+    let shared = ("value.shared", Audience::Shared);
+    let private = ("value.priv", Audience::Private);
     line.annotations(entries.into_iter().map(|entry| {
-        let values = [
-            ("value.priv", Audience::Private),
-            ("value.shared", Audience::Shared),
-        ];
-        let values = values.into_iter().filter(|(name, _)| {
-            query
-                .attributes
-                .iter()
-                .any(|wanted| matches(wanted, name.as_bytes()) || wanted.eq_ignore_ascii_case(b"value"))
-        });
-        (
-            entry,
-            values
-                .map(move |(name, audience)| (name, value(entry, audience)))
-                .collect::<Vec<_>>(),
-        )
+        // Those that are set come first, shared before private; the others follow, private before shared.
+        let set = [shared, private]
+            .map(|(name, audience)| (name, value(entry, audience)))
+            .into_iter()
+            .filter(|(_, value)| value.is_some());
+        let unset = [private, shared]
+            .map(|(name, audience)| (name, value(entry, audience)))
+            .into_iter()
+            .filter(|(_, value)| value.is_none());
+        let values = set.chain(unset).filter(|(name, _)| wanted(name));
+        (entry, values.collect::<Vec<_>>())
     }));
 }
 

@@ -2,7 +2,7 @@
 //! with such a manifest.
 //!
 //! Reading changes nothing: mailboxes are examined and bodies peeked at. `\Recent` and RECENT depend on who looked before,
-//! so they are left out. An item is asked for only if the server announces the capability that brings it.
+//! so they are left out. Every item is asked for, also where the server does not announce the capability that brings it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use sha1::{Digest, Sha1};
 use super::imap::{Imap, Reply, quote};
 use super::value::Value;
 
-/// What is asked of every message, if the server has it.
+/// What is asked of every message.
 const MESSAGE_ITEMS: [&str; 10] = [
     "FLAGS",
     "UID",
@@ -37,7 +37,6 @@ const STATUS_ITEMS: [&str; 6] = [
 /// One user's view of a server.
 pub(crate) struct View {
     imap: Imap,
-    capabilities: BTreeSet<String>,
     selected: Option<String>,
 }
 
@@ -48,8 +47,6 @@ pub(crate) struct Comparison {
     pub(crate) equal: usize,
     /// What was not.
     pub(crate) differences: Vec<String>,
-    /// Items that the server has no capability for.
-    pub(crate) not_offered: BTreeSet<String>,
 }
 
 impl Comparison {
@@ -80,45 +77,15 @@ impl Comparison {
 
 impl View {
     /// Logs in on a port.
-    pub(crate) fn new(mut imap: Imap) -> Self {
-        let reply = imap.ok("CAPABILITY");
-        let capabilities = reply
-            .data("CAPABILITY")
-            .flatten()
-            .map(|word| word.text().to_ascii_uppercase())
-            .collect();
-        Self {
-            imap,
-            capabilities,
-            selected: None,
-        }
-    }
-
-    /// Whether the server announces what brings an item.
-    fn offers(&self, item: &str) -> bool {
-        let capability = match item {
-            "SIZE" => "STATUS=SIZE",
-            "HIGHESTMODSEQ" | "MODSEQ" => "CONDSTORE",
-            "EMAILID" => "OBJECTID",
-            "SAVEDATE" => "SAVEDATE",
-            "ANNOTATION" => "ANNOTATE-EXPERIMENT-1",
-            "metadata" | "server_metadata" => "METADATA",
-            "list_specialuse" => "SPECIAL-USE",
-            "acl" | "myrights" => "ACL",
-            "quota" | "quotaroot" => "QUOTA",
-            "namespace" => "NAMESPACE",
-            _ => return true,
-        };
-        self.capabilities.contains(capability)
+    pub(crate) fn new(imap: Imap) -> Self {
+        Self { imap, selected: None }
     }
 
     /// Everything this user can read, as a manifest's `users.<login>`.
     pub(crate) fn take(&mut self) -> Json {
         let mut user = Map::new();
         for item in ["namespace", "list", "list_specialuse", "lsub"] {
-            if self.offers(item) {
-                user.insert(item.to_owned(), self.user_item(item));
-            }
+            user.insert(item.to_owned(), self.user_item(item));
         }
         let listed = self.user_item("list");
         let mut mailboxes = Map::new();
@@ -134,16 +101,10 @@ impl View {
     fn mailbox(&mut self, name: &str) -> Json {
         let mut mailbox = Map::new();
         for item in ["status", "myrights", "acl", "quotaroot", "quota", "flags"] {
-            if self.offers(item) {
-                mailbox.insert(item.to_owned(), self.mailbox_item(name, item));
-            }
+            mailbox.insert(item.to_owned(), self.mailbox_item(name, item));
         }
         if self.examine(name).is_ok_and(|reply| reply.is_ok()) {
-            let items: Vec<&str> = MESSAGE_ITEMS
-                .into_iter()
-                .filter(|item| self.offers(item))
-                .collect();
-            let messages = self.fetch("1:*", &items);
+            let messages = self.fetch("1:*", &MESSAGE_ITEMS);
             mailbox.insert("fetch".to_owned(), messages.into_values().collect());
         }
         Json::Object(mailbox)
@@ -156,15 +117,11 @@ impl View {
                 for (name, mailbox) in value.as_object().into_iter().flatten() {
                     self.compare_mailbox(user, name, mailbox, comparison);
                 }
-            } else if item == "server_metadata" && self.offers(item) {
-                let got = self.metadata("", value);
-                comparison.check(&format!("{user}: {item}"), &entries(value), &got);
-            } else if self.offers(item) {
-                let got = self.user_item(item);
-                let got = self.without_special_use(&got);
-                comparison.check(&format!("{user}: {item}"), &self.without_special_use(value), &got);
+            } else if item == "server_metadata" {
+                self.compare_metadata(&format!("{user}: {item}"), "", value, comparison);
             } else {
-                comparison.not_offered.insert(item.clone());
+                let got = self.user_item(item);
+                comparison.check(&format!("{user}: {item}"), value, &got);
             }
         }
     }
@@ -174,9 +131,6 @@ impl View {
             let place = format!("{user}: {name}: {item}");
             match item.as_str() {
                 "fetch" => self.compare_messages(&place, name, value, comparison),
-                _ if !self.offers(item) => {
-                    comparison.not_offered.insert(item.clone());
-                }
                 "status" if value.is_object() => {
                     let got = self.mailbox_item(name, item);
                     for (key, wanted) in value
@@ -185,17 +139,10 @@ impl View {
                         .flatten()
                         .filter(|(key, _)| *key != "RECENT")
                     {
-                        if self.offers(key) {
-                            comparison.check(&format!("{place} {key}"), wanted, got.get(key).unwrap_or(&got));
-                        } else {
-                            comparison.not_offered.insert(key.clone());
-                        }
+                        comparison.check(&format!("{place} {key}"), wanted, got.get(key).unwrap_or(&got));
                     }
                 }
-                "metadata" => {
-                    let got = self.metadata(name, value);
-                    comparison.check(&place, &entries(value), &got);
-                }
+                "metadata" => self.compare_metadata(&place, name, value, comparison),
                 _ => {
                     let got = self.mailbox_item(name, item);
                     comparison.check(&place, value, &got);
@@ -214,13 +161,11 @@ impl View {
         // Messages of which the same items are wanted are fetched together.
         let mut groups: BTreeMap<Vec<&str>, Vec<&Json>> = BTreeMap::new();
         for message in wanted.as_array().into_iter().flatten() {
-            let (offered, lacking): (Vec<_>, Vec<_>) = (message.as_object().into_iter().flatten())
-                .map(|(item, _)| item.as_str())
-                .partition(|item| self.offers(item));
-            comparison
-                .not_offered
-                .extend(lacking.into_iter().map(str::to_owned));
-            groups.entry(offered).or_default().push(message);
+            let items = message.as_object().into_iter().flatten();
+            groups
+                .entry(items.map(|(item, _)| item.as_str()).collect())
+                .or_default()
+                .push(message);
         }
         let mut found = BTreeSet::new();
         for (items, messages) in groups {
@@ -277,11 +222,7 @@ impl View {
         }
         let command = match item {
             "status" => {
-                let items: Vec<&str> = STATUS_ITEMS
-                    .into_iter()
-                    .filter(|item| self.offers(item))
-                    .collect();
-                format!("STATUS {mailbox} ({})", items.join(" "))
+                format!("STATUS {mailbox} ({})", STATUS_ITEMS.join(" "))
             }
             "myrights" => format!("MYRIGHTS {mailbox}"),
             "acl" => format!("GETACL {mailbox}"),
@@ -317,6 +258,19 @@ impl View {
                     .filter_map(|data| Some((data.first()?.text(), data.get(1)?.json())));
                 Json::Object(roots.collect())
             }
+        }
+    }
+
+    fn compare_metadata(&mut self, place: &str, mailbox: &str, wanted: &Json, comparison: &mut Comparison) {
+        let got = self.metadata(mailbox, wanted);
+        match (entries(wanted), &got) {
+            (Json::Object(wanted), Json::Object(got)) => {
+                for (entry, wanted) in &wanted {
+                    let got = got.get(entry).unwrap_or(&Json::Null);
+                    comparison.check(&format!("{place} {entry}"), wanted, got);
+                }
+            }
+            (wanted, got) => comparison.check(place, &wanted, got),
         }
     }
 
@@ -373,35 +327,6 @@ impl View {
             (message.uid, Json::Object(items.collect()))
         });
         messages.collect()
-    }
-
-    /// A LIST answer; without the attributes of SPECIAL-USE, if the server does not promise them.
-    fn without_special_use(&self, listed: &Json) -> Json {
-        if self.offers("list_specialuse") {
-            return listed.clone();
-        }
-        let mut listed = listed.clone();
-        for flags in listed
-            .as_array_mut()
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| entry.get_mut(0)?.as_array_mut())
-        {
-            flags.retain(|flag| {
-                ![
-                    "\\Archive",
-                    "\\Drafts",
-                    "\\Junk",
-                    "\\Sent",
-                    "\\Trash",
-                    "\\All",
-                    "\\Flagged",
-                    "\\Important",
-                ]
-                .contains(&flag.as_str().unwrap_or_default())
-            });
-        }
-        listed
     }
 }
 
