@@ -18,6 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         recipients.push(Recipient::new([MailboxName::inbox_of(user)?]));
     }
     let results = store.deliver(&message, DeliverOptions::default(), &recipients);
+    // What was delivered is noted for duplicate suppression just after the reply; a program that ends must wait for it.
+    store.flush_deliveries();
     let mut failures = 0;
     for (user, result) in users.iter().zip(results) {
         match result {

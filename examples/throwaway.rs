@@ -4,7 +4,7 @@
 //! the value is dropped.
 //!
 //! ```
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # fn main() -> Result<(), throwaway::Failure> {
 //! let server = throwaway::Server::start("fred", "secret")?;
 //! server.add("INBOX", b"Subject: hello\r\n\r\nHi.\r\n")?;
 //! let client = std::net::TcpStream::connect(server.address())?;

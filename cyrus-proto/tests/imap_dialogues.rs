@@ -19,6 +19,7 @@ dialogues!(
     admin,
     expunge,
     fetch,
+    gone,
     login,
     mailboxes,
     namespace_netnews,

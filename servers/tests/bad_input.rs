@@ -22,6 +22,11 @@ const LMTP: u16 = 2;
 
 impl Server {
     fn start() -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_cyrusd")))
+    }
+
+    /// Starts it by a command that takes its arguments.
+    fn start_by(mut command: Command) -> Self {
         let dir = tempfile::Builder::new().prefix("bad").tempdir_in("/tmp").unwrap();
         let base = free_ports();
         let root = dir.path().display();
@@ -42,7 +47,7 @@ impl Server {
         );
         fs::write(dir.path().join("imapd.conf"), imapd_conf).unwrap();
         fs::write(dir.path().join("cyrus.conf"), cyrus_conf).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_cyrusd"))
+        let child = command
             .arg("--demo")
             .arg(dir.path())
             .stdin(Stdio::null())
@@ -421,6 +426,33 @@ fn floods_and_silence_cost_no_memory_and_disturb_nobody() {
         "{}",
         server.log()
     );
+    server.assert_calm();
+}
+
+#[test]
+fn more_connections_than_descriptors_are_turned_away_and_nobody_is_disturbed() {
+    let mut command = Command::new("prlimit");
+    command.args(["--nofile=128:128", env!("CARGO_BIN_EXE_cyrusd")]);
+    let server = Server::start_by(command);
+    let mut other = server.selected();
+    let mut flood: Vec<Client> = (0..300).map(|_| server.connect(IMAP)).collect();
+    assert!(flood.first_mut().unwrap().line().starts_with("* OK"));
+    assert!(
+        flood
+            .last_mut()
+            .unwrap()
+            .line()
+            .starts_with("* BYE Too many connections")
+    );
+    // The files of the sessions that are there can still be opened.
+    other.ok("append INBOX {12+}\r\nSubject: x\r\n");
+    other.ok("fetch 1 BODY[]");
+    drop(flood);
+    let mut next = server.connect(IMAP);
+    while next.line().starts_with("* BYE") {
+        next = server.connect(IMAP);
+    }
+    next.ok("noop");
     server.assert_calm();
 }
 

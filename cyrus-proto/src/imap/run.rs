@@ -252,6 +252,15 @@ impl Request {
         view.refresh(&read, news, out)
     }
 
+    /// [`Request::refresh`] after a command that has done its work, whose reply stays what it is: a selected mailbox that is
+    /// gone or damaged is the next command's news.
+    fn tell(&mut self, news: &News<'_>, out: &mut Vec<u8>) {
+        if let Err(error) = self.refresh(news, out) {
+            // Logs what an administrator should know.
+            let _ = self.refusal(&error);
+        }
+    }
+
     fn selected(&mut self) -> Result<&mut Selected, MailboxError> {
         self.mailbox.as_deref_mut().ok_or(MailboxError::NotFound)
     }
@@ -340,10 +349,7 @@ impl<P: Pieces> Work for Chain<P> {
         };
         let reply = reply.unwrap_or_else(|error| request.refusal(&error));
         let mut out = Vec::new();
-        let reply = match request.refresh(&self.0.news(), &mut out) {
-            Ok(()) => reply,
-            Err(error) => request.refusal(&error),
-        };
+        request.tell(&self.0.news(), &mut out);
         output.put_vec(out);
         Progress::Done(Done::new(request.finish(reply)))
     }

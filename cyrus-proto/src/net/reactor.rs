@@ -243,6 +243,10 @@ struct Slot {
 struct Accepting {
     listener: Listener,
     service: Arc<Service>,
+    /// A timer will try again: what the poll tells until then is not listened to.
+    paused: bool,
+    /// When it was last told that descriptors ran out.
+    told: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -330,7 +334,12 @@ impl Reactor {
             }
             while let Some((at, timer)) = self.timers.pop_due(now) {
                 match timer {
-                    Timer::Accept(id) => self.accept_all(id, now),
+                    Timer::Accept(id) => {
+                        if let Some(accepting) = self.listeners.get_mut(&id) {
+                            accepting.paused = false;
+                        }
+                        self.accept_all(id, now);
+                    }
                     Timer::Connection(key) => self.expire(key, at, now),
                 }
             }
@@ -388,7 +397,13 @@ impl Reactor {
             .register(&mut SourceFd(&fd), token, Interest::READABLE)
         {
             Ok(()) => {
-                self.listeners.insert(id.0, Accepting { listener, service });
+                let accepting = Accepting {
+                    listener,
+                    service,
+                    paused: false,
+                    told: None,
+                };
+                self.listeners.insert(id.0, accepting);
                 self.accept_all(id.0, now);
             }
             Err(error) => self
@@ -430,7 +445,7 @@ impl Reactor {
     /// Accepts until nobody waits any more.
     fn accept_all(&mut self, id: usize, now: Instant) {
         loop {
-            let Some(accepting) = self.listeners.get(&id) else {
+            let Some(accepting) = self.listeners.get_mut(&id).filter(|accepting| !accepting.paused) else {
                 return;
             };
             let service = Arc::clone(&accepting.service);
@@ -440,8 +455,12 @@ impl Reactor {
                 Err(error) if is_about_the_peer(&error) => {}
                 Err(error) => {
                     // Out of descriptors or memory. The poll will not tell again about those that wait.
-                    self.observer
-                        .trouble(&format!("{}: cannot accept connections: {error}", service.name));
+                    accepting.paused = true;
+                    if accepting.told.is_none_or(|told| now >= told + TELL_AGAIN) {
+                        accepting.told = Some(now);
+                        self.observer
+                            .trouble(&format!("{}: cannot accept connections: {error}", service.name));
+                    }
                     self.timers.add(now + ACCEPT_PAUSE, Timer::Accept(id));
                     return;
                 }
@@ -469,7 +488,10 @@ impl Reactor {
         if stream.prepare().is_err() || self.stopping.is_some() {
             return;
         }
-        if !service.admit() {
+        // Descriptors are numbered from below: one this high says that hardly any are left for files.
+        let number = std::os::fd::AsRawFd::as_raw_fd(&stream);
+        let is_scarce = u64::try_from(number).is_ok_and(|number| number >= connection_descriptors());
+        if is_scarce || !service.admit() {
             self.observer.refused(&service.name, &peer);
             // As much as the empty socket buffer takes, which is all of it.
             let _ = stream.write(&service.refusal);
@@ -661,8 +683,17 @@ const READ_SIZE: usize = 64 * 1024;
 /// Events taken from the poll at a time.
 const EVENTS: usize = 1024;
 
+/// Descriptors up to which connections may have them; the rest is for the files of the sessions that are there.
+fn connection_descriptors() -> u64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(u64::MAX, |limit| limit.saturating_sub((limit / 8).clamp(32, 512)))
+}
+
 /// How long a closed connection is read from when the peer is still sending.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// How long to wait when the system has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long nothing more is said about connections that cannot be accepted.
+const TELL_AGAIN: Duration = Duration::from_secs(60);

@@ -25,7 +25,7 @@ struct Shared {
     queue: Mutex<Queue>,
     /// There is a task, or no more will come: for workers.
     filled: Condvar,
-    /// There is a task and no idle worker: for the watcher.
+    /// There are more tasks than idle workers: for the watcher.
     crowded: Condvar,
     /// A thread ended.
     ended: Condvar,
@@ -130,11 +130,14 @@ impl Submitter {
     pub(super) fn submit(&self, task: Task) {
         let mut queue = self.0.lock();
         queue.tasks.push_back((Instant::now(), task));
-        let (idle, watched) = (queue.idle > 0, queue.watched);
+        // Workers that were woken count as idle until they have taken their tasks: so do tasks that wait for them.
+        let (idle, crowded) = (queue.idle > 0, queue.tasks.len() > queue.idle);
+        let watched = queue.watched;
         drop(queue);
         if idle {
             self.0.filled.notify_one();
-        } else if !watched {
+        }
+        if crowded && !watched {
             self.0.crowded.notify_one();
         }
     }

@@ -63,7 +63,7 @@ pub(super) fn append(
         Ok(reply) => reply,
         Err(error) => try_create(request, &error),
     };
-    request.refresh(&News::ALL, out)?;
+    request.tell(&News::ALL, out);
     Ok(reply)
 }
 

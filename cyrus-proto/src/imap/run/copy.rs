@@ -20,7 +20,7 @@ pub(super) fn copy(
         Ok(Some(copied)) => completed().with(copy_uid(&copied)),
         Err(error) => try_create(request, &error),
     };
-    request.refresh(&News::ALL, out)?;
+    request.tell(&News::ALL, out);
     Ok(reply)
 }
 
@@ -43,7 +43,7 @@ pub(super) fn move_messages(
         }
         Err(error) => try_create(request, &error),
     };
-    request.refresh(&News::ALL, out)?;
+    request.tell(&News::ALL, out);
     Ok(reply)
 }
 
@@ -97,7 +97,7 @@ pub(super) fn expunge(
         }
     };
     request.selected()?.note_expunge(&expunged);
-    request.refresh(&News::ALL, out)?;
+    request.tell(&News::ALL, out);
     let told = request.selected()?.view.told();
     Ok(match expunged.is_empty() {
         true => completed(),

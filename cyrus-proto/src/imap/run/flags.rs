@@ -45,6 +45,6 @@ pub(super) fn store(
         true => news.known = Some(&stored.changed),
         false => news.changed = Some(&stored.changed),
     }
-    request.refresh(&news, out)?;
+    request.tell(&news, out);
     Ok(completed())
 }
