@@ -513,7 +513,10 @@ impl<'a> Worker<'a> {
             good(self.imap()?.append(&name, "", &message(token))?)?;
         }
         good(self.imap()?.command(&format!("RENAME {name} {renamed}"))?)?;
-        let contents = look(self.imap()?, &renamed, 1)?;
+        let imap = self.imap()?;
+        let contents = look(imap, &renamed, 1)?;
+        // Where nothing is delayed, real Cyrus closes the connections on which a mailbox is selected that another deletes.
+        good(imap.command("UNSELECT")?)?;
         let there: BTreeSet<Token> = contents.messages.values().map(|(token, _)| *token).collect();
         if there != tokens || contents.messages.len() != tokens.len() {
             let what = format!("{renamed} holds {:?} instead of {tokens:?}", contents.messages);
