@@ -20,7 +20,7 @@ use signal_hook::iterator::Signals;
 use crate::config::Config;
 use crate::daemon::{exit, fail};
 use crate::presence::Register;
-use crate::procdir::ProcDirectory;
+use crate::procdir::{self, ProcDirectory};
 use crate::service::MasterLink;
 use crate::syslog::{Level, log};
 use crate::telemetry::{Direction, Telemetry};
@@ -88,6 +88,8 @@ fn run(
     let ended = server.run().map_err(os("event loop"));
     if let Some(register) = &observer.register {
         register.end();
+        // Those of processes that were killed: Cyrus's master knows only the files that are named after a process.
+        procdir::remove_stale(&config.proc_directory(), procdir::is_alive);
     }
     ended
 }
