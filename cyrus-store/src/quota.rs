@@ -216,7 +216,8 @@ impl QuotaCharges {
             raise_modseq(root, &mut charge.quota);
             let mut bytes = charge.quota.to_bytes();
             bytes.push(b'\n');
-            if tears_nowhere(&charged.text, &bytes) {
+            // Lower usage must not be there before what it counts is gone: it waits beside the old one.
+            if charge.usage.0.iter().all(|change| *change >= 0) && tears_nowhere(&charged.text, &bytes) {
                 let file = charged.lock.file();
                 file.write_at(&bytes, 0)?;
                 files.push(file.clone());
