@@ -76,7 +76,7 @@ impl MailboxType {
         }
     }
 
-    /// Reads the letters; an empty text is a mail mailbox.
+    /// Reads the letters; an empty text is a mail mailbox, and an intermediate name has no kind.
     pub fn parse(letters: &str) -> Option<Self> {
         let mut parsed = Self::of(MailboxKind::Email);
         for letter in letters.chars() {
@@ -89,6 +89,9 @@ impl MailboxType {
                 'l' => parsed.legacy_dirs = true,
                 other => parsed.kind = MailboxKind::LETTERS.iter().find(|(_, known)| *known == other)?.0,
             }
+        }
+        if parsed.intermediate {
+            parsed.kind = MailboxKind::Email;
         }
         Some(parsed)
     }
