@@ -21,6 +21,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("framer", proto::framer),
     ("header_decode", store::header_decode),
     ("identifier", acl::identifier),
+    ("imap_command", proto::imap_command),
     ("imapd_conf", servers::imapd_conf),
     ("index", cyrus_store::fuzz::index),
     ("lines", cyrus_proto::fuzz::lines),

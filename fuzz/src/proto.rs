@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use cyrus_proto::frame::{Event, Framer, Limits};
+use cyrus_proto::imap::command::parse;
 
 /// The first octet says in pieces of which size the rest comes.
 pub(crate) fn framer(data: &[u8]) {
@@ -44,4 +45,21 @@ fn commands(input: &[u8], size: usize) -> Vec<String> {
         }
     }
     found
+}
+
+/// A whole command, literals in their places.
+pub(crate) fn imap_command(data: &[u8]) {
+    match parse(data, &|_| None) {
+        Ok(command) => {
+            let mut written = Vec::new();
+            command.write(&mut written);
+            assert_eq!(
+                parse(&written, &|_| None).as_ref(),
+                Ok(&command),
+                "what was written reads back"
+            );
+        }
+        // A refusal is put into a response line of its own.
+        Err(refusal) => assert!(!refusal.text.contains(['\r', '\n']), "{refusal:?}"),
+    }
 }
