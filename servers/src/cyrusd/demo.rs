@@ -105,13 +105,19 @@ impl Demo {
     /// What to type to read and deliver mail.
     pub fn how_to_use(&self) -> String {
         let root = self.root.display();
+        // Nothing is installed yet: the program lies beside this one.
+        let deliver = std::env::current_exe().map_or_else(
+            |_| PathBuf::from("deliver"),
+            |program| program.with_file_name("deliver"),
+        );
+        let deliver = deliver.display();
         format!(
             "\n\
              A mail server is running in {root}; stop it with Ctrl-C.\n\
              \n\
              user {USER}, password {PASSWORD}; IMAP 127.0.0.1:{IMAP}, IMAPS 127.0.0.1:{IMAPS}, LMTP 127.0.0.1:{LMTP}\n\
              \n\
-             deliver:  printf 'Subject: hello\\r\\n\\r\\nHi.\\r\\n' | deliver -C {root}/imapd.conf {USER}\n\
+             deliver:  printf 'Subject: hello\\r\\n\\r\\nHi.\\r\\n' | {deliver} -C {root}/imapd.conf {USER}\n\
              \x20         smtp-source -L -c -t {USER} 127.0.0.1:{LMTP}\n\
              list:     curl -k --user {USER}:{PASSWORD} imaps://127.0.0.1:{IMAPS}/\n\
              read:     curl -k --user {USER}:{PASSWORD} 'imaps://127.0.0.1:{IMAPS}/INBOX;UID=1'\n\
