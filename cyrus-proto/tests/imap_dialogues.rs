@@ -17,16 +17,20 @@ macro_rules! dialogues {
 dialogues!(
     acl,
     admin,
+    annotatemore,
     expunge,
     fetch,
     gone,
+    listing,
     login,
     mailboxes,
+    metadata,
     namespace_netnews,
     quota,
     search,
     select,
     sessions,
+    special_use,
     store
 );
 

@@ -28,6 +28,7 @@ pub enum Verb {
     Expunge,
     Fetch,
     GetAcl,
+    GetAnnotation,
     GetMetadata,
     GetQuota,
     GetQuotaRoot,
@@ -43,9 +44,13 @@ pub enum Verb {
     Namespace,
     Noop,
     Rename,
+    Rlist,
+    Rlsub,
     Search,
     Select,
     SetAcl,
+    SetAnnotation,
+    SetMetadata,
     SetQuota,
     StartTls,
     Status,
@@ -54,10 +59,11 @@ pub enum Verb {
     Uid,
     Unselect,
     Unsubscribe,
+    Xlist,
 }
 
 impl Verb {
-    const ALL: [(Self, &'static str, Needs); 39] = [
+    const ALL: [(Self, &'static str, Needs); 45] = [
         (Self::Append, "Append", Needs::Authenticated),
         (Self::Authenticate, "Authenticate", Needs::Nothing),
         (Self::Capability, "Capability", Needs::Nothing),
@@ -71,6 +77,7 @@ impl Verb {
         (Self::Expunge, "Expunge", Needs::Selected),
         (Self::Fetch, "Fetch", Needs::Selected),
         (Self::GetAcl, "Getacl", Needs::Authenticated),
+        (Self::GetAnnotation, "Getannotation", Needs::Authenticated),
         (Self::GetMetadata, "Getmetadata", Needs::Authenticated),
         (Self::GetQuota, "Getquota", Needs::Authenticated),
         (Self::GetQuotaRoot, "Getquotaroot", Needs::Authenticated),
@@ -86,9 +93,13 @@ impl Verb {
         (Self::Namespace, "Namespace", Needs::Authenticated),
         (Self::Noop, "Noop", Needs::Nothing),
         (Self::Rename, "Rename", Needs::Authenticated),
+        (Self::Rlist, "Rlist", Needs::Authenticated),
+        (Self::Rlsub, "Rlsub", Needs::Authenticated),
         (Self::Search, "Search", Needs::Selected),
         (Self::Select, "Select", Needs::Authenticated),
         (Self::SetAcl, "Setacl", Needs::Authenticated),
+        (Self::SetAnnotation, "Setannotation", Needs::Authenticated),
+        (Self::SetMetadata, "Setmetadata", Needs::Authenticated),
         (Self::SetQuota, "Setquota", Needs::Authenticated),
         (Self::StartTls, "Starttls", Needs::Nothing),
         (Self::Status, "Status", Needs::Authenticated),
@@ -97,6 +108,7 @@ impl Verb {
         (Self::Uid, "Uid", Needs::Selected),
         (Self::Unselect, "Unselect", Needs::Selected),
         (Self::Unsubscribe, "Unsubscribe", Needs::Authenticated),
+        (Self::Xlist, "Xlist", Needs::Authenticated),
     ];
 
     /// The command of this name, in any case.

@@ -18,16 +18,26 @@ pub(crate) struct Situation<'a> {
 const SHORT: [&str; 3] = ["IMAP4rev1", "LITERAL+", "ID"];
 
 /// What is understood after the login.
-const REST: [&str; 9] = [
+const REST: [&str; 19] = [
     "ACL",
     "CHILDREN",
+    "CREATE-SPECIAL-USE",
+    "LIST-EXTENDED",
+    "LIST-MYRIGHTS",
+    "LIST-STATUS",
+    "MAILBOX-REFERRALS",
+    "METADATA",
+    "METADATA-SERVER",
     "MOVE",
     "MULTIAPPEND",
     "NAMESPACE",
     "QUOTA",
     "RIGHTS=kxten",
+    "SPECIAL-USE",
     "UIDPLUS",
     "UNSELECT",
+    "LIST-METADATA",
+    "XLIST",
 ];
 
 const QUOTAS: [&str; 4] = [
@@ -50,6 +60,9 @@ pub(crate) fn full(options: &ImapOptions, situation: Situation<'_>) -> String {
     let mut list = List::new(options);
     list.add_all(&SHORT);
     list.add_all(&REST);
+    if options.annotation_legacy_commands {
+        list.add("ANNOTATEMORE");
+    }
     list.add_login(situation);
     list.add_all(&QUOTAS);
     if !options.idle_poll.is_zero() {
