@@ -26,6 +26,7 @@ dialogues!(
     quota,
     search,
     select,
+    session,
     sessions,
     store
 );

@@ -148,6 +148,9 @@ fn run(
         | C::Authenticate { .. }
         | C::Login { .. }
         | C::Idle
+        | C::Compress { .. }
+        | C::Unauthenticate
+        | C::Language(_)
         | C::Fetch { .. }
         | C::Search { .. } => Ok(completed()),
     }
