@@ -36,10 +36,13 @@ use crate::rig::value::{announced_literal, latin1};
 /// Lines of real Cyrus for capabilities that this project does not have yet.
 const NOT_YET: &[&str] = &["* OK [URLMECH ", "* OK [ANNOTATIONS "];
 
+/// Options of imapd.conf.
+type Conf = Vec<(String, String)>;
+
 /// One script.
 struct Script {
     name: String,
-    conf: Vec<(String, String)>,
+    conf: Conf,
     mailboxes: Vec<String>,
     moves: Vec<Move>,
 }
@@ -442,7 +445,7 @@ fn both_servers_give_the_same_answers() {
         return;
     };
     let show = std::env::var_os("DIFFERENTIAL").is_some();
-    let mut groups: BTreeMap<Vec<(String, String)>, Vec<(usize, Script)>> = BTreeMap::new();
+    let mut groups: BTreeMap<Conf, Vec<(usize, Script)>> = BTreeMap::new();
     for (number, path) in scripts().iter().enumerate() {
         let script = Script::read(path, number);
         groups
