@@ -10,6 +10,7 @@ use cyrus_store::{Level, Log, Store};
 
 use self::capability::Situation;
 use super::command::{self, CommandBody, Needs, Refusal, Tag, Verb};
+use super::enabled::Enabled;
 use super::options::{ImapOptions, ServerInfo};
 use super::response::{Code, Reply, put_capability, put_continuation};
 use super::run::{self, Outcome, Request, StagedMessage};
@@ -21,6 +22,7 @@ use crate::sasl::{Authenticator, ConnectionFacts, Exchange};
 
 pub(crate) mod capability;
 mod compress;
+mod enable;
 mod id;
 mod language;
 mod literal;
@@ -86,6 +88,8 @@ pub struct ImapSession {
     link: Option<Link>,
     tls: Option<Box<TlsFacts>>,
     state: State,
+    /// The extensions that the client has switched on.
+    enabled: Enabled,
     work: Option<Work>,
     /// What to do once the session is stepped again.
     next: Option<Next>,
@@ -174,6 +178,7 @@ impl ImapSession {
             link: None,
             tls: None,
             state: State::NotAuthenticated,
+            enabled: Enabled::NONE,
             work: None,
             next: None,
             held: None,
@@ -371,7 +376,12 @@ impl ImapSession {
         now: Instant,
     ) -> Option<Step> {
         let completed = Reply::ok("Completed");
+        self.imply(&body);
         match body {
+            CommandBody::Enable(names) => {
+                self.enable(&tag, &names);
+                None
+            }
             CommandBody::Capability => {
                 let list = self.capabilities(capability::full);
                 self.write(|out| put_capability(out, &list));
@@ -442,6 +452,7 @@ impl ImapSession {
             service: self.service.clone(),
             user,
             mailbox,
+            enabled: self.enabled,
         };
         Some(Step::Run(run::job(request, body, staged)))
     }
@@ -502,6 +513,7 @@ impl ImapSession {
         let next_poll = now + self.options().idle_poll;
         let service = self.service.clone();
         let link = self.link.clone();
+        let enabled = self.enabled;
         let State::Idle {
             user, mailbox, poll, ..
         } = &mut self.state
@@ -515,6 +527,7 @@ impl ImapSession {
             service,
             user: user.clone(),
             mailbox: Some(mailbox),
+            enabled,
         };
         self.work = Some(Work::Idle);
         Some(Step::Run(run::idle(request, link)))

@@ -25,6 +25,7 @@ pub enum Verb {
     Create,
     Delete,
     DeleteAcl,
+    Enable,
     Examine,
     Expunge,
     Fetch,
@@ -60,7 +61,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    const ALL: [(Self, &'static str, Needs); 42] = [
+    const ALL: &'static [(Self, &'static str, Needs)] = &[
         (Self::Append, "Append", Needs::Authenticated),
         (Self::Authenticate, "Authenticate", Needs::Nothing),
         (Self::Capability, "Capability", Needs::Nothing),
@@ -71,6 +72,7 @@ impl Verb {
         (Self::Create, "Create", Needs::Authenticated),
         (Self::Delete, "Delete", Needs::Authenticated),
         (Self::DeleteAcl, "Deleteacl", Needs::Authenticated),
+        (Self::Enable, "Enable", Needs::Authenticated),
         (Self::Examine, "Examine", Needs::Authenticated),
         (Self::Expunge, "Expunge", Needs::Selected),
         (Self::Fetch, "Fetch", Needs::Selected),

@@ -19,12 +19,13 @@ pub(crate) struct Situation<'a> {
 }
 
 /// What is always understood.
-const SHORT: [&str; 3] = ["IMAP4rev1", "LITERAL+", "ID"];
+const SHORT: [&str; 4] = ["IMAP4rev1", "LITERAL+", "ID", "ENABLE"];
 
 /// What is understood after the login.
-const REST: [&str; 9] = [
+const REST: [&str; 10] = [
     "ACL",
     "CHILDREN",
+    "CONDSTORE",
     "MOVE",
     "MULTIAPPEND",
     "NAMESPACE",
@@ -150,12 +151,12 @@ mod tests {
         let mechanisms = ["PLAIN".to_owned(), "LOGIN".to_owned()];
         assert_eq!(
             greeting(&options, situation(&mechanisms)),
-            "IMAP4rev1 LITERAL+ ID LANGUAGE STARTTLS AUTH=PLAIN AUTH=LOGIN SASL-IR"
+            "IMAP4rev1 LITERAL+ ID ENABLE LANGUAGE STARTTLS AUTH=PLAIN AUTH=LOGIN SASL-IR"
         );
         options.allowplaintext = false;
         assert_eq!(
             greeting(&options, situation(&[])),
-            "IMAP4rev1 LITERAL+ ID LANGUAGE STARTTLS LOGINDISABLED"
+            "IMAP4rev1 LITERAL+ ID ENABLE LANGUAGE STARTTLS LOGINDISABLED"
         );
         let tunnelled = Situation {
             protected: true,
@@ -163,7 +164,7 @@ mod tests {
         };
         assert_eq!(
             greeting(&options, tunnelled),
-            "IMAP4rev1 LITERAL+ ID LANGUAGE STARTTLS AUTH=PLAIN AUTH=LOGIN SASL-IR"
+            "IMAP4rev1 LITERAL+ ID ENABLE LANGUAGE STARTTLS AUTH=PLAIN AUTH=LOGIN SASL-IR"
         );
     }
 
@@ -173,7 +174,10 @@ mod tests {
         options.suppress_capabilities = vec!["acl".into(), "IDLE".into()];
         options.literalminus = true;
         let list = full(&options, situation(&[]));
-        assert!(list.starts_with("IMAP4rev1 LITERAL- ID CHILDREN "), "{list}");
+        assert!(
+            list.starts_with("IMAP4rev1 LITERAL- ID ENABLE CHILDREN "),
+            "{list}"
+        );
         assert!(!list.contains("IDLE"));
     }
 }

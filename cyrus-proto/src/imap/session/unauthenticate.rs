@@ -4,6 +4,7 @@ use cyrus_store::Level;
 
 use super::{ImapSession, Next, State, capability};
 use crate::imap::command::Tag;
+use crate::imap::enabled::Enabled;
 use crate::imap::response::{Code, Reply};
 
 impl ImapSession {
@@ -22,6 +23,7 @@ impl ImapSession {
         );
         self.leave();
         self.state = State::NotAuthenticated;
+        self.enabled = Enabled::NONE;
         self.compressed = false;
         let list = self.capabilities(capability::greeting);
         self.reply(tag, &Reply::ok("Completed").with(Code::Capability(list)));
