@@ -8,6 +8,7 @@ mod clients;
 mod corpus;
 mod crash;
 mod fixtures;
+mod idle;
 mod reverse;
 mod rig;
 mod together;
