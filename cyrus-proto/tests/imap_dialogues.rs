@@ -17,6 +17,7 @@ macro_rules! dialogues {
 dialogues!(
     acl,
     admin,
+    condstore,
     expunge,
     fetch,
     gone,

@@ -222,6 +222,42 @@ fn lock_of_another_process_is_respected_and_waited_for() {
     assert_eq!(Other::can_lock(&path, Mode::Exclusive), Some(true));
 }
 
+/// Two processes of Cyrus that wait for each other are told so by the kernel, and one of them gives up; while one of our
+/// threads waits for the same lock, too.
+#[test]
+fn waiting_threads_do_not_hide_a_deadlock_of_other_processes_from_the_kernel() {
+    let dir = tempfile::tempdir().unwrap();
+    let (namespace, mailbox) = (dir.path().join("user.lock"), dir.path().join("mailbox.lock"));
+    for path in [&namespace, &mailbox] {
+        std::fs::write(path, "").unwrap();
+    }
+    let then_lock = |path: &Path, outcome: &str| {
+        format!(
+            "import errno, signal\nsignal.alarm(20)\ng = open('{}', 'r+b')\ntry:\n fcntl.lockf(g, fcntl.LOCK_EX)\n \
+             outcome = 'locked'\nexcept OSError as error:\n outcome = os.strerror(error.errno)\n\
+             sys.exit(outcome != {outcome})",
+            path.display()
+        )
+    };
+    let refused = then_lock(&mailbox, "os.strerror(errno.EDEADLK)");
+    let served = then_lock(&namespace, "'locked'");
+    let Some(one) = Other::holding(&namespace, Mode::Exclusive, &refused) else {
+        return;
+    };
+    let two = Other::holding(&mailbox, Mode::Exclusive, &served).unwrap();
+    let table = real();
+    let waiting = thread::spawn({
+        let namespace = namespace.clone();
+        move || table.lock_file(&namespace, Mode::Shared, Wait::Forever).map(drop)
+    });
+    thread::sleep(Duration::from_millis(100));
+    let two = thread::spawn(move || two.finish());
+    thread::sleep(Duration::from_millis(300));
+    one.finish();
+    two.join().unwrap();
+    waiting.join().unwrap().unwrap();
+}
+
 #[test]
 fn shared_lock_of_another_process_is_shared() {
     let dir = tempfile::tempdir().unwrap();

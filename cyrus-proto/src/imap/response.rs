@@ -64,6 +64,10 @@ pub enum Code {
     HighestModSeq(u64),
     /// The mailbox's unique id (RFC 8474).
     MailboxId(String),
+    /// Messages that a conditional STORE left alone, ready to print (RFC 7162).
+    Modified(String),
+    /// The mailbox keeps no modification sequences (RFC 7162).
+    NoModSeq,
     /// A quota would be exceeded (RFC 5530).
     OverQuota,
     /// The flags that can be changed for good, ready to print.
@@ -100,6 +104,8 @@ impl fmt::Display for Code {
             Self::HasChildren => f.write_str("HASCHILDREN"),
             Self::HighestModSeq(modseq) => write!(f, "HIGHESTMODSEQ {modseq}"),
             Self::MailboxId(id) => write!(f, "MAILBOXID ({id})"),
+            Self::Modified(set) => write!(f, "MODIFIED {set}"),
+            Self::NoModSeq => f.write_str("NOMODSEQ"),
             Self::OverQuota => f.write_str("OVERQUOTA"),
             Self::PermanentFlags(flags) => write!(f, "PERMANENTFLAGS ({flags})"),
             Self::ReadOnly => f.write_str("READ-ONLY"),

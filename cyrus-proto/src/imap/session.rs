@@ -9,6 +9,7 @@ use cyrus_store::{Level, Log, Store};
 
 use self::capability::Situation;
 use super::command::{self, CommandBody, Needs, Refusal, Tag, Verb};
+use super::enabled::Enabled;
 use super::options::{ImapOptions, ServerInfo};
 use super::response::{Code, Reply, put_capability, put_continuation, put_id};
 use super::run::{self, Outcome, Request, StagedMessage};
@@ -19,6 +20,7 @@ use crate::output::Output;
 use crate::sasl::{Authenticator, ConnectionFacts, Exchange};
 
 pub(crate) mod capability;
+mod enable;
 mod literal;
 mod login;
 
@@ -81,6 +83,8 @@ pub struct ImapSession {
     link: Option<Link>,
     tls: Option<Box<TlsFacts>>,
     state: State,
+    /// The extensions that the client has switched on.
+    enabled: Enabled,
     work: Option<Work>,
     /// What to do once the session is stepped again.
     next: Option<Next>,
@@ -165,6 +169,7 @@ impl ImapSession {
             link: None,
             tls: None,
             state: State::NotAuthenticated,
+            enabled: Enabled::NONE,
             work: None,
             next: None,
             held: None,
@@ -355,7 +360,12 @@ impl ImapSession {
         now: Instant,
     ) -> Option<Step> {
         let completed = Reply::ok("Completed");
+        self.imply(&body);
         match body {
+            CommandBody::Enable(names) => {
+                self.enable(&tag, &names);
+                None
+            }
             CommandBody::Capability => {
                 let list = self.capabilities(capability::full);
                 self.write(|out| put_capability(out, &list));
@@ -415,6 +425,7 @@ impl ImapSession {
             service: self.service.clone(),
             user,
             mailbox,
+            enabled: self.enabled,
         };
         Some(Step::Run(run::job(request, body, staged)))
     }
@@ -500,6 +511,7 @@ impl ImapSession {
         let next_poll = now + self.options().idle_poll;
         let service = self.service.clone();
         let link = self.link.clone();
+        let enabled = self.enabled;
         let State::Idle {
             user, mailbox, poll, ..
         } = &mut self.state
@@ -513,6 +525,7 @@ impl ImapSession {
             service,
             user: user.clone(),
             mailbox: Some(mailbox),
+            enabled,
         };
         self.work = Some(Work::Idle);
         Some(Step::Run(run::idle(request, link)))

@@ -17,6 +17,7 @@ use super::lex::{
 };
 use super::list::{list, list_mailbox, status_items};
 use super::search::{end_of_keys, search_program};
+use super::sync::{enable, fetch_modifiers, select_params, store_modifiers};
 use super::{
     Access, Command, CommandBody, FetchItems, Metadata, Numbering, StoreFlags, StoreMode, Tag, Verb,
 };
@@ -190,6 +191,10 @@ impl Arguments<'_> {
             Verb::Unselect => Ok((input, C::Unselect)),
             Verb::Expunge => Ok((input, C::Expunge)),
             Verb::Id => self.id(input),
+            Verb::Enable => {
+                let (rest, names) = enable(input, || self.missing())?;
+                Ok((rest, C::Enable(names)))
+            }
             Verb::Authenticate => self.authenticate(input),
             Verb::Login => self.login(input),
             Verb::Select => self.select(input, Access::ReadWrite),
@@ -339,13 +344,18 @@ impl Arguments<'_> {
         Ok((rest, CommandBody::Login { user, password }))
     }
 
-    /// `select = "SELECT" SP mailbox`, `examine = "EXAMINE" SP mailbox` (RFC 3501, section 9).
+    /// `select = "SELECT" SP mailbox [select-params]`, and `examine` (RFC 3501, section 9; RFC 4466, section 6).
     fn select<'i>(&self, input: &'i [u8], access: Access) -> Parsed<'i, CommandBody> {
         let (rest, mailbox) = self.text(input)?;
-        if !rest.is_empty() {
-            return refuse(rest, format!("Invalid modifier list in {}", self.verb.name()));
-        }
-        Ok((rest, CommandBody::Select { mailbox, access }))
+        let (rest, parameters) = select_params(rest, self.verb.name())?;
+        Ok((
+            rest,
+            CommandBody::Select {
+                mailbox,
+                access,
+                parameters,
+            },
+        ))
     }
 
     /// `search = "SEARCH" [SP "CHARSET" SP astring] 1*(SP search-key)` (RFC 3501, section 9).
@@ -370,7 +380,7 @@ impl Arguments<'_> {
         }
     }
 
-    /// `fetch = "FETCH" SP sequence-set SP (...)` (RFC 3501, section 9).
+    /// `fetch = "FETCH" SP sequence-set SP (...) [fetch-modifiers]` (RFC 3501, section 9; RFC 4466, section 6).
     fn fetch<'i>(&self, input: &'i [u8], numbering: Numbering) -> Parsed<'i, CommandBody> {
         let (rest, set) = self.sequence(input)?;
         let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
@@ -379,9 +389,7 @@ impl Arguments<'_> {
             Numbering::Uid => "UID Fetch",
         };
         let (rest, mut wanted) = fetch_attributes(rest, name)?;
-        if !rest.is_empty() {
-            return refuse(rest, "Missing required open parenthesis in Fetch modifiers");
-        }
+        let (rest, modifiers) = fetch_modifiers(rest, name)?;
         if numbering == Numbering::Uid {
             wanted.items = wanted.items.with(FetchItems::UID);
         }
@@ -391,14 +399,21 @@ impl Arguments<'_> {
                 numbering,
                 set,
                 wanted,
+                modifiers,
             },
         ))
     }
 
-    /// `store = "STORE" SP sequence-set SP store-att-flags` (RFC 3501, section 9).
+    /// `store = "STORE" SP sequence-set [store-modifiers] SP store-att-flags` (RFC 3501, section 9; RFC 4466, section 6).
     fn store<'i>(&self, input: &'i [u8], numbering: Numbering) -> Parsed<'i, CommandBody> {
         let (rest, set) = self.sequence(input)?;
-        let (rest, name) = self.argument(rest, word)?;
+        let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
+        let command = match numbering {
+            Numbering::Sequence => "Store",
+            Numbering::Uid => "UID Store",
+        };
+        let (rest, unchanged_since) = store_modifiers(rest, command)?;
+        let (rest, name) = expect(word, || self.missing()).parse(rest)?;
         let attribute = |name: &[u8]| {
             let name = name.to_ascii_uppercase();
             let (mode, name) = match name.split_first() {
@@ -423,6 +438,7 @@ impl Arguments<'_> {
             CommandBody::Store {
                 numbering,
                 set,
+                unchanged_since,
                 store,
             },
         ))

@@ -24,6 +24,7 @@ pub enum Verb {
     Create,
     Delete,
     DeleteAcl,
+    Enable,
     Examine,
     Expunge,
     Fetch,
@@ -57,7 +58,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    const ALL: [(Self, &'static str, Needs); 39] = [
+    const ALL: [(Self, &'static str, Needs); 40] = [
         (Self::Append, "Append", Needs::Authenticated),
         (Self::Authenticate, "Authenticate", Needs::Nothing),
         (Self::Capability, "Capability", Needs::Nothing),
@@ -67,6 +68,7 @@ impl Verb {
         (Self::Create, "Create", Needs::Authenticated),
         (Self::Delete, "Delete", Needs::Authenticated),
         (Self::DeleteAcl, "Deleteacl", Needs::Authenticated),
+        (Self::Enable, "Enable", Needs::Authenticated),
         (Self::Examine, "Examine", Needs::Authenticated),
         (Self::Expunge, "Expunge", Needs::Selected),
         (Self::Fetch, "Fetch", Needs::Selected),

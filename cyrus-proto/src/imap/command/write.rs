@@ -90,7 +90,19 @@ impl CommandBody {
                 }
             }
             C::Id(fields) => write_id(out, fields),
-            C::Select { mailbox, .. } | C::Delete { mailbox } => strings(&[mailbox]),
+            C::Select {
+                mailbox, parameters, ..
+            } => {
+                strings(&[mailbox]);
+                parameters.write_list(out);
+            }
+            C::Enable(names) => {
+                for name in names {
+                    out.push(b' ');
+                    out.extend_from_slice(name);
+                }
+            }
+            C::Delete { mailbox } => strings(&[mailbox]),
             C::Subscribe { mailbox } | C::Unsubscribe { mailbox } => strings(&[mailbox]),
             C::Create { mailbox, partition } => {
                 strings(&[mailbox]);
@@ -123,12 +135,25 @@ impl CommandBody {
                     message.write(out);
                 }
             }
-            C::Fetch { set, wanted, .. } => {
+            C::Fetch {
+                set,
+                wanted,
+                modifiers,
+                ..
+            } => {
                 out.extend_from_slice(format!(" {set} ").as_bytes());
                 wanted.write(out);
+                modifiers.write_list(out);
             }
-            C::Store { set, store, .. } => {
-                out.extend_from_slice(format!(" {set} {} ", store.item_name()).as_bytes());
+            C::Store {
+                set,
+                unchanged_since,
+                store,
+                ..
+            } => {
+                let modifier =
+                    unchanged_since.map_or_else(String::new, |since| format!("(UNCHANGEDSINCE {since}) "));
+                out.extend_from_slice(format!(" {set} {modifier}{} ", store.item_name()).as_bytes());
                 put_flags(out, &store.flags);
             }
             C::Search { program, .. } => program.write(out),

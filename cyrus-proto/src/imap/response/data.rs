@@ -42,12 +42,27 @@ fn put_line(out: &mut Vec<u8>, name: &str, rest: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// `* SEARCH n n ...`
-pub fn put_search(out: &mut Vec<u8>, numbers: impl IntoIterator<Item = u32>) {
+/// `* SEARCH n n ...`, with `(MODSEQ n)` at its end if that is asked for (RFC 7162, section 3.1.5).
+pub fn put_search(out: &mut Vec<u8>, numbers: impl IntoIterator<Item = u32>, modseq: Option<u64>) {
     out.extend_from_slice(b"* SEARCH");
     for number in numbers {
         out.push(b' ');
         put_number(out, u64::from(number));
+    }
+    if let Some(modseq) = modseq {
+        out.extend_from_slice(b" (MODSEQ ");
+        put_number(out, modseq);
+        out.push(b')');
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `* ENABLED extension ...` (RFC 5161, section 3.2).
+pub fn put_enabled(out: &mut Vec<u8>, names: impl IntoIterator<Item = &'static str>) {
+    out.extend_from_slice(b"* ENABLED");
+    for name in names {
+        out.push(b' ');
+        out.extend_from_slice(name.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
 }

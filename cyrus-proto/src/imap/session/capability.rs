@@ -15,12 +15,13 @@ pub(crate) struct Situation<'a> {
 }
 
 /// What is always understood.
-const SHORT: [&str; 3] = ["IMAP4rev1", "LITERAL+", "ID"];
+const SHORT: [&str; 4] = ["IMAP4rev1", "LITERAL+", "ID", "ENABLE"];
 
 /// What is understood after the login.
-const REST: [&str; 9] = [
+const REST: [&str; 10] = [
     "ACL",
     "CHILDREN",
+    "CONDSTORE",
     "MOVE",
     "MULTIAPPEND",
     "NAMESPACE",
@@ -136,12 +137,12 @@ mod tests {
         let mechanisms = ["PLAIN".to_owned(), "LOGIN".to_owned()];
         assert_eq!(
             greeting(&options, situation(&mechanisms)),
-            "IMAP4rev1 LITERAL+ ID STARTTLS AUTH=PLAIN AUTH=LOGIN SASL-IR"
+            "IMAP4rev1 LITERAL+ ID ENABLE STARTTLS AUTH=PLAIN AUTH=LOGIN SASL-IR"
         );
         options.allowplaintext = false;
         assert_eq!(
             greeting(&options, situation(&[])),
-            "IMAP4rev1 LITERAL+ ID STARTTLS LOGINDISABLED"
+            "IMAP4rev1 LITERAL+ ID ENABLE STARTTLS LOGINDISABLED"
         );
         let tunnelled = Situation {
             protected: true,
@@ -149,7 +150,7 @@ mod tests {
         };
         assert_eq!(
             greeting(&options, tunnelled),
-            "IMAP4rev1 LITERAL+ ID STARTTLS AUTH=PLAIN AUTH=LOGIN SASL-IR"
+            "IMAP4rev1 LITERAL+ ID ENABLE STARTTLS AUTH=PLAIN AUTH=LOGIN SASL-IR"
         );
     }
 
@@ -159,7 +160,10 @@ mod tests {
         options.suppress_capabilities = vec!["acl".into(), "IDLE".into()];
         options.literalminus = true;
         let list = full(&options, situation(&[]));
-        assert!(list.starts_with("IMAP4rev1 LITERAL- ID CHILDREN "), "{list}");
+        assert!(
+            list.starts_with("IMAP4rev1 LITERAL- ID ENABLE CHILDREN "),
+            "{list}"
+        );
         assert!(!list.contains("IDLE"));
     }
 }
