@@ -27,6 +27,7 @@ dialogues!(
     quota,
     search,
     select,
+    session,
     sessions,
     store
 );

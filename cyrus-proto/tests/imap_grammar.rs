@@ -543,6 +543,8 @@ fn body() -> impl Strategy<Value = CommandBody> {
         Just(C::StartTls),
         Just(C::Namespace),
         Just(C::Idle),
+        Just(C::Unauthenticate),
+        vec(text(), 0..4).prop_map(C::Language),
         Just(C::Check),
         Just(C::Close),
         Just(C::Unselect),
@@ -558,6 +560,9 @@ fn body() -> impl Strategy<Value = CommandBody> {
     ];
     let named = prop_oneof![
         (text(), text()).prop_map(|(user, password)| C::Login { user, password }),
+        "[A-Z0-9-]{1,10}".prop_map(|algorithm| C::Compress {
+            algorithm: algorithm.into_bytes()
+        }),
         ("[A-Z0-9-]{1,10}", option::of("[a-zA-Z0-9+/]{0,8}")).prop_map(|(mechanism, initial)| {
             C::Authenticate {
                 mechanism,

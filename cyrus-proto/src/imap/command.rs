@@ -19,7 +19,9 @@ pub use self::sync::{FetchModifiers, SelectParameters};
 pub use self::verb::{Needs, Verb};
 
 mod append;
+mod compress;
 mod fetch;
+mod language;
 pub(crate) mod lex;
 mod list;
 mod parse;
@@ -160,6 +162,14 @@ pub enum CommandBody {
     },
     /// RFC 2177.
     Idle,
+    /// RFC 4978.
+    Compress {
+        algorithm: Vec<u8>,
+    },
+    /// RFC 8437.
+    Unauthenticate,
+    /// RFC 5255: language ranges, best first; none to ask for the list.
+    Language(Vec<Vec<u8>>),
     Check,
     Close,
     /// RFC 3691.
@@ -306,6 +316,9 @@ impl CommandBody {
             Self::Status { .. } => Verb::Status,
             Self::Append { .. } => Verb::Append,
             Self::Idle => Verb::Idle,
+            Self::Compress { .. } => Verb::Compress,
+            Self::Unauthenticate => Verb::Unauthenticate,
+            Self::Language(_) => Verb::Language,
             Self::Check => Verb::Check,
             Self::Close => Verb::Close,
             Self::Unselect => Verb::Unselect,

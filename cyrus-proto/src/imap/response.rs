@@ -52,6 +52,8 @@ pub enum Code {
     BadCharset(&'static [&'static str]),
     /// What the server can do.
     Capability(String),
+    /// Something compresses the connection already (RFC 4978).
+    CompressionActive,
     /// An earlier mailbox is no longer selected (RFC 7162).
     Closed,
     /// Where copies went: UIDVALIDITY, UIDs here, UIDs there (RFC 4315).
@@ -98,6 +100,7 @@ impl fmt::Display for Code {
             Self::AuthenticationFailed => f.write_str("AUTHENTICATIONFAILED"),
             Self::BadCharset(charsets) => write!(f, "BADCHARSET ({})", charsets.join(" ")),
             Self::Capability(list) => write!(f, "CAPABILITY {list}"),
+            Self::CompressionActive => f.write_str("COMPRESSIONACTIVE"),
             Self::Closed => f.write_str("CLOSED"),
             Self::CopyUid(validity, from, to) => write!(f, "COPYUID {validity} {from} {to}"),
             Self::ExpungeIssued => f.write_str("EXPUNGEISSUED"),

@@ -154,6 +154,9 @@ fn run(
         | C::Login { .. }
         | C::Enable(_)
         | C::Idle
+        | C::Compress { .. }
+        | C::Unauthenticate
+        | C::Language(_)
         | C::Fetch { .. }
         | C::Search { .. } => Ok(completed()),
     }

@@ -20,6 +20,7 @@ pub enum Verb {
     Capability,
     Check,
     Close,
+    Compress,
     Copy,
     Create,
     Delete,
@@ -34,6 +35,7 @@ pub enum Verb {
     GetQuotaRoot,
     Id,
     Idle,
+    Language,
     List,
     ListRights,
     Login,
@@ -53,17 +55,19 @@ pub enum Verb {
     Store,
     Subscribe,
     Uid,
+    Unauthenticate,
     Unselect,
     Unsubscribe,
 }
 
 impl Verb {
-    const ALL: [(Self, &'static str, Needs); 40] = [
+    const ALL: &'static [(Self, &'static str, Needs)] = &[
         (Self::Append, "Append", Needs::Authenticated),
         (Self::Authenticate, "Authenticate", Needs::Nothing),
         (Self::Capability, "Capability", Needs::Nothing),
         (Self::Check, "Check", Needs::Selected),
         (Self::Close, "Close", Needs::Selected),
+        (Self::Compress, "Compress", Needs::Authenticated),
         (Self::Copy, "Copy", Needs::Selected),
         (Self::Create, "Create", Needs::Authenticated),
         (Self::Delete, "Delete", Needs::Authenticated),
@@ -78,6 +82,7 @@ impl Verb {
         (Self::GetQuotaRoot, "Getquotaroot", Needs::Authenticated),
         (Self::Id, "Id", Needs::Nothing),
         (Self::Idle, "Idle", Needs::Authenticated),
+        (Self::Language, "Language", Needs::Nothing),
         (Self::List, "List", Needs::Authenticated),
         (Self::ListRights, "Listrights", Needs::Authenticated),
         (Self::Login, "Login", Needs::Nothing),
@@ -97,6 +102,7 @@ impl Verb {
         (Self::Store, "Store", Needs::Selected),
         (Self::Subscribe, "Subscribe", Needs::Authenticated),
         (Self::Uid, "Uid", Needs::Selected),
+        (Self::Unauthenticate, "Unauthenticate", Needs::Authenticated),
         (Self::Unselect, "Unselect", Needs::Selected),
         (Self::Unsubscribe, "Unsubscribe", Needs::Authenticated),
     ];

@@ -79,7 +79,9 @@ impl CommandBody {
         };
         match self {
             C::Capability | C::Noop | C::Logout | C::StartTls | C::Namespace | C::Idle => {}
-            C::Check | C::Close | C::Unselect | C::Expunge => {}
+            C::Check | C::Close | C::Unselect | C::Expunge | C::Unauthenticate => {}
+            C::Compress { algorithm } => strings(&[algorithm]),
+            C::Language(ranges) => ranges.iter().for_each(|range| strings(&[range])),
             C::UidExpunge(set) => out.extend_from_slice(format!(" {set}").as_bytes()),
             C::Login { user, password } => strings(&[user, password]),
             C::Authenticate { mechanism, initial } => {

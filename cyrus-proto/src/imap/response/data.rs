@@ -29,6 +29,11 @@ pub fn put_capability(out: &mut Vec<u8>, list: &str) {
     put_line(out, "CAPABILITY", list.as_bytes());
 }
 
+/// `* LANGUAGE (tag ...)` (RFC 5255, section 3.3).
+pub fn put_language(out: &mut Vec<u8>, languages: &[&str]) {
+    put_line(out, "LANGUAGE", format!("({})", languages.join(" ")).as_bytes());
+}
+
 /// `* FLAGS (...)`; `flags` is ready to print.
 pub fn put_flags_line(out: &mut Vec<u8>, flags: &str) {
     put_line(out, "FLAGS", format!("({flags})").as_bytes());
