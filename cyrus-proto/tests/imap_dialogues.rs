@@ -321,5 +321,8 @@ fn many_small_messages_in_one_append_go_to_files_when_memory_is_used_up() {
     let reply = client.line(&command);
     assert!(reply.starts_with("b OK [APPENDUID "), "{reply}");
     let status = client.line("c STATUS INBOX (MESSAGES)");
-    assert!(status.starts_with("* STATUS INBOX (MESSAGES 700)\r\n"), "{status}");
+    assert!(
+        status.starts_with("* STATUS INBOX (MESSAGES 700)\r\n"),
+        "{status}"
+    );
 }
