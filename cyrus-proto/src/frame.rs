@@ -226,6 +226,14 @@ impl<S: Sink> Framer<S> {
         self.restart();
     }
 
+    /// The pushed bytes that were not looked at, which are taken away: what comes now means something else.
+    pub fn take_pending(&mut self) -> Vec<u8> {
+        let rest = self.pending.get(self.at..).unwrap_or_default().to_vec();
+        self.pending = Vec::new();
+        self.at = 0;
+        rest
+    }
+
     /// Whether pushed bytes wait to be looked at.
     pub fn has_pending(&self) -> bool {
         self.at < self.pending.len()

@@ -17,6 +17,7 @@ macro_rules! dialogues {
 dialogues!(
     acl,
     admin,
+    condstore,
     expunge,
     fetch,
     gone,
@@ -26,6 +27,7 @@ dialogues!(
     quota,
     search,
     select,
+    session,
     sessions,
     store
 );
