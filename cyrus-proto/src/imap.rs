@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod date;
+mod enabled;
 mod intake;
 mod options;
 pub mod response;
@@ -10,6 +11,7 @@ mod selected;
 pub mod sequence;
 mod session;
 
+pub use enabled::Enabled;
 pub use options::{ImapOptions, ServerInfo};
 pub use session::{ImapService, ImapSession, User};
 

@@ -17,17 +17,21 @@ pub use self::metadata::{
 };
 pub(crate) use self::parse::append_target;
 pub use self::parse::{Head, Refusal, arguments, head, parse};
-pub use self::search::{DateField, DateTest, SearchKey, SearchProgram, TextField};
+pub use self::search::{DateField, DateTest, EntryKind, ModSeqEntry, SearchKey, SearchProgram, TextField};
+pub use self::sync::{FetchModifiers, SelectParameters};
 pub use self::verb::{Needs, Verb};
 
 mod append;
+mod compress;
 mod create;
 mod fetch;
+mod language;
 pub(crate) mod lex;
 mod list;
 mod metadata;
 mod parse;
 mod search;
+mod sync;
 mod verb;
 pub(crate) mod write;
 
@@ -106,6 +110,8 @@ pub enum CommandBody {
     Capability,
     Noop,
     Logout,
+    /// RFC 5161: names of capabilities, as sent.
+    Enable(Vec<Vec<u8>>),
     /// RFC 2971; no fields for `NIL`.
     Id(Vec<(Vec<u8>, Option<Vec<u8>>)>),
     StartTls,
@@ -122,6 +128,7 @@ pub enum CommandBody {
     Select {
         mailbox: Vec<u8>,
         access: Access,
+        parameters: SelectParameters,
     },
     /// With the partition that administrators may name, and special uses (RFC 6154).
     Create {
@@ -166,6 +173,14 @@ pub enum CommandBody {
     },
     /// RFC 2177.
     Idle,
+    /// RFC 4978.
+    Compress {
+        algorithm: Vec<u8>,
+    },
+    /// RFC 8437.
+    Unauthenticate,
+    /// RFC 5255: language ranges, best first; none to ask for the list.
+    Language(Vec<Vec<u8>>),
     Check,
     Close,
     /// RFC 3691.
@@ -181,10 +196,13 @@ pub enum CommandBody {
         numbering: Numbering,
         set: SequenceSet,
         wanted: FetchAttributes,
+        modifiers: FetchModifiers,
     },
     Store {
         numbering: Numbering,
         set: SequenceSet,
+        /// Only messages with a modification sequence up to this one (RFC 7162).
+        unchanged_since: Option<u64>,
         store: StoreFlags,
     },
     Copy {
@@ -279,6 +297,7 @@ impl CommandBody {
         match self {
             Self::Capability => Verb::Capability,
             Self::Noop => Verb::Noop,
+            Self::Enable(_) => Verb::Enable,
             Self::Logout => Verb::Logout,
             Self::Id(_) => Verb::Id,
             Self::StartTls => Verb::StartTls,
@@ -308,6 +327,9 @@ impl CommandBody {
             Self::Status { .. } => Verb::Status,
             Self::Append { .. } => Verb::Append,
             Self::Idle => Verb::Idle,
+            Self::Compress { .. } => Verb::Compress,
+            Self::Unauthenticate => Verb::Unauthenticate,
+            Self::Language(_) => Verb::Language,
             Self::Check => Verb::Check,
             Self::Close => Verb::Close,
             Self::Unselect => Verb::Unselect,

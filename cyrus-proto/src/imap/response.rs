@@ -56,6 +56,8 @@ pub enum Code {
     Annotate(&'static str),
     /// The most octets of an annotation of a message (RFC 5257).
     Annotations(usize),
+    /// Something compresses the connection already (RFC 4978).
+    CompressionActive,
     /// An earlier mailbox is no longer selected (RFC 7162).
     Closed,
     /// Where copies went: UIDVALIDITY, UIDs here, UIDs there (RFC 4315).
@@ -70,6 +72,10 @@ pub enum Code {
     MailboxId(String),
     /// What became of metadata: `LONGENTRIES n`, `MAXSIZE n`, `TOOMANY` or `NOPRIVATE` (RFC 5464).
     Metadata(String),
+    /// Messages that a conditional STORE left alone, ready to print (RFC 7162).
+    Modified(String),
+    /// The mailbox keeps no modification sequences (RFC 7162).
+    NoModSeq,
     /// A quota would be exceeded (RFC 5530).
     OverQuota,
     /// The flags that can be changed for good, ready to print.
@@ -106,6 +112,7 @@ impl fmt::Display for Code {
             Self::AuthenticationFailed => f.write_str("AUTHENTICATIONFAILED"),
             Self::BadCharset(charsets) => write!(f, "BADCHARSET ({})", charsets.join(" ")),
             Self::Capability(list) => write!(f, "CAPABILITY {list}"),
+            Self::CompressionActive => f.write_str("COMPRESSIONACTIVE"),
             Self::Closed => f.write_str("CLOSED"),
             Self::CopyUid(validity, from, to) => write!(f, "COPYUID {validity} {from} {to}"),
             Self::ExpungeIssued => f.write_str("EXPUNGEISSUED"),
@@ -113,6 +120,8 @@ impl fmt::Display for Code {
             Self::HighestModSeq(modseq) => write!(f, "HIGHESTMODSEQ {modseq}"),
             Self::MailboxId(id) => write!(f, "MAILBOXID ({id})"),
             Self::Metadata(what) => write!(f, "METADATA {what}"),
+            Self::Modified(set) => write!(f, "MODIFIED {set}"),
+            Self::NoModSeq => f.write_str("NOMODSEQ"),
             Self::OverQuota => f.write_str("OVERQUOTA"),
             Self::PermanentFlags(flags) => write!(f, "PERMANENTFLAGS ({flags})"),
             Self::ReadOnly => f.write_str("READ-ONLY"),

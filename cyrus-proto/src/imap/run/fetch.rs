@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cyrus_store::{Annotation, CachedRecord, IndexRead, MailboxError, Message, Store, Uid, UidSet};
+use cyrus_store::{Annotation, CachedRecord, IndexRead, MailboxError, Message, ModSeq, Store, Uid, UidSet};
 
 use super::body::{Body, put_body};
 use super::unreadable::Unreadable;
 use super::{Chain, Pieces, Request, seconds};
-use crate::imap::command::{AnnotationQuery, FetchAttributes, FetchItems, Numbering, SectionText};
+use crate::imap::command::{
+    AnnotationQuery, FetchAttributes, FetchItems, FetchModifiers, Numbering, SectionText,
+};
+use crate::imap::enabled::Enabled;
 use crate::imap::response::{Code, FetchLine, Reply};
 use crate::imap::selected::{News, Selected, View, keyword};
 use crate::imap::sequence::SequenceSet;
@@ -17,7 +20,16 @@ use crate::job::Job;
 use crate::output::Output;
 
 /// The job of a FETCH.
-pub(super) fn job(request: Request, numbering: Numbering, set: &SequenceSet, wanted: FetchAttributes) -> Job {
+pub(super) fn job(
+    request: Request,
+    numbering: Numbering,
+    set: &SequenceSet,
+    mut wanted: FetchAttributes,
+    modifiers: FetchModifiers,
+) -> Job {
+    if modifiers.changed_since.is_some() {
+        wanted.items = wanted.items.with(FetchItems::MODSEQ);
+    }
     let ranges = request
         .mailbox
         .as_ref()
@@ -26,6 +38,7 @@ pub(super) fn job(request: Request, numbering: Numbering, set: &SequenceSet, wan
         request: Some(request),
         numbering,
         wanted,
+        changed_since: ModSeq(modifiers.changed_since.unwrap_or(0)),
         ranges,
         at: 0,
         next: None,
@@ -41,6 +54,8 @@ struct Fetch {
     request: Option<Request>,
     numbering: Numbering,
     wanted: FetchAttributes,
+    /// Messages with a higher modification sequence alone are wanted.
+    changed_since: ModSeq,
     /// The UIDs wanted, ascending.
     ranges: Vec<(Uid, Uid)>,
     /// The range at hand, and where in it to go on.
@@ -62,6 +77,7 @@ impl Pieces for Fetch {
         };
         let service = Arc::clone(&request.service);
         let zone = &service.store;
+        let enabled = request.enabled;
         let (noted, annotations) = match &self.wanted.annotations {
             Some(query) => annotations(request, query, &self.ranges, self.at, self.next)?,
             None => (None, HashMap::new()),
@@ -73,7 +89,14 @@ impl Pieces for Fetch {
             && selected.mailbox.rights().contains(cyrus_acl::Rights::SEEN);
         // What becomes seen must be written before it is told: so the extent of this piece is fixed first.
         let (limit, seen) = match mark {
-            true => mark_seen(selected, &self.ranges, self.at, self.next, budget)?,
+            true => mark_seen(
+                selected,
+                &self.ranges,
+                self.at,
+                self.next,
+                self.changed_since,
+                budget,
+            )?,
             false => (end, UidSet::new()),
         };
         let limit = noted.into_iter().chain(limit).min();
@@ -88,6 +111,10 @@ impl Pieces for Fetch {
             wanted: &self.wanted,
             needs_cache: needs_cache(&self.wanted),
             seen: &seen,
+            with_seen: match enabled.contains(Enabled::CONDSTORE) {
+                true => FetchItems::FLAGS.with(FetchItems::MODSEQ),
+                false => FetchItems::FLAGS,
+            },
             annotations: &annotations,
             zone,
             text: Vec::with_capacity(budget.min(RUN) + 4 * 1024),
@@ -114,6 +141,9 @@ impl Pieces for Fetch {
                     self.gone |= expected.skipped_before(uid);
                 }
                 self.found = true;
+                if message.modseq() <= self.changed_since {
+                    continue;
+                }
                 match piece.message(&message, number) {
                     Ok(()) => {}
                     Err(MailboxError::MessageGone) => self.gone = true,
@@ -236,6 +266,7 @@ fn mark_seen(
     ranges: &[(Uid, Uid)],
     at: usize,
     next: Option<Uid>,
+    changed_since: ModSeq,
     budget: usize,
 ) -> Result<(Option<Uid>, UidSet), MailboxError> {
     let mut unseen = Vec::new();
@@ -247,6 +278,9 @@ fn mark_seen(
         let mut next = next;
         'piece: for &(start, end) in ranges.get(at..).unwrap_or_default() {
             for message in read.range(next.take().unwrap_or(start)..=end) {
+                if message.modseq() <= changed_since {
+                    continue;
+                }
                 if octets >= budget {
                     break 'piece;
                 }
@@ -305,7 +339,9 @@ struct Piece<'p, 'r> {
     read: &'p IndexRead<'r>,
     wanted: &'p FetchAttributes,
     needs_cache: bool,
+    /// Messages that have just become seen, and the items that tell so (RFC 3501, section 6.4.5; RFC 7162, section 3.1).
     seen: &'p UidSet,
+    with_seen: FetchItems,
     annotations: &'p Annotations,
     /// Whose clock dates follow.
     zone: &'p Store,
@@ -334,7 +370,10 @@ impl Piece<'_, '_> {
     /// One FETCH response; nothing is written if the message cannot be read.
     fn message(&mut self, message: &Message<'_>, seqno: u32) -> Result<(), MailboxError> {
         let wanted = self.wanted;
-        let items = wanted.items;
+        let items = match self.seen.contains(message.uid()) {
+            true => wanted.items.with(self.with_seen),
+            false => wanted.items,
+        };
         // What can fail is done before the response begins.
         let cached = match self.needs_cache {
             true => Some(message.cache()?),
@@ -346,7 +385,7 @@ impl Piece<'_, '_> {
         }
         let read = self.read;
         let mut line = FetchLine::begin(&mut self.text, seqno);
-        if items.contains(FetchItems::FLAGS) || self.seen.contains(message.uid()) {
+        if items.contains(FetchItems::FLAGS) {
             let flags = message.flags();
             line.flags(message.is_recent(), flags.system, flags.keywords, |slot| {
                 keyword(read, slot)
