@@ -117,6 +117,15 @@ fn run(
             unchanged_since,
             store,
         } => flags::store(request, numbering, &set, unchanged_since.map(ModSeq), store, out),
+        C::StoreAnnotations {
+            numbering,
+            set,
+            unchanged_since,
+            changes,
+        } => {
+            let since = unchanged_since.map(ModSeq);
+            flags::store_annotations(request, numbering, &set, since, &changes, out)
+        }
         C::Copy {
             numbering,
             set,

@@ -1,7 +1,7 @@
 //! SELECT, EXAMINE and CLOSE (RFC 3501, sections 6.3.1, 6.3.2 and 6.4.2).
 
 use cyrus_acl::Rights;
-use cyrus_store::{Expunge, Level, MailboxError, MailboxName, Resource, SystemFlags};
+use cyrus_store::{Expunge, Level, Mailbox, MailboxError, MailboxName, Resource, SystemFlags};
 
 use super::{Request, completed};
 use crate::imap::command::Access;
@@ -64,6 +64,7 @@ pub(super) fn select(
     });
     drop(read);
     tell(Code::MailboxId(mailbox.id().to_string()));
+    tell(Code::Annotations(Mailbox::MAX_ANNOTATION));
     request.service.log.record(
         Level::Info,
         format_args!(
