@@ -164,7 +164,7 @@ fn run(
         C::MyRights { mailbox } => acl::my_rights(request, &mailbox, out),
         C::GetQuota { root } => quota::get(request, &root, out),
         C::GetQuotaRoot { mailbox } => quota::root_of(request, &mailbox, out),
-        C::SetQuota { root, limits } => quota::set(request, &root, &limits),
+        C::SetQuota { root, limits } => quota::set(request, &root, &limits, out),
         C::SetMetadata(set) => metadata::set(request, &set),
         C::SetAnnotation(set) => annotation::set(request, &set),
         // These make no job, or one of their own.

@@ -94,7 +94,7 @@ fn note_missing_inbox(request: &Request, name: &MailboxName) {
     }
 }
 
-/// `NO [ALERT]` to those who could make room, when a quota is nearly used up (S114 to S116).
+/// `NO [ALERT]` to those who could make room, when a quota is nearly used up (S114 to S116), and `NO [OVERQUOTA]` when it is.
 fn warn_about_quota(
     request: &Request,
     name: &MailboxName,
@@ -125,6 +125,10 @@ fn warn_about_quota(
         } else {
             continue;
         };
+        if used > limit {
+            // For programs, as the alert is for people (RFC 9208, section 4.3.1).
+            Reply::no(text.clone()).with(Code::OverQuota).put_untagged(out);
+        }
         Reply::no(text).with(Code::Alert).put_untagged(out);
     }
     Ok(())
