@@ -9,6 +9,7 @@ mod run;
 mod selected;
 pub mod sequence;
 mod session;
+pub mod url;
 
 pub use options::{ImapOptions, ServerInfo};
 pub use session::{ImapService, ImapSession, User};

@@ -17,17 +17,22 @@ macro_rules! dialogues {
 dialogues!(
     acl,
     admin,
+    catenate,
     expunge,
     fetch,
+    fetch_cyrus,
     gone,
     login,
     mailboxes,
     namespace_netnews,
+    preview,
     quota,
+    replace,
     search,
     select,
     sessions,
-    store
+    store,
+    urlauth
 );
 
 use std::time::Duration;

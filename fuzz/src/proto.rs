@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use cyrus_proto::frame::{Event, Framer, Limits};
 use cyrus_proto::imap::command::parse;
+use cyrus_proto::imap::url::ImapUrl;
 
 /// The first octet says in pieces of which size the rest comes.
 pub(crate) fn framer(data: &[u8]) {
@@ -62,4 +63,20 @@ pub(crate) fn imap_command(data: &[u8]) {
         // A refusal is put into a response line of its own.
         Err(refusal) => assert!(!refusal.text.contains(['\r', '\n']), "{refusal:?}"),
     }
+}
+
+pub(crate) fn imap_url(data: &[u8]) {
+    let Ok(url) = ImapUrl::parse(data) else {
+        return;
+    };
+    let mut text = Vec::new();
+    url.write(&mut text);
+    let again = ImapUrl::parse(&text).map(|mut again| {
+        // The same URL may be written at another length, which moves the place of its verifier.
+        if let (Some(again), Some(url)) = (&mut again.auth, &url.auth) {
+            again.rump = url.rump;
+        }
+        again
+    });
+    assert_eq!(again, Ok(url), "what was written reads back");
 }

@@ -51,6 +51,8 @@ impl Server {
                 "literalminus" => options.literalminus = on,
                 "reject8bit" => options.eight_bit_headers = EightBitHeaders::Reject,
                 "maxmessagesize" => options.maxmessagesize = value.parse().expect("a number"),
+                "submitservers" => options.submitservers = value.split(' ').map(str::to_owned).collect(),
+                "jmap_preview_annot" => options.preview_annotation = Some(value.clone()),
                 "suppress_capabilities" => {
                     options.suppress_capabilities = value.split(' ').map(str::to_owned).collect();
                 }

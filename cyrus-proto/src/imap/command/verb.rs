@@ -27,6 +27,7 @@ pub enum Verb {
     Examine,
     Expunge,
     Fetch,
+    GenUrlAuth,
     GetAcl,
     GetMetadata,
     GetQuota,
@@ -43,6 +44,8 @@ pub enum Verb {
     Namespace,
     Noop,
     Rename,
+    Replace,
+    ResetKey,
     Search,
     Select,
     SetAcl,
@@ -54,10 +57,11 @@ pub enum Verb {
     Uid,
     Unselect,
     Unsubscribe,
+    UrlFetch,
 }
 
 impl Verb {
-    const ALL: [(Self, &'static str, Needs); 39] = [
+    const ALL: [(Self, &'static str, Needs); 43] = [
         (Self::Append, "Append", Needs::Authenticated),
         (Self::Authenticate, "Authenticate", Needs::Nothing),
         (Self::Capability, "Capability", Needs::Nothing),
@@ -70,6 +74,7 @@ impl Verb {
         (Self::Examine, "Examine", Needs::Authenticated),
         (Self::Expunge, "Expunge", Needs::Selected),
         (Self::Fetch, "Fetch", Needs::Selected),
+        (Self::GenUrlAuth, "Genurlauth", Needs::Authenticated),
         (Self::GetAcl, "Getacl", Needs::Authenticated),
         (Self::GetMetadata, "Getmetadata", Needs::Authenticated),
         (Self::GetQuota, "Getquota", Needs::Authenticated),
@@ -86,6 +91,8 @@ impl Verb {
         (Self::Namespace, "Namespace", Needs::Authenticated),
         (Self::Noop, "Noop", Needs::Nothing),
         (Self::Rename, "Rename", Needs::Authenticated),
+        (Self::Replace, "Replace", Needs::Selected),
+        (Self::ResetKey, "Resetkey", Needs::Authenticated),
         (Self::Search, "Search", Needs::Selected),
         (Self::Select, "Select", Needs::Authenticated),
         (Self::SetAcl, "Setacl", Needs::Authenticated),
@@ -97,6 +104,7 @@ impl Verb {
         (Self::Uid, "Uid", Needs::Selected),
         (Self::Unselect, "Unselect", Needs::Selected),
         (Self::Unsubscribe, "Unsubscribe", Needs::Authenticated),
+        (Self::UrlFetch, "Urlfetch", Needs::Authenticated),
     ];
 
     /// The command of this name, in any case.

@@ -61,6 +61,7 @@ pub(super) fn select(
     tell(Code::HighestModSeq(read.highest_modseq().0));
     drop(read);
     tell(Code::MailboxId(mailbox.id().to_string()));
+    tell(Code::UrlMech("INTERNAL"));
     request.service.log.record(
         Level::Info,
         format_args!(

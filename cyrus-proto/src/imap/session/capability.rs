@@ -18,16 +18,23 @@ pub(crate) struct Situation<'a> {
 const SHORT: [&str; 3] = ["IMAP4rev1", "LITERAL+", "ID"];
 
 /// What is understood after the login.
-const REST: [&str; 9] = [
+const REST: [&str; 16] = [
     "ACL",
+    "BINARY",
+    "CATENATE",
     "CHILDREN",
     "MOVE",
     "MULTIAPPEND",
     "NAMESPACE",
+    "PREVIEW",
     "QUOTA",
+    "REPLACE",
     "RIGHTS=kxten",
     "UIDPLUS",
     "UNSELECT",
+    "URL-PARTIAL",
+    "URLAUTH",
+    "URLAUTH=BINARY",
 ];
 
 const QUOTAS: [&str; 4] = [
@@ -159,7 +166,7 @@ mod tests {
         options.suppress_capabilities = vec!["acl".into(), "IDLE".into()];
         options.literalminus = true;
         let list = full(&options, situation(&[]));
-        assert!(list.starts_with("IMAP4rev1 LITERAL- ID CHILDREN "), "{list}");
-        assert!(!list.contains("IDLE"));
+        assert!(list.starts_with("IMAP4rev1 LITERAL- ID "), "{list}");
+        assert!(!list.contains("IDLE") && !list.contains(" ACL "));
     }
 }
