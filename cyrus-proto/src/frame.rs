@@ -226,6 +226,14 @@ impl<S: Sink> Framer<S> {
         self.restart();
     }
 
+    /// The pushed bytes that were not looked at, which are taken away: what comes now means something else.
+    pub fn take_pending(&mut self) -> Vec<u8> {
+        let rest = self.pending.get(self.at..).unwrap_or_default().to_vec();
+        self.pending = Vec::new();
+        self.at = 0;
+        rest
+    }
+
     /// Whether pushed bytes wait to be looked at.
     pub fn has_pending(&self) -> bool {
         self.at < self.pending.len()
@@ -458,8 +466,9 @@ impl<S: Sink> Framer<S> {
                     self.skip_literal(&literal);
                     return Some(Event::Refused(refused));
                 }
-                let room = self.limits.command.saturating_sub(self.text.len()) as u64;
-                literal.fits_in_memory = literal.size <= room;
+                // What follows a literal needs room, too: after many small ones comes a staged one, not a command too long.
+                let room = (self.limits.command - self.limits.command / 8).saturating_sub(self.text.len());
+                literal.fits_in_memory = literal.size <= room as u64;
                 self.state = State::Decide(literal);
                 None
             }

@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod date;
+mod enabled;
 mod intake;
 mod options;
 pub mod response;
@@ -11,6 +12,7 @@ pub mod sequence;
 mod session;
 pub mod url;
 
+pub use enabled::Enabled;
 pub use options::{ImapOptions, ServerInfo};
 pub use session::{ImapService, ImapSession, User};
 

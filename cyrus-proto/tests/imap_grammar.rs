@@ -2,9 +2,9 @@
 
 use cyrus_proto::imap::command::{
     Access, AnnotationQuery, AppendContent, AppendMessage, BodySection, Command, CommandBody, DateField,
-    DateTest, FetchAttributes, FetchItems, ListCommand, ListOptions, Literal, LiteralForm, Metadata,
-    Numbering, Octets, SearchKey, SearchProgram, Section, SectionText, StatusItems, StoreFlags, StoreMode,
-    Tag, TextField, parse,
+    DateTest, EntryKind, FetchAttributes, FetchItems, FetchModifiers, ListCommand, ListOptions, Literal,
+    LiteralForm, Metadata, ModSeqEntry, Numbering, Octets, SearchKey, SearchProgram, Section, SectionText,
+    SelectParameters, StatusItems, StoreFlags, StoreMode, Tag, TextField, parse,
 };
 use cyrus_proto::imap::date::Date;
 use cyrus_proto::imap::sequence::{SeqNumber, SequenceSet};
@@ -38,6 +38,11 @@ ID ("name") => Invalid field-value pair in Id
 SELECT => Missing required argument to Select
 SELECT INBOX x => Invalid modifier list in Select
 EXAMINE INBOX x => Invalid modifier list in Examine
+SELECT INBOX (FOO) => Invalid Select modifier FOO
+SELECT INBOX (CONDSTORE FOO) => Invalid Select modifier FOO
+SELECT INBOX () => Invalid modifier list in Select
+EXAMINE INBOX (CONDSTORE => Missing close parenthesis in Examine
+ENABLE => Missing required argument to Enable
 STATUS => Missing required argument to Status
 STATUS INBOX => Missing required argument to Status
 STATUS INBOX () => Bad status string
@@ -82,6 +87,10 @@ FETCH 1 (FLAGS FOO) => Invalid Fetch attribute FOO
 FETCH 1 (FLAGS => Missing close parenthesis in Fetch
 FETCH 1 (FLAGS) x => Missing required open parenthesis in Fetch modifiers
 FETCH 1 FLAGS UID => Missing required open parenthesis in Fetch modifiers
+FETCH 1 FLAGS () => Invalid Fetch modifier 
+UID FETCH 1 FLAGS (FOO) => Invalid UID Fetch modifier FOO
+UID FETCH 1 FLAGS (CHANGEDSINCE x) => Invalid argument to UID Fetch CHANGEDSINCE
+UID FETCH 1 FLAGS (CHANGEDSINCE 3 => Missing close parenthesis in UID Fetch
 FETCH 1 (FLAGS  UID) => Invalid Fetch attribute 
 FETCH 1 (ALL) => Invalid Fetch attribute ALL
 FETCH a FLAGS => Invalid sequence in Fetch
@@ -102,6 +111,11 @@ FETCH 1 BODY.PEEK[HEADER.FIELDS ()] => Invalid field-name in Fetch BODY[HEADER.F
 FETCH 1 BODY.PEEK[HEADER.FIELDS] => Invalid body section
 STORE => Missing required argument to Store
 STORE 1 => Missing required argument to Store
+STORE 1 () FLAGS (x) => Invalid Store modifier 
+STORE 1 (FOO) FLAGS (x) => Invalid Store modifier FOO
+STORE 1 (UNCHANGEDSINCE  => Invalid argument to Store UNCHANGEDSINCE
+STORE 1 (UNCHANGEDSINCE x) FLAGS (x) => Invalid argument to Store UNCHANGEDSINCE
+STORE 1 (UNCHANGEDSINCE 3 FLAGS (x) => Invalid Store modifier FLAGS
 STORE 1 FLAGS => Missing required argument to Store
 STORE 1 FOO \Seen => Invalid Store attribute
 STORE 1 FLAGS \Foo => Invalid system flag in Store command
@@ -128,6 +142,8 @@ SEARCH KEYWORD \Seen => Invalid flag name \Seen in Search command
 SEARCH KEYWORD => Missing required argument to Search keyword
 SEARCH SINCE foo => Invalid date in Search command
 SEARCH SINCE 1-Foo-2020 => Invalid date in Search command
+SEARCH MODSEQ x => Invalid number in Search command
+SEARCH MODSEQ => Missing required argument to Search modseq
 SEARCH LARGER x => Invalid number in Search command
 SEARCH UID x => Invalid Search criteria
 SEARCH UID => Missing required argument to Search uid
@@ -394,6 +410,7 @@ fn search_key() -> impl Strategy<Value = SearchKey> {
         any::<u64>().prop_map(SearchKey::Smaller),
         set().prop_map(SearchKey::Sequence),
         set().prop_map(SearchKey::Uid),
+        (option::of(modseq_entry()), any::<u64>()).prop_map(|(entry, since)| SearchKey::ModSeq(entry, since)),
     ];
     leaf.prop_recursive(4, 16, 3, |key| {
         prop_oneof![
@@ -402,6 +419,15 @@ fn search_key() -> impl Strategy<Value = SearchKey> {
             vec(key, 1..4).prop_map(SearchKey::And),
         ]
     })
+}
+
+fn modseq_entry() -> impl Strategy<Value = ModSeqEntry> {
+    let kind = prop_oneof![
+        Just(EntryKind::Private),
+        Just(EntryKind::Shared),
+        Just(EntryKind::All)
+    ];
+    (text(), kind).prop_map(|(name, kind)| ModSeqEntry { name, kind })
 }
 
 fn section() -> impl Strategy<Value = BodySection> {
@@ -501,23 +527,29 @@ fn body() -> impl Strategy<Value = CommandBody> {
         Just(StoreMode::Add),
         Just(StoreMode::Remove)
     ];
-    let store = (numbering(), set(), mode, any::<bool>(), flags()).prop_map(
-        |(numbering, set, mode, silent, flags)| C::Store {
+    let since = || option::of(any::<u64>());
+    let store = (numbering(), set(), since(), mode, any::<bool>(), flags()).prop_map(
+        |(numbering, set, unchanged_since, mode, silent, flags)| C::Store {
             numbering,
             set,
+            unchanged_since,
             store: StoreFlags { mode, silent, flags },
         },
     );
-    let fetch = (numbering(), set(), fetch_attributes()).prop_map(|(numbering, set, mut wanted)| {
-        if numbering == Numbering::Uid {
-            wanted.items = wanted.items.with(FetchItems::UID);
-        }
-        C::Fetch {
-            numbering,
-            set,
-            wanted,
-        }
-    });
+    let modifiers = since().prop_map(|changed_since| FetchModifiers { changed_since });
+    let fetch = (numbering(), set(), fetch_attributes(), modifiers).prop_map(
+        |(numbering, set, mut wanted, modifiers)| {
+            if numbering == Numbering::Uid {
+                wanted.items = wanted.items.with(FetchItems::UID);
+            }
+            C::Fetch {
+                numbering,
+                set,
+                wanted,
+                modifiers,
+            }
+        },
+    );
     let simple = prop_oneof![
         Just(C::Capability),
         Just(C::Noop),
@@ -525,6 +557,8 @@ fn body() -> impl Strategy<Value = CommandBody> {
         Just(C::StartTls),
         Just(C::Namespace),
         Just(C::Idle),
+        Just(C::Unauthenticate),
+        vec(text(), 0..4).prop_map(C::Language),
         Just(C::Check),
         Just(C::Close),
         Just(C::Unselect),
@@ -540,6 +574,9 @@ fn body() -> impl Strategy<Value = CommandBody> {
     ];
     let named = prop_oneof![
         (text(), text()).prop_map(|(user, password)| C::Login { user, password }),
+        "[A-Z0-9-]{1,10}".prop_map(|algorithm| C::Compress {
+            algorithm: algorithm.into_bytes()
+        }),
         ("[A-Z0-9-]{1,10}", option::of("[a-zA-Z0-9+/]{0,8}")).prop_map(|(mechanism, initial)| {
             C::Authenticate {
                 mechanism,
@@ -547,8 +584,10 @@ fn body() -> impl Strategy<Value = CommandBody> {
             }
         }),
         vec((text(), option::of(text())), 0..4).prop_map(C::Id),
-        (mailbox(), any::<bool>()).prop_map(|(mailbox, read_write)| C::Select {
+        vec("[A-Z0-9=-]{1,12}".prop_map(String::into_bytes), 1..4).prop_map(C::Enable),
+        (mailbox(), any::<bool>(), any::<bool>()).prop_map(|(mailbox, read_write, condstore)| C::Select {
             mailbox,
+            parameters: SelectParameters { condstore },
             access: if read_write {
                 Access::ReadWrite
             } else {

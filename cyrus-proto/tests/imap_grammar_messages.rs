@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 
 use cyrus_proto::imap::command::{
     AppendContent, AppendMessage, BinarySection, BinaryWanted, CatenatePart, Command, CommandBody,
-    FetchAttributes, FetchItems, Literal, LiteralForm, Numbering, Octets, SectionText, Tag, UrlFetch,
-    UrlFetchData, UrlFetchItems, UrlRump, parse,
+    FetchAttributes, FetchItems, FetchModifiers, Literal, LiteralForm, Numbering, Octets, SectionText, Tag,
+    UrlFetch, UrlFetchData, UrlFetchItems, UrlRump, parse,
 };
 use cyrus_proto::imap::sequence::{SeqNumber, SequenceSet};
 use cyrus_store::FlagNames;
@@ -194,6 +194,7 @@ fn body() -> impl Strategy<Value = CommandBody> {
         attributes().prop_map(|wanted| C::Fetch {
             numbering: Numbering::Sequence,
             set: set(),
+            modifiers: FetchModifiers::default(),
             wanted
         }),
     ]

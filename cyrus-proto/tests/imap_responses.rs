@@ -88,8 +88,8 @@ fn mailbox_data() {
     agrees(&written(|out| put_recent(out, 0)));
     agrees(&written(|out| put_expunge(out, 44)));
     agrees(&written(|out| put_flags_line(out, "\\Answered \\Seen $Junk")));
-    agrees(&written(|out| put_search(out, [2, 84, 882])));
-    agrees(&written(|out| put_search(out, [])));
+    agrees(&written(|out| put_search(out, [2, 84, 882], None)));
+    agrees(&written(|out| put_search(out, [], None)));
     let capability = written(|out| put_capability(out, "IMAP4rev1 LITERAL+ AUTH=PLAIN"));
     assert!(matches!(read(&capability), Response::Data(Data::Capability(list)) if list.as_ref().len() == 3));
     agrees(&written(|out| {

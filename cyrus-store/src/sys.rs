@@ -346,9 +346,6 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// For [`crate::lock`], which every other module goes through.
     fn try_lock(&self, mode: Mode) -> DiskResult<bool>;
 
-    /// Takes the lock on the whole file, waiting for other processes without limit.
-    fn lock(&self, mode: Mode) -> DiskResult<()>;
-
     /// Releases the lock on the whole file.
     fn unlock(&self) -> DiskResult<()>;
 

@@ -17,17 +17,22 @@ pub use self::fetch::{AnnotationQuery, BodySection, FetchAttributes, FetchItems,
 pub use self::list::{ListCommand, ListOptions, StatusItems};
 pub use self::parse::{Head, Refusal, arguments, head, parse};
 pub(crate) use self::parse::{append_target, literal_place};
-pub use self::search::{DateField, DateTest, SearchKey, SearchProgram, TextField};
 pub use self::urlauth::{UrlFetch, UrlFetchData, UrlFetchItems, UrlRump};
 pub use self::verb::{Needs, Verb};
 
 mod append;
 mod binary;
+pub use self::search::{DateField, DateTest, EntryKind, ModSeqEntry, SearchKey, SearchProgram, TextField};
+pub use self::sync::{FetchModifiers, SelectParameters};
+
+mod compress;
 mod fetch;
+mod language;
 pub(crate) mod lex;
 mod list;
 mod parse;
 mod search;
+mod sync;
 mod urlauth;
 mod verb;
 pub(crate) mod write;
@@ -107,6 +112,8 @@ pub enum CommandBody {
     Capability,
     Noop,
     Logout,
+    /// RFC 5161: names of capabilities, as sent.
+    Enable(Vec<Vec<u8>>),
     /// RFC 2971; no fields for `NIL`.
     Id(Vec<(Vec<u8>, Option<Vec<u8>>)>),
     StartTls,
@@ -123,6 +130,7 @@ pub enum CommandBody {
     Select {
         mailbox: Vec<u8>,
         access: Access,
+        parameters: SelectParameters,
     },
     /// With the partition that administrators may name.
     Create {
@@ -177,6 +185,14 @@ pub enum CommandBody {
     UrlFetch(Vec<UrlFetch>),
     /// RFC 2177.
     Idle,
+    /// RFC 4978.
+    Compress {
+        algorithm: Vec<u8>,
+    },
+    /// RFC 8437.
+    Unauthenticate,
+    /// RFC 5255: language ranges, best first; none to ask for the list.
+    Language(Vec<Vec<u8>>),
     Check,
     Close,
     /// RFC 3691.
@@ -192,10 +208,13 @@ pub enum CommandBody {
         numbering: Numbering,
         set: SequenceSet,
         wanted: FetchAttributes,
+        modifiers: FetchModifiers,
     },
     Store {
         numbering: Numbering,
         set: SequenceSet,
+        /// Only messages with a modification sequence up to this one (RFC 7162).
+        unchanged_since: Option<u64>,
         store: StoreFlags,
     },
     Copy {
@@ -295,6 +314,7 @@ impl CommandBody {
         match self {
             Self::Capability => Verb::Capability,
             Self::Noop => Verb::Noop,
+            Self::Enable(_) => Verb::Enable,
             Self::Logout => Verb::Logout,
             Self::Id(_) => Verb::Id,
             Self::StartTls => Verb::StartTls,
@@ -323,6 +343,9 @@ impl CommandBody {
             Self::ResetKey { .. } => Verb::ResetKey,
             Self::UrlFetch(_) => Verb::UrlFetch,
             Self::Idle => Verb::Idle,
+            Self::Compress { .. } => Verb::Compress,
+            Self::Unauthenticate => Verb::Unauthenticate,
+            Self::Language(_) => Verb::Language,
             Self::Check => Verb::Check,
             Self::Close => Verb::Close,
             Self::Unselect => Verb::Unselect,

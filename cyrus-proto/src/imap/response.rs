@@ -55,6 +55,8 @@ pub enum Code {
     BadCharset(&'static [&'static str]),
     /// What the server can do.
     Capability(String),
+    /// Something compresses the connection already (RFC 4978).
+    CompressionActive,
     /// An earlier mailbox is no longer selected (RFC 7162).
     Closed,
     /// Where copies went: UIDVALIDITY, UIDs here, UIDs there (RFC 4315).
@@ -67,6 +69,10 @@ pub enum Code {
     HighestModSeq(u64),
     /// The mailbox's unique id (RFC 8474).
     MailboxId(String),
+    /// Messages that a conditional STORE left alone, ready to print (RFC 7162).
+    Modified(String),
+    /// The mailbox keeps no modification sequences (RFC 7162).
+    NoModSeq,
     /// A quota would be exceeded (RFC 5530).
     OverQuota,
     /// The flags that can be changed for good, ready to print.
@@ -102,12 +108,15 @@ impl fmt::Display for Code {
             Self::BadUrl(url) => write!(f, "BADURL {url}"),
             Self::BadCharset(charsets) => write!(f, "BADCHARSET ({})", charsets.join(" ")),
             Self::Capability(list) => write!(f, "CAPABILITY {list}"),
+            Self::CompressionActive => f.write_str("COMPRESSIONACTIVE"),
             Self::Closed => f.write_str("CLOSED"),
             Self::CopyUid(validity, from, to) => write!(f, "COPYUID {validity} {from} {to}"),
             Self::ExpungeIssued => f.write_str("EXPUNGEISSUED"),
             Self::HasChildren => f.write_str("HASCHILDREN"),
             Self::HighestModSeq(modseq) => write!(f, "HIGHESTMODSEQ {modseq}"),
             Self::MailboxId(id) => write!(f, "MAILBOXID ({id})"),
+            Self::Modified(set) => write!(f, "MODIFIED {set}"),
+            Self::NoModSeq => f.write_str("NOMODSEQ"),
             Self::OverQuota => f.write_str("OVERQUOTA"),
             Self::PermanentFlags(flags) => write!(f, "PERMANENTFLAGS ({flags})"),
             Self::ReadOnly => f.write_str("READ-ONLY"),

@@ -4,9 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cyrus_store::{ErrorClass, Level, MailboxError, MailboxName};
+use cyrus_store::{ErrorClass, Level, MailboxError, MailboxName, ModSeq};
 
 use super::command::{CommandBody, Numbering};
+use super::enabled::Enabled;
 use super::response::{Code, Reply, Status};
 use super::selected::{News, Selected};
 use super::session::{ImapService, User};
@@ -43,6 +44,8 @@ pub(super) struct Request {
     pub(super) service: Arc<ImapService>,
     pub(super) user: Arc<User>,
     pub(super) mailbox: Option<Box<Selected>>,
+    /// The extensions that the client has switched on.
+    pub(super) enabled: Enabled,
 }
 
 /// What a job brings back.
@@ -75,7 +78,8 @@ pub(super) fn job(request: Request, body: CommandBody, staged: Vec<io::Result<St
             numbering,
             set,
             wanted,
-        } => fetch::job(request, numbering, &set, wanted),
+            modifiers,
+        } => fetch::job(request, numbering, &set, wanted, modifiers),
         CommandBody::UrlFetch(urls) => urlauth::fetch(request, urls),
         CommandBody::Search { numbering, program } => search::job(request, numbering, program),
         body => Job::once(move |output: &mut Output| {
@@ -103,7 +107,7 @@ fn run(
             request.refresh(&News::ALL, out)?;
             Ok(completed())
         }
-        C::Select { mailbox, access } => select::select(request, &mailbox, access, out),
+        C::Select { mailbox, access, .. } => select::select(request, &mailbox, access, out),
         C::Close => select::close(request),
         C::Unselect => select::unselect(request),
         C::Expunge => copy::expunge(request, None, out),
@@ -111,8 +115,9 @@ fn run(
         C::Store {
             numbering,
             set,
+            unchanged_since,
             store,
-        } => flags::store(request, numbering, &set, store, out),
+        } => flags::store(request, numbering, &set, unchanged_since.map(ModSeq), store, out),
         C::Copy {
             numbering,
             set,
@@ -163,7 +168,11 @@ fn run(
         | C::StartTls
         | C::Authenticate { .. }
         | C::Login { .. }
+        | C::Enable(_)
         | C::Idle
+        | C::Compress { .. }
+        | C::Unauthenticate
+        | C::Language(_)
         | C::Fetch { .. }
         | C::UrlFetch(_)
         | C::Search { .. } => Ok(completed()),
@@ -177,6 +186,7 @@ pub(super) fn idle(request: Request, link: Option<Link>) -> Job {
             service,
             user,
             mailbox,
+            enabled,
         } = request;
         let Some(mut mailbox) = mailbox else {
             return Outcome::Command {
@@ -191,6 +201,7 @@ pub(super) fn idle(request: Request, link: Option<Link>) -> Job {
             service,
             user,
             mailbox: Some(mailbox),
+            enabled,
         };
         let mut out = Vec::new();
         let refreshed = request.refresh(&News::ALL, &mut out);
@@ -263,16 +274,17 @@ impl Request {
         let Some(selected) = &mut self.mailbox else {
             return Ok(());
         };
+        let enabled = self.enabled;
         let Selected { mailbox, view, .. } = selected.as_mut();
         {
             let read = mailbox.read()?;
             if view.read_only || read.uids().last() <= view.uids().last() {
-                return view.refresh(&read, news, out);
+                return view.refresh(&read, news, enabled, out);
             }
         }
         mailbox.claim_recent()?;
         let read = mailbox.read()?;
-        view.refresh(&read, news, out)
+        view.refresh(&read, news, enabled, out)
     }
 
     /// [`Request::refresh`] after a command that has done its work, whose reply stays what it is: a selected mailbox that is

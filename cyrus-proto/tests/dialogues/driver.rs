@@ -170,6 +170,9 @@ impl Client {
                     return;
                 }
                 Step::Secure(_) => panic!("no mechanism here has a layer"),
+                // Compression is the connection's; a client in memory talks on.
+                Step::Compress(early) => self.session.feed(&early, self.now),
+                Step::Bare => {}
                 Step::Close => {
                     self.closed = true;
                     return;

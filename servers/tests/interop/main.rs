@@ -7,7 +7,9 @@
 mod clients;
 mod corpus;
 mod crash;
+mod differential;
 mod fixtures;
+mod idle;
 mod reverse;
 mod rig;
 mod together;

@@ -7,16 +7,19 @@ use std::borrow::Cow;
 use nom::Parser;
 use nom::bytes::complete::{tag, take_while1};
 use nom::combinator::opt;
-use nom::multi::separated_list0;
+use nom::multi::{separated_list0, separated_list1};
 
 use super::append::{FlagWords, LiteralPlace, Literals, flag, flag_list};
+use super::compress::compress;
 use super::fetch::{fetch_attributes, one_or_list};
+use super::language::language_cmd;
 use super::lex::{
     Flaw, Parsed, astring, expect, is_atom_char, keyword, mismatch, nstring, number64, refuse, sp, string,
     tag_rule, take_one, word,
 };
 use super::list::{list, list_mailbox, status_items};
 use super::search::{end_of_keys, search_program};
+use super::sync::{enable, fetch_modifiers, select_params, store_modifiers};
 use super::urlauth::{genurlauth, resetkey, urlfetch};
 use super::{
     Access, Command, CommandBody, FetchItems, Metadata, Numbering, StoreFlags, StoreMode, Tag, Verb,
@@ -188,6 +191,16 @@ impl Arguments<'_> {
         expect(rule, || self.missing()).parse(rest)
     }
 
+    /// `SP` and the rest of a command, whose own rule says what is wrong with it.
+    fn argument_after_sp<'i>(
+        &self,
+        input: &'i [u8],
+        rule: impl Fn(&'i [u8]) -> Parsed<'i, CommandBody>,
+    ) -> Parsed<'i, CommandBody> {
+        let (rest, ()) = expect(sp, || self.missing()).parse(input)?;
+        rule(rest)
+    }
+
     /// `SP astring`
     fn text<'i>(&self, input: &'i [u8]) -> Parsed<'i, Vec<u8>> {
         let (rest, text) = self.argument(input, astring)?;
@@ -217,11 +230,18 @@ impl Arguments<'_> {
             Verb::StartTls => Ok((input, C::StartTls)),
             Verb::Namespace => Ok((input, C::Namespace)),
             Verb::Idle => Ok((input, C::Idle)),
+            Verb::Unauthenticate => Ok((input, C::Unauthenticate)),
+            Verb::Compress => self.argument_after_sp(input, compress),
+            Verb::Language => language_cmd(input),
             Verb::Check => Ok((input, C::Check)),
             Verb::Close => Ok((input, C::Close)),
             Verb::Unselect => Ok((input, C::Unselect)),
             Verb::Expunge => Ok((input, C::Expunge)),
             Verb::Id => self.id(input),
+            Verb::Enable => {
+                let (rest, names) = enable(input, || self.missing())?;
+                Ok((rest, C::Enable(names)))
+            }
             Verb::Authenticate => self.authenticate(input),
             Verb::Login => self.login(input),
             Verb::Select => self.select(input, Access::ReadWrite),
@@ -336,24 +356,35 @@ impl Arguments<'_> {
     /// `id = "ID" SP id_params_list` (RFC 2971, section 4).
     fn id<'i>(&self, input: &'i [u8]) -> Parsed<'i, CommandBody> {
         const INVALID: &str = "Invalid parameter list in Id";
-        /// RFC 2971, section 3.3.
+        const PAIR: &str = "Invalid field-value pair in Id";
+        // RFC 2971, section 3.3.
         const MAX_FIELDS: usize = 30;
+        const MAX_NAME: usize = 30;
+        const MAX_VALUE: usize = 1_024;
         let (rest, ()) = expect(sp, || self.missing()).parse(input)?;
         if let Ok((rest, ())) = keyword("NIL")(rest) {
             return Ok((rest, CommandBody::Id(Vec::new())));
         }
         let field = |input| {
-            let (rest, name) = string(input)?;
-            let pair = || Cow::Borrowed("Invalid field-value pair in Id");
-            let (rest, (_, value)) = expect((sp, nstring), pair).parse(rest)?;
+            let (rest, name) = expect(string, || PAIR.into()).parse(input)?;
+            let (rest, (_, value)) = expect((sp, nstring), || PAIR.into()).parse(rest)?;
+            if name.len() > MAX_NAME {
+                return refuse(input, "field longer than 30 octets in Id");
+            }
+            if value.as_ref().is_some_and(|value| value.len() > MAX_VALUE) {
+                return refuse(input, "value longer than 1024 octets in Id");
+            }
             Ok((rest, (name.into_owned(), value.map(Cow::into_owned))))
         };
         let (rest, _) = expect(tag(&b"("[..]), || INVALID.into()).parse(rest)?;
-        let (rest, fields) = separated_list0(sp, field).parse(rest)?;
-        let (rest, _) = expect(tag(&b")"[..]), || INVALID.into()).parse(rest)?;
-        if fields.len() > MAX_FIELDS {
-            return refuse(input, "Too many fields in Id");
+        if let Some(rest) = rest.strip_prefix(b")") {
+            return Ok((rest, CommandBody::Id(Vec::new())));
         }
+        let (rest, fields) = separated_list1(sp, field).parse(rest)?;
+        if fields.len() > MAX_FIELDS {
+            return refuse(input, "too many (30) field-value pairs in ID");
+        }
+        let (rest, _) = expect(tag(&b")"[..]), || PAIR.into()).parse(rest)?;
         Ok((rest, CommandBody::Id(fields)))
     }
 
@@ -379,13 +410,18 @@ impl Arguments<'_> {
         Ok((rest, CommandBody::Login { user, password }))
     }
 
-    /// `select = "SELECT" SP mailbox`, `examine = "EXAMINE" SP mailbox` (RFC 3501, section 9).
+    /// `select = "SELECT" SP mailbox [select-params]`, and `examine` (RFC 3501, section 9; RFC 4466, section 6).
     fn select<'i>(&self, input: &'i [u8], access: Access) -> Parsed<'i, CommandBody> {
         let (rest, mailbox) = self.text(input)?;
-        if !rest.is_empty() {
-            return refuse(rest, format!("Invalid modifier list in {}", self.verb.name()));
-        }
-        Ok((rest, CommandBody::Select { mailbox, access }))
+        let (rest, parameters) = select_params(rest, self.verb.name())?;
+        Ok((
+            rest,
+            CommandBody::Select {
+                mailbox,
+                access,
+                parameters,
+            },
+        ))
     }
 
     /// `search = "SEARCH" [SP "CHARSET" SP astring] 1*(SP search-key)` (RFC 3501, section 9).
@@ -410,7 +446,7 @@ impl Arguments<'_> {
         }
     }
 
-    /// `fetch = "FETCH" SP sequence-set SP (...)` (RFC 3501, section 9).
+    /// `fetch = "FETCH" SP sequence-set SP (...) [fetch-modifiers]` (RFC 3501, section 9; RFC 4466, section 6).
     fn fetch<'i>(&self, input: &'i [u8], numbering: Numbering) -> Parsed<'i, CommandBody> {
         let (rest, set) = self.sequence(input)?;
         let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
@@ -419,9 +455,7 @@ impl Arguments<'_> {
             Numbering::Uid => "UID Fetch",
         };
         let (rest, mut wanted) = fetch_attributes(rest, name)?;
-        if !rest.is_empty() {
-            return refuse(rest, "Missing required open parenthesis in Fetch modifiers");
-        }
+        let (rest, modifiers) = fetch_modifiers(rest, name)?;
         if numbering == Numbering::Uid {
             wanted.items = wanted.items.with(FetchItems::UID);
         }
@@ -431,14 +465,21 @@ impl Arguments<'_> {
                 numbering,
                 set,
                 wanted,
+                modifiers,
             },
         ))
     }
 
-    /// `store = "STORE" SP sequence-set SP store-att-flags` (RFC 3501, section 9).
+    /// `store = "STORE" SP sequence-set [store-modifiers] SP store-att-flags` (RFC 3501, section 9; RFC 4466, section 6).
     fn store<'i>(&self, input: &'i [u8], numbering: Numbering) -> Parsed<'i, CommandBody> {
         let (rest, set) = self.sequence(input)?;
-        let (rest, name) = self.argument(rest, word)?;
+        let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
+        let command = match numbering {
+            Numbering::Sequence => "Store",
+            Numbering::Uid => "UID Store",
+        };
+        let (rest, unchanged_since) = store_modifiers(rest, command)?;
+        let (rest, name) = expect(word, || self.missing()).parse(rest)?;
         let attribute = |name: &[u8]| {
             let name = name.to_ascii_uppercase();
             let (mode, name) = match name.split_first() {
@@ -463,6 +504,7 @@ impl Arguments<'_> {
             CommandBody::Store {
                 numbering,
                 set,
+                unchanged_since,
                 store,
             },
         ))

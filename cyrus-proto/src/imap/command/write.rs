@@ -77,7 +77,9 @@ impl CommandBody {
         };
         match self {
             C::Capability | C::Noop | C::Logout | C::StartTls | C::Namespace | C::Idle => {}
-            C::Check | C::Close | C::Unselect | C::Expunge => {}
+            C::Check | C::Close | C::Unselect | C::Expunge | C::Unauthenticate => {}
+            C::Compress { algorithm } => strings(&[algorithm]),
+            C::Language(ranges) => ranges.iter().for_each(|range| strings(&[range])),
             C::UidExpunge(set) => out.extend_from_slice(format!(" {set}").as_bytes()),
             C::Login { user, password } => strings(&[user, password]),
             C::Authenticate { mechanism, initial } => {
@@ -88,7 +90,19 @@ impl CommandBody {
                 }
             }
             C::Id(fields) => write_id(out, fields),
-            C::Select { mailbox, .. } | C::Delete { mailbox } => strings(&[mailbox]),
+            C::Select {
+                mailbox, parameters, ..
+            } => {
+                strings(&[mailbox]);
+                parameters.write_list(out);
+            }
+            C::Enable(names) => {
+                for name in names {
+                    out.push(b' ');
+                    out.extend_from_slice(name);
+                }
+            }
+            C::Delete { mailbox } => strings(&[mailbox]),
             C::Subscribe { mailbox } | C::Unsubscribe { mailbox } => strings(&[mailbox]),
             C::Create { mailbox, partition } => {
                 strings(&[mailbox]);
@@ -137,12 +151,25 @@ impl CommandBody {
             C::ResetKey { mailbox, mechanisms } => {
                 super::urlauth::write_resetkey(mailbox.as_deref(), mechanisms, out);
             }
-            C::Fetch { set, wanted, .. } => {
+            C::Fetch {
+                set,
+                wanted,
+                modifiers,
+                ..
+            } => {
                 out.extend_from_slice(format!(" {set} ").as_bytes());
                 wanted.write(out);
+                modifiers.write_list(out);
             }
-            C::Store { set, store, .. } => {
-                out.extend_from_slice(format!(" {set} {} ", store.item_name()).as_bytes());
+            C::Store {
+                set,
+                unchanged_since,
+                store,
+                ..
+            } => {
+                let modifier =
+                    unchanged_since.map_or_else(String::new, |since| format!("(UNCHANGEDSINCE {since}) "));
+                out.extend_from_slice(format!(" {set} {modifier}{} ", store.item_name()).as_bytes());
                 put_flags(out, &store.flags);
             }
             C::Search { program, .. } => program.write(out),

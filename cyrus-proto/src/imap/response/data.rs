@@ -29,6 +29,11 @@ pub fn put_capability(out: &mut Vec<u8>, list: &str) {
     put_line(out, "CAPABILITY", list.as_bytes());
 }
 
+/// `* LANGUAGE (tag ...)` (RFC 5255, section 3.3).
+pub fn put_language(out: &mut Vec<u8>, languages: &[&str]) {
+    put_line(out, "LANGUAGE", format!("({})", languages.join(" ")).as_bytes());
+}
+
 /// `* FLAGS (...)`; `flags` is ready to print.
 pub fn put_flags_line(out: &mut Vec<u8>, flags: &str) {
     put_line(out, "FLAGS", format!("({flags})").as_bytes());
@@ -42,12 +47,27 @@ fn put_line(out: &mut Vec<u8>, name: &str, rest: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// `* SEARCH n n ...`
-pub fn put_search(out: &mut Vec<u8>, numbers: impl IntoIterator<Item = u32>) {
+/// `* SEARCH n n ...`, with `(MODSEQ n)` at its end if that is asked for (RFC 7162, section 3.1.5).
+pub fn put_search(out: &mut Vec<u8>, numbers: impl IntoIterator<Item = u32>, modseq: Option<u64>) {
     out.extend_from_slice(b"* SEARCH");
     for number in numbers {
         out.push(b' ');
         put_number(out, u64::from(number));
+    }
+    if let Some(modseq) = modseq {
+        out.extend_from_slice(b" (MODSEQ ");
+        put_number(out, modseq);
+        out.push(b')');
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `* ENABLED extension ...` (RFC 5161, section 3.2).
+pub fn put_enabled(out: &mut Vec<u8>, names: impl IntoIterator<Item = &'static str>) {
+    out.extend_from_slice(b"* ENABLED");
+    for name in names {
+        out.push(b' ');
+        out.extend_from_slice(name.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -4,13 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cyrus_store::{Annotation, Audience, CachedRecord, IndexRead, MailboxError, Message, Store, Uid, UidSet};
+use cyrus_store::{
+    Annotation, Audience, CachedRecord, IndexRead, MailboxError, Message, ModSeq, Store, Uid, UidSet,
+};
 
 use super::body::{Body, put_body};
 use super::preview::preview;
 use super::unreadable::Unreadable;
 use super::{Chain, Pieces, Request, seconds};
-use crate::imap::command::{FetchAttributes, FetchItems, Numbering, SectionText};
+use crate::imap::command::{FetchAttributes, FetchItems, FetchModifiers, Numbering, SectionText};
+use crate::imap::enabled::Enabled;
 use crate::imap::response::{Code, FetchLine, Reply};
 use crate::imap::selected::{News, Selected, View, keyword};
 use crate::imap::sequence::SequenceSet;
@@ -18,7 +21,16 @@ use crate::job::Job;
 use crate::output::Output;
 
 /// The job of a FETCH.
-pub(super) fn job(request: Request, numbering: Numbering, set: &SequenceSet, wanted: FetchAttributes) -> Job {
+pub(super) fn job(
+    request: Request,
+    numbering: Numbering,
+    set: &SequenceSet,
+    mut wanted: FetchAttributes,
+    modifiers: FetchModifiers,
+) -> Job {
+    if modifiers.changed_since.is_some() {
+        wanted.items = wanted.items.with(FetchItems::MODSEQ);
+    }
     let ranges = request
         .mailbox
         .as_ref()
@@ -27,6 +39,7 @@ pub(super) fn job(request: Request, numbering: Numbering, set: &SequenceSet, wan
         request: Some(request),
         numbering,
         wanted,
+        changed_since: ModSeq(modifiers.changed_since.unwrap_or(0)),
         ranges,
         at: 0,
         next: None,
@@ -43,6 +56,8 @@ struct Fetch {
     request: Option<Request>,
     numbering: Numbering,
     wanted: FetchAttributes,
+    /// Messages with a higher modification sequence alone are wanted.
+    changed_since: ModSeq,
     /// The UIDs wanted, ascending.
     ranges: Vec<(Uid, Uid)>,
     /// The range at hand, and where in it to go on.
@@ -66,6 +81,7 @@ impl Pieces for Fetch {
         };
         let service = Arc::clone(&request.service);
         let zone = &service.store;
+        let enabled = request.enabled;
         let previews = self.wanted.items.intersects(PREVIEWS);
         let preview_entry = match &service.options.preview_annotation {
             Some(entry) if previews => Some(entry.as_str()),
@@ -86,7 +102,14 @@ impl Pieces for Fetch {
             && selected.mailbox.rights().contains(cyrus_acl::Rights::SEEN);
         // What becomes seen must be written before it is told: so the extent of this piece is fixed first.
         let (limit, seen) = match mark {
-            true => mark_seen(selected, &self.ranges, self.at, self.next, budget)?,
+            true => mark_seen(
+                selected,
+                &self.ranges,
+                self.at,
+                self.next,
+                self.changed_since,
+                budget,
+            )?,
             false => (end, UidSet::new()),
         };
         let limit = noted.into_iter().chain(limit).min();
@@ -101,6 +124,10 @@ impl Pieces for Fetch {
             wanted: &self.wanted,
             needs_cache: needs_cache(&self.wanted),
             seen: &seen,
+            with_seen: match enabled.contains(Enabled::CONDSTORE) {
+                true => FetchItems::FLAGS.with(FetchItems::MODSEQ),
+                false => FetchItems::FLAGS,
+            },
             annotations: &annotations,
             preview_entry,
             folder: &folder,
@@ -130,6 +157,9 @@ impl Pieces for Fetch {
                     self.gone |= expected.skipped_before(uid);
                 }
                 self.found = true;
+                if message.modseq() <= self.changed_since {
+                    continue;
+                }
                 match piece.message(&message, number) {
                     Ok(()) => {}
                     Err(MailboxError::MessageGone) => self.gone = true,
@@ -253,6 +283,7 @@ fn mark_seen(
     ranges: &[(Uid, Uid)],
     at: usize,
     next: Option<Uid>,
+    changed_since: ModSeq,
     budget: usize,
 ) -> Result<(Option<Uid>, UidSet), MailboxError> {
     let mut unseen = Vec::new();
@@ -264,6 +295,9 @@ fn mark_seen(
         let mut next = next;
         'piece: for &(start, end) in ranges.get(at..).unwrap_or_default() {
             for message in read.range(next.take().unwrap_or(start)..=end) {
+                if message.modseq() <= changed_since {
+                    continue;
+                }
                 if octets >= budget {
                     break 'piece;
                 }
@@ -321,7 +355,9 @@ struct Piece<'p, 'r> {
     read: &'p IndexRead<'r>,
     wanted: &'p FetchAttributes,
     needs_cache: bool,
+    /// Messages that have just become seen, and the items that tell so (RFC 3501, section 6.4.5; RFC 7162, section 3.1).
     seen: &'p UidSet,
+    with_seen: FetchItems,
     annotations: &'p Annotations,
     /// The annotation that is the preview, where it is set.
     preview_entry: Option<&'p str>,
@@ -355,7 +391,10 @@ impl Piece<'_, '_> {
     /// One FETCH response; nothing is written if the message cannot be read.
     fn message(&mut self, message: &Message<'_>, seqno: u32) -> Result<(), MailboxError> {
         let wanted = self.wanted;
-        let items = wanted.items;
+        let items = match self.seen.contains(message.uid()) {
+            true => wanted.items.with(self.with_seen),
+            false => wanted.items,
+        };
         // What can fail is done before the response begins.
         let cached = match self.needs_cache {
             true => Some(message.cache()?),
@@ -375,7 +414,7 @@ impl Piece<'_, '_> {
         }
         let read = self.read;
         let mut line = FetchLine::begin(&mut self.text, seqno);
-        if items.contains(FetchItems::FLAGS) || self.seen.contains(message.uid()) {
+        if items.contains(FetchItems::FLAGS) {
             let flags = message.flags();
             line.flags(message.is_recent(), flags.system, flags.keywords, |slot| {
                 keyword(read, slot)

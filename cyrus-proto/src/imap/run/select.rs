@@ -58,7 +58,10 @@ pub(super) fn select(
     }
     tell(Code::UidValidity(read.uidvalidity().0));
     tell(Code::UidNext(read.uidnext()));
-    tell(Code::HighestModSeq(read.highest_modseq().0));
+    tell(match read.highest_modseq().0 {
+        0 => Code::NoModSeq,
+        highest => Code::HighestModSeq(highest),
+    });
     drop(read);
     tell(Code::MailboxId(mailbox.id().to_string()));
     tell(Code::UrlMech("INTERNAL"));

@@ -109,6 +109,7 @@ impl ImapSession {
             service: self.service.clone(),
             user,
             mailbox,
+            enabled: self.enabled,
         };
         Some(Step::Run(run::staging(request, target, size, whole)))
     }
