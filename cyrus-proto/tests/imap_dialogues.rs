@@ -17,14 +17,17 @@ macro_rules! dialogues {
 dialogues!(
     acl,
     admin,
+    annotatemore,
     catenate,
     condstore,
     expunge,
     fetch,
     fetch_cyrus,
     gone,
+    listing,
     login,
     mailboxes,
+    metadata,
     namespace_netnews,
     preview,
     quota,
@@ -33,6 +36,7 @@ dialogues!(
     select,
     session,
     sessions,
+    special_use,
     store,
     urlauth
 );

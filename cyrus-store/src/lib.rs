@@ -57,7 +57,9 @@ mod urlkeys;
 mod user;
 pub mod utf7;
 
-pub use annotate::{Annotation, AnnotationScope, Audience};
+pub use annotate::{
+    Annotation, AnnotationScope, AnnotationUpdate, Audience, DefinedScope, Definition, Definitions, ValueType,
+};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
 pub use error::{ErrorClass, MailboxError};
 pub use flags::{FlagNames, Flags, Keyword, KeywordBits, SystemFlags};

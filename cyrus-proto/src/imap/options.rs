@@ -63,6 +63,10 @@ pub struct ImapOptions {
     pub preview_annotation: Option<String>,
     /// `submitservers`: userids and groups that may look up URLs authorized for `submit+`.
     pub submitservers: Vec<String>,
+    /// `specialusealways`: LIST and LSUB tell special uses without being asked.
+    pub specialusealways: bool,
+    /// `annotation_enable_legacy_commands`: GETANNOTATION and SETANNOTATION.
+    pub annotation_legacy_commands: bool,
     /// How names look.
     pub namespace: Namespace,
 }
@@ -115,6 +119,8 @@ impl ImapOptions {
             allowallsubscribe: false,
             preview_annotation: None,
             submitservers: Vec::new(),
+            specialusealways: true,
+            annotation_legacy_commands: false,
             namespace: Namespace::default(),
         }
     }

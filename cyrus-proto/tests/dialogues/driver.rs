@@ -64,6 +64,13 @@ impl Server {
                     };
                     store.unixhierarchysep = on;
                 }
+                "annotation_enable_legacy_commands" => options.annotation_legacy_commands = on,
+                "specialusealways" => options.specialusealways = on,
+                "specialuse_extra" => store.specialuse_extra = value.split(' ').map(str::to_owned).collect(),
+                "specialuse_nochildren" => {
+                    store.specialuse_nochildren = value.split(' ').map(str::to_owned).collect();
+                }
+                "annotation_allow_undefined" => store.annotations.allow_undefined = on,
                 "allowallsubscribe" => store.allowallsubscribe = on,
                 "partition-other" => store = store.partition("other", directory.path().join("other")),
                 name => panic!("the driver does not know the option {name}"),
@@ -237,6 +244,7 @@ fn server_of(script: &str) -> Server {
     server
 }
 
+#[allow(dead_code, reason = "not every test that runs dialogues reads them as octets")]
 /// What the server says in a script to each of its connections, whatever it should say.
 pub(crate) fn transcripts(script: &str) -> Vec<Vec<u8>> {
     let server = server_of(script);

@@ -31,6 +31,7 @@ pub enum Verb {
     Fetch,
     GenUrlAuth,
     GetAcl,
+    GetAnnotation,
     GetMetadata,
     GetQuota,
     GetQuotaRoot,
@@ -49,9 +50,13 @@ pub enum Verb {
     Rename,
     Replace,
     ResetKey,
+    Rlist,
+    Rlsub,
     Search,
     Select,
     SetAcl,
+    SetAnnotation,
+    SetMetadata,
     SetQuota,
     StartTls,
     Status,
@@ -62,6 +67,7 @@ pub enum Verb {
     Unselect,
     Unsubscribe,
     UrlFetch,
+    Xlist,
 }
 
 impl Verb {
@@ -82,6 +88,7 @@ impl Verb {
         (Self::Fetch, "Fetch", Needs::Selected),
         (Self::GenUrlAuth, "Genurlauth", Needs::Authenticated),
         (Self::GetAcl, "Getacl", Needs::Authenticated),
+        (Self::GetAnnotation, "Getannotation", Needs::Authenticated),
         (Self::GetMetadata, "Getmetadata", Needs::Authenticated),
         (Self::GetQuota, "Getquota", Needs::Authenticated),
         (Self::GetQuotaRoot, "Getquotaroot", Needs::Authenticated),
@@ -100,9 +107,13 @@ impl Verb {
         (Self::Rename, "Rename", Needs::Authenticated),
         (Self::Replace, "Replace", Needs::Selected),
         (Self::ResetKey, "Resetkey", Needs::Authenticated),
+        (Self::Rlist, "Rlist", Needs::Authenticated),
+        (Self::Rlsub, "Rlsub", Needs::Authenticated),
         (Self::Search, "Search", Needs::Selected),
         (Self::Select, "Select", Needs::Authenticated),
         (Self::SetAcl, "Setacl", Needs::Authenticated),
+        (Self::SetAnnotation, "Setannotation", Needs::Authenticated),
+        (Self::SetMetadata, "Setmetadata", Needs::Authenticated),
         (Self::SetQuota, "Setquota", Needs::Authenticated),
         (Self::StartTls, "Starttls", Needs::Nothing),
         (Self::Status, "Status", Needs::Authenticated),
@@ -113,6 +124,7 @@ impl Verb {
         (Self::Unselect, "Unselect", Needs::Selected),
         (Self::Unsubscribe, "Unsubscribe", Needs::Authenticated),
         (Self::UrlFetch, "Urlfetch", Needs::Authenticated),
+        (Self::Xlist, "Xlist", Needs::Authenticated),
     ];
 
     /// The command of this name, in any case.

@@ -12,7 +12,9 @@ use super::body::{Body, put_body};
 use super::preview::preview;
 use super::unreadable::Unreadable;
 use super::{Chain, Pieces, Request, seconds};
-use crate::imap::command::{FetchAttributes, FetchItems, FetchModifiers, Numbering, SectionText};
+use crate::imap::command::{
+    AnnotationQuery, FetchAttributes, FetchItems, FetchModifiers, Numbering, SectionText,
+};
 use crate::imap::enabled::Enabled;
 use crate::imap::response::{Code, FetchLine, Reply};
 use crate::imap::selected::{News, Selected, View, keyword};
@@ -87,9 +89,9 @@ impl Pieces for Fetch {
             Some(entry) if previews => Some(entry.as_str()),
             _ => None,
         };
-        let (noted, annotations) = match self.wanted.annotations.is_some() || preview_entry.is_some() {
-            true => annotations(request, &self.ranges, self.at, self.next)?,
-            false => (None, HashMap::new()),
+        let (noted, annotations) = match with_preview(self.wanted.annotations.as_ref(), preview_entry) {
+            Some(query) => annotations(request, &query, &self.ranges, self.at, self.next)?,
+            None => (None, HashMap::new()),
         };
         let folder = match self.wanted.items.contains(FetchItems::FOLDER) {
             true => request.selected_name(),
@@ -318,12 +320,27 @@ fn mark_seen(
     Ok((limit.or(ranges.last().map(|&(_, end)| end)), unseen))
 }
 
+/// What annotations are to be read: those asked for, and the one that is the preview.
+fn with_preview(asked: Option<&AnnotationQuery>, preview: Option<&str>) -> Option<AnnotationQuery> {
+    let Some(entry) = preview else {
+        return asked.cloned();
+    };
+    let mut query = asked.cloned().unwrap_or_else(|| AnnotationQuery {
+        entries: Vec::new(),
+        attributes: Vec::new(),
+    });
+    query.entries.push(entry.as_bytes().to_vec());
+    query.attributes.push(b"value.shared".to_vec());
+    Some(query)
+}
+
 /// The annotations of messages.
 type Annotations = HashMap<Uid, Vec<Annotation>>;
 
 /// The annotations of the messages of the next piece, and the last UID of it.
 fn annotations(
     request: &mut Request,
+    query: &AnnotationQuery,
     ranges: &[(Uid, Uid)],
     at: usize,
     next: Option<Uid>,
@@ -345,7 +362,7 @@ fn annotations(
     };
     let mut found = HashMap::with_capacity(uids.len());
     for &uid in &uids {
-        found.insert(uid, super::metadata::of_message(request, &name, uid)?);
+        found.insert(uid, super::annotation::of_message(request, &name, uid, query)?);
     }
     Ok((uids.last().copied(), found))
 }
@@ -442,14 +459,14 @@ impl Piece<'_, '_> {
         }
         if let Some(query) = &wanted.annotations {
             let found = self.annotations.get(&message.uid());
-            super::metadata::put_annotations(&mut line, query, found.map_or(&[], Vec::as_slice));
+            super::annotation::put_annotations(&mut line, query, found.map_or(&[], Vec::as_slice));
         }
         let file = body.as_ref().and_then(Body::file);
         if items.intersects(PREVIEWS) {
             let stored = self.preview_entry.and_then(|entry| {
                 let found = self.annotations.get(&message.uid())?;
                 let shared = |found: &&Annotation| found.audience == Audience::Shared && found.entry == entry;
-                found.iter().find(shared).map(|found| found.value.clone())
+                found.iter().find(shared).and_then(|found| found.value.clone())
             });
             let text = stored.or_else(|| Some(preview(file?, cached.as_ref()?).into_bytes()));
             line.preview(text.as_deref());

@@ -28,6 +28,13 @@ const REST: &[&str] = &[
     "CATENATE",
     "CHILDREN",
     "CONDSTORE",
+    "CREATE-SPECIAL-USE",
+    "LIST-EXTENDED",
+    "LIST-MYRIGHTS",
+    "LIST-STATUS",
+    "MAILBOX-REFERRALS",
+    "METADATA",
+    "METADATA-SERVER",
     "MOVE",
     "MULTIAPPEND",
     "NAMESPACE",
@@ -35,11 +42,14 @@ const REST: &[&str] = &[
     "QUOTA",
     "REPLACE",
     "RIGHTS=kxten",
+    "SPECIAL-USE",
     "UIDPLUS",
     "UNSELECT",
     "URL-PARTIAL",
     "URLAUTH",
     "URLAUTH=BINARY",
+    "LIST-METADATA",
+    "XLIST",
 ];
 
 const QUOTAS: [&str; 4] = [
@@ -64,6 +74,9 @@ pub(crate) fn full(options: &ImapOptions, situation: Situation<'_>) -> String {
     list.add_all(SHORT);
     list.add_all(REST);
     list.add("LANGUAGE");
+    if options.annotation_legacy_commands {
+        list.add("ANNOTATEMORE");
+    }
     list.add_login(situation);
     if situation.admin {
         list.add("UNAUTHENTICATE");
