@@ -19,22 +19,27 @@ dialogues!(
     admin,
     annotatemore,
     annotations,
+    catenate,
     condstore,
     expunge,
     fetch,
+    fetch_cyrus,
     gone,
     listing,
     login,
     mailboxes,
     metadata,
     namespace_netnews,
+    preview,
     quota,
+    replace,
     search,
     select,
     session,
     sessions,
     special_use,
-    store
+    store,
+    urlauth
 );
 
 use std::time::Duration;

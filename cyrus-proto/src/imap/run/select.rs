@@ -64,6 +64,7 @@ pub(super) fn select(
     });
     drop(read);
     tell(Code::MailboxId(mailbox.id().to_string()));
+    tell(Code::UrlMech("INTERNAL"));
     tell(Code::Annotations(Mailbox::MAX_ANNOTATION));
     request.service.log.record(
         Level::Info,
@@ -140,7 +141,11 @@ pub(super) fn close(request: &mut Request) -> Result<Reply, MailboxError> {
         && !selected.view.read_only
         && selected.mailbox.rights().contains(Rights::EXPUNGE)
     {
-        let expunged = selected.mailbox.expunge(Expunge::AllDeleted)?;
+        let expunged = match selected.mailbox.expunge(Expunge::AllDeleted) {
+            // What is gone needs no expunging.
+            Err(MailboxError::Deleted) => return Ok(completed()),
+            done => done?,
+        };
         selected.note_expunge(&expunged);
         selected.close()?;
     }
