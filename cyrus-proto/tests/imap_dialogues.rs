@@ -17,18 +17,22 @@ macro_rules! dialogues {
 dialogues!(
     acl,
     admin,
+    annotatemore,
     condstore,
     expunge,
     fetch,
     gone,
+    listing,
     login,
     mailboxes,
+    metadata,
     namespace_netnews,
     quota,
     search,
     select,
     session,
     sessions,
+    special_use,
     store
 );
 
