@@ -45,6 +45,8 @@ dialogues!(
 use std::time::Duration;
 
 use cyrus_proto::job::{Session, TlsFacts};
+use cyrus_store::format::mboxentry::{MailboxKind, MailboxRow, MailboxType};
+use cyrus_store::MailboxName;
 use driver::{Client, Server};
 
 fn server(conf: &[(&str, &str)]) -> Server {
@@ -334,5 +336,55 @@ fn many_small_messages_in_one_append_go_to_files_when_memory_is_used_up() {
     assert!(
         status.starts_with("* STATUS INBOX (MESSAGES 700)\r\n"),
         "{status}"
+    );
+}
+
+/// A row of the mailbox list that says that another server has the mailbox.
+fn put_on_another_server(server: &Server, name: &str) {
+    let name = MailboxName::parse(name).expect("a mailbox name");
+    let row = MailboxRow {
+        mbtype: MailboxType {
+            remote: true,
+            ..MailboxType::of(MailboxKind::Email)
+        },
+        server: Some("other.example".to_owned()),
+        partition: Some("default".to_owned()),
+        acl: vec![("anyone".to_owned(), "lrs".to_owned())],
+        ..MailboxRow::default()
+    };
+    server
+        .service
+        .store
+        .restore_rows(&[(name, row)])
+        .expect("the list can be written");
+}
+
+#[test]
+fn a_mailbox_of_another_server_is_answered_with_a_referral() {
+    let server = server(&[]);
+    put_on_another_server(&server, "shared.far");
+    let mut client = logged_in(&server);
+    let referral = "NO [REFERRAL imap://user1;AUTH=*@other.example/Shared%20Folders/shared/far] Remote mailbox.\r\n";
+    for (tag, command) in [
+        ("b", "SELECT \"Shared Folders/shared/far\""),
+        ("c", "STATUS \"Shared Folders/shared/far\" (MESSAGES)"),
+        ("d", "GETMETADATA \"Shared Folders/shared/far\" /shared/comment"),
+    ] {
+        assert_eq!(client.line(&format!("{tag} {command}")), format!("{tag} {referral}"));
+    }
+    assert!(client.line("e RLIST \"\" \"Shared*\"").contains("\"Shared Folders/shared/far\""));
+}
+
+#[test]
+fn whose_inbox_is_on_another_server_is_told_so_at_login() {
+    let server = server(&[]);
+    put_on_another_server(&server, "user.user2");
+    let mut client = Client::connect(&server);
+    client.output();
+    let said = client.line("a LOGIN user2 pass");
+    assert!(said.starts_with("* CAPABILITY IMAP4rev1 "), "{said}");
+    assert!(
+        said.contains("\r\na OK [REFERRAL imap://user2;AUTH=*@other.example/] User logged in"),
+        "{said}"
     );
 }

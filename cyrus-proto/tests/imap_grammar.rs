@@ -686,6 +686,7 @@ fn body() -> impl Strategy<Value = CommandBody> {
         .prop_map(|(flags, internal_date, bytes)| AppendMessage {
             flags,
             internal_date,
+            annotations: Vec::new(),
             content: in_memory(&bytes),
         });
     let mode = prop_oneof![

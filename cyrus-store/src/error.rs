@@ -9,7 +9,7 @@ use crate::format::quota::Resource;
 use crate::format::{Damage, Fault};
 use crate::ident::Partition;
 use crate::lock::LockError;
-use crate::name::NameError;
+use crate::name::{MailboxName, NameError};
 use crate::sys::DiskError;
 
 /// An operation on mailboxes that failed.
@@ -82,8 +82,13 @@ pub enum MailboxError {
     #[error("Mailbox has inferior mailboxes")]
     HasInferiors,
     /// The mailbox lives on another server.
-    #[error("Mailbox is on server {0}")]
-    Remote(String),
+    #[error("Mailbox is on server {server}")]
+    Remote {
+        /// The server.
+        server: String,
+        /// The mailbox, internal name.
+        mailbox: MailboxName,
+    },
     /// Somebody else holds the mailbox and waiting took too long.
     #[error("Mailbox is locked")]
     Locked,

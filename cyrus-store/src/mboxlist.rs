@@ -91,7 +91,10 @@ impl MailboxEntry {
             return Err(MailboxError::NotAMailbox);
         }
         if self.mbtype.remote {
-            return Err(MailboxError::Remote(self.server.clone().unwrap_or_default()));
+            return Err(MailboxError::Remote {
+                server: self.server.clone().unwrap_or_default(),
+                mailbox: self.name.clone(),
+            });
         }
         if !self.mbtype.is_usable() {
             return Err(MailboxError::NotFound);

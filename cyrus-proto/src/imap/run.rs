@@ -31,6 +31,7 @@ mod metadata;
 mod part_structure;
 mod preview;
 mod quota;
+mod referral;
 mod replace;
 mod search;
 mod select;
@@ -349,6 +350,10 @@ impl Request {
 
     /// What the client is told of an error; what is not its own doing is logged.
     fn refusal(&self, error: &MailboxError) -> Reply {
+        if let MailboxError::Remote { server, mailbox } = error {
+            let url = referral::url(&self.user.name, server, &self.client_name(mailbox));
+            return Reply::no("Remote mailbox.").with(Code::Referral(url));
+        }
         refusal(&self.service, error)
     }
 }
@@ -366,6 +371,13 @@ fn refusal(service: &ImapService, error: &MailboxError) -> Reply {
             Reply::no("Mailbox has inferior hierarchical names").with(Code::HasChildren)
         }
         MailboxError::InvalidRights(rights) => Reply::bad(format!("The {rights} right is not supported")),
+        // RFC 5257, section 4.1.
+        MailboxError::AnnotationTooLong { .. } => {
+            Reply::no("Annotation too long").with(Code::Annotate("TOOBIG"))
+        }
+        error @ MailboxError::TooManyAnnotations => {
+            Reply::no(error.to_string()).with(Code::Annotate("TOOMANY"))
+        }
         MailboxError::TooLarge { .. } => Reply::no("Message size exceeds fixed limit").with(Code::TooBig),
         MailboxError::Damaged { .. }
         | MailboxError::DamagedQuota { .. }

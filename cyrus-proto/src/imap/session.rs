@@ -50,6 +50,8 @@ pub struct User {
     pub auth: AuthState,
     /// The session's id, for the log.
     pub(crate) session_id: String,
+    /// Where the user's INBOX is, if another server has it (RFC 2221).
+    pub(crate) referral: Option<String>,
 }
 
 impl User {

@@ -9,6 +9,7 @@ use nom::Parser;
 use nom::bytes::complete::{tag, take, take_while};
 
 use super::lex::{Parsed, astring, expect, keyword, literal_header, mismatch, refuse, sp, word};
+use super::metadata::{AnnotationChange, entry_att_list, put_entry_atts};
 use super::write::{put_flags, put_string};
 use crate::imap::date::{date_time, put_date_time};
 
@@ -19,6 +20,8 @@ pub struct AppendMessage {
     pub flags: Option<FlagNames>,
     /// The internal date given, in seconds since 1970.
     pub internal_date: Option<i64>,
+    /// `ANNOTATION (...)` (RFC 5257, section 4.6).
+    pub annotations: Vec<AnnotationChange>,
     /// The message.
     pub content: AppendContent,
 }
@@ -153,7 +156,7 @@ impl<'s> Literals<'s> {
         }
     }
 
-    /// `append-message = append-opts SP append-data` (RFC 4466, section 2.6): flags and date, then the message.
+    /// `append-message = append-opts SP append-data` (RFC 4466, section 2.6): flags, date and annotations, then the message.
     pub(super) fn append_message<'i>(&self, input: &'i [u8]) -> Parsed<'i, AppendMessage> {
         let (mut rest, ()) = expect(sp, missing).parse(input)?;
         let mut flags = None;
@@ -169,10 +172,17 @@ impl<'s> Literals<'s> {
             (rest, ()) = expect(sp, missing).parse(after)?;
             internal_date = Some(unix);
         }
+        let mut annotations = Vec::new();
+        if let Ok((after, ((), ()))) = (keyword("ANNOTATION"), sp).parse(rest) {
+            let (after, list) = entry_att_list(after)?;
+            (rest, ()) = expect(sp, missing).parse(after)?;
+            annotations = list;
+        }
         let (rest, content) = self.append_data(rest)?;
         let message = AppendMessage {
             flags,
             internal_date,
+            annotations,
             content,
         };
         Ok((rest, message))
@@ -258,6 +268,11 @@ impl AppendMessage {
         }
         if let Some(unix) = self.internal_date {
             put_date_time(out, unix, 0);
+            out.push(b' ');
+        }
+        if !self.annotations.is_empty() {
+            out.extend_from_slice(b"ANNOTATION ");
+            put_entry_atts(out, &self.annotations);
             out.push(b' ');
         }
         let parts = match &self.content {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use cyrus_store::{Level, Mailbox, MailboxError, MailboxName, StagingFile};
 
 use super::catenate::Maker;
-use super::{Outcome, Request, completed, try_create};
+use super::{Outcome, Request, annotation, completed, try_create};
 use crate::frame::Sink;
 use crate::imap::command::AppendMessage;
 use crate::imap::intake::Intake;
@@ -142,6 +142,9 @@ fn make(
         }
         if let Some(unix) = message.internal_date {
             add = add.internal_date(unix);
+        }
+        if !message.annotations.is_empty() {
+            add = add.annotations(annotation::updates(&message.annotations)?);
         }
         new.push(add);
     }

@@ -70,10 +70,7 @@ pub(super) fn store_annotations(
         return Err(MailboxError::PermissionDenied);
     }
     let uids = selected.view.uid_set(set, numbering);
-    let stored = match selected.mailbox.annotate(&uids, &updates, unchanged_since) {
-        Ok(stored) => stored,
-        Err(error) => return Ok(annotation::refusal(request, &error)),
-    };
+    let stored = selected.mailbox.annotate(&uids, &updates, unchanged_since)?;
     let reply = stored_reply(selected, numbering, &stored);
     let mut news = News::after(numbering);
     news.changed = Some(&stored.changed);

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use cyrus_acl::AuthState;
 
-use super::Outcome;
+use super::{Outcome, referral};
 use crate::imap::session::{ImapService, User};
 use crate::job::Job;
 use crate::output::Output;
@@ -104,6 +104,7 @@ fn identity(service: &ImapService, login: &Login) -> Result<User, String> {
     };
     let admin = service.options.admins.contains(&name);
     Ok(User {
+        referral: referral::home(&service.store, &name),
         auth: auth.with_admin(admin),
         name,
         session_id: session_id(&service.options.servername),

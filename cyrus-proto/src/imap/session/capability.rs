@@ -32,6 +32,7 @@ const REST: &[&str] = &[
     "LIST-EXTENDED",
     "LIST-MYRIGHTS",
     "LIST-STATUS",
+    "LOGIN-REFERRALS",
     "MAILBOX-REFERRALS",
     "METADATA",
     "METADATA-SERVER",

@@ -9,7 +9,7 @@ use cyrus_store::Level;
 
 use super::{Held, ImapSession, Next, State, User, Work, capability};
 use crate::imap::command::Tag;
-use crate::imap::response::{Code, Reply, put_continuation};
+use crate::imap::response::{Code, Reply, put_capability, put_continuation};
 use crate::imap::run::{self, LoginTurn};
 use crate::job::Step;
 use crate::sasl::SaslError;
@@ -161,6 +161,7 @@ impl ImapSession {
         let peer = self.log_name();
         let tls = if secure { "+TLS" } else { "" };
         let id = user.session_id.clone();
+        let referral = user.referral.clone();
         let behalf = match login.authenticated_as == login.user {
             true => String::new(),
             false => format!(" (as {})", login.authenticated_as),
@@ -188,9 +189,16 @@ impl ImapSession {
         };
         let reply = Reply::ok(format!("{done} SESSIONID=<{id}>"));
         // Capabilities would have to be told again under a security layer (RFC 3501, section 6.2.2).
-        let reply = match login.layer {
-            Some(_) => reply,
-            None => reply.with(Code::Capability(self.capabilities(capability::full))),
+        let told = login.layer.is_none().then(|| self.capabilities(capability::full));
+        let reply = match (referral, told) {
+            (Some(url), told) => {
+                if let Some(list) = told {
+                    put_capability(&mut text, &list);
+                }
+                reply.with(Code::Referral(url))
+            }
+            (None, Some(list)) => reply.with(Code::Capability(list)),
+            (None, None) => reply,
         };
         reply.put_tagged(&mut text, tag);
         self.next = login.layer.map(Next::Secure);
