@@ -45,8 +45,8 @@ dialogues!(
 use std::time::Duration;
 
 use cyrus_proto::job::{Session, TlsFacts};
-use cyrus_store::format::mboxentry::{MailboxKind, MailboxRow, MailboxType};
 use cyrus_store::MailboxName;
+use cyrus_store::format::mboxentry::{MailboxKind, MailboxRow, MailboxType};
 use driver::{Client, Server};
 
 fn server(conf: &[(&str, &str)]) -> Server {
@@ -364,15 +364,23 @@ fn a_mailbox_of_another_server_is_answered_with_a_referral() {
     let server = server(&[]);
     put_on_another_server(&server, "shared.far");
     let mut client = logged_in(&server);
-    let referral = "NO [REFERRAL imap://user1;AUTH=*@other.example/Shared%20Folders/shared/far] Remote mailbox.\r\n";
+    let referral =
+        "NO [REFERRAL imap://user1;AUTH=*@other.example/Shared%20Folders/shared/far] Remote mailbox.\r\n";
     for (tag, command) in [
         ("b", "SELECT \"Shared Folders/shared/far\""),
         ("c", "STATUS \"Shared Folders/shared/far\" (MESSAGES)"),
         ("d", "GETMETADATA \"Shared Folders/shared/far\" /shared/comment"),
     ] {
-        assert_eq!(client.line(&format!("{tag} {command}")), format!("{tag} {referral}"));
+        assert_eq!(
+            client.line(&format!("{tag} {command}")),
+            format!("{tag} {referral}")
+        );
     }
-    assert!(client.line("e RLIST \"\" \"Shared*\"").contains("\"Shared Folders/shared/far\""));
+    assert!(
+        client
+            .line("e RLIST \"\" \"Shared*\"")
+            .contains("\"Shared Folders/shared/far\"")
+    );
 }
 
 #[test]

@@ -4,10 +4,9 @@
 use std::num::NonZeroU32;
 
 use cyrus_proto::imap::command::{
-    AnnotationChange,
-    AppendContent, AppendMessage, BinarySection, BinaryWanted, CatenatePart, Command, CommandBody,
-    FetchAttributes, FetchItems, FetchModifiers, Literal, LiteralForm, Numbering, Octets, SectionText, Tag,
-    UrlFetch, UrlFetchData, UrlFetchItems, UrlRump, parse,
+    AnnotationChange, AppendContent, AppendMessage, BinarySection, BinaryWanted, CatenatePart, Command,
+    CommandBody, FetchAttributes, FetchItems, FetchModifiers, Literal, LiteralForm, Numbering, Octets,
+    SectionText, Tag, UrlFetch, UrlFetchData, UrlFetchItems, UrlRump, parse,
 };
 use cyrus_proto::imap::sequence::{SeqNumber, SequenceSet};
 use cyrus_store::FlagNames;
@@ -114,8 +113,13 @@ fn message() -> impl Strategy<Value = AppendMessage> {
         vec(part, 1..4).prop_map(AppendContent::Catenate),
     ];
     let value = (text(), option::of(text()));
-    let annotation = (text(), vec(value, 1..3)).prop_map(|(entry, attributes)| AnnotationChange { entry, attributes });
-    let options = (any::<bool>(), option::of(0_i64..4_000_000_000), vec(annotation, 0..3));
+    let annotation =
+        (text(), vec(value, 1..3)).prop_map(|(entry, attributes)| AnnotationChange { entry, attributes });
+    let options = (
+        any::<bool>(),
+        option::of(0_i64..4_000_000_000),
+        vec(annotation, 0..3),
+    );
     (options, content).prop_map(|((flags, internal_date, annotations), content)| AppendMessage {
         flags: flags.then(FlagNames::default),
         internal_date,

@@ -92,8 +92,8 @@ impl Store {
     /// The value of special uses that a user gives a mailbox that there is: each use in its known spelling.
     ///
     /// # Errors
-    /// [`MailboxError::Refused`]: there are no such uses, or, if the mailbox is his own, another one has one of them, or it
-    /// has children that the use forbids.
+    /// [`MailboxError::Refused`]: there are no such uses, or, if the mailbox is his own, another one has one of them.
+    /// [`MailboxError::HasInferiors`]: it has children that the use forbids.
     pub(super) fn checked_special_use(
         &self,
         mailbox: &MailboxEntry,
@@ -111,7 +111,7 @@ impl Store {
                     if has_children { Step::Stop } else { Step::Next }
                 })?;
                 if has_children {
-                    return Err(conflict());
+                    return Err(MailboxError::HasInferiors);
                 }
             }
         }

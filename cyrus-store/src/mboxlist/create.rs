@@ -68,9 +68,9 @@ impl Store {
             return Err(MailboxError::InvalidPartition);
         }
         let namespaces = self.lock_namespaces([name])?;
-        let special_use = self.check_special_use(name, &options.special_use, auth)?;
         let missing = self.missing_parents(name)?;
         self.check_may_create(name, auth)?;
+        let special_use = self.check_special_use(name, &options.special_use, auth)?;
         for parent in &missing {
             let bare = CreateOptions {
                 special_use: Vec::new(),

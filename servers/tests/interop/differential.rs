@@ -281,6 +281,12 @@ fn mask(line: &str) -> String {
         ("SAVEDATE \"", "\""),
         ("[CREATIONID ", "]"),
         ("[REFERRAL ", "]"),
+        ("/uniqueid\" \"", "\""),
+        ("/lastupdate\" \"", "\""),
+        ("/foldermodseq\" \"", "\""),
+        ("/freespace\" \"", "\""),
+        ("/freespace/total\" \"", "\""),
+        ("/freespace/percent/most\" \"", "\""),
     ] {
         blank(&mut line, before, after);
     }
