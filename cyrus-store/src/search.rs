@@ -14,9 +14,43 @@ use memchr::memmem::Finder;
 
 use crate::message::{Charset, Encoding, Section, Sections, ascii_runs, decode_content, decode_header};
 
+/// How texts are compared (RFC 4790): as octets, but for what a collation makes alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Collation {
+    /// `i;unicode-casemap`, as Cyrus has it: by search form.
+    #[default]
+    UnicodeCasemap,
+    /// `i;ascii-casemap`: ASCII letters without regard to case.
+    AsciiCasemap,
+    /// `i;octet`: octet by octet, of the text decoded to UTF-8.
+    Octet,
+}
+
+impl Collation {
+    /// All collations that look for strings and order texts; `i;ascii-numeric` does not do the former.
+    pub const ALL: [Self; 3] = [Self::UnicodeCasemap, Self::AsciiCasemap, Self::Octet];
+
+    /// The registered name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UnicodeCasemap => "i;unicode-casemap",
+            Self::AsciiCasemap => "i;ascii-casemap",
+            Self::Octet => "i;octet",
+        }
+    }
+
+    /// What of `text` is compared, octet by octet.
+    pub fn form(self, text: &str) -> String {
+        let mut form = Vec::with_capacity(text.len());
+        Folder::new(self).fold(text, &mut form);
+        String::from_utf8(form).unwrap_or_default()
+    }
+}
+
 /// A string to look for.
 #[derive(Clone, Debug)]
 pub struct Pattern {
+    collation: Collation,
     form: Vec<u8>,
     finder: Finder<'static>,
 }
@@ -31,11 +65,20 @@ pub enum Scope {
 }
 
 impl Pattern {
-    /// The pattern for `text`, which the client sent.
+    /// The pattern for `text`, which the client sent, compared by search form.
     pub fn new(text: &str) -> Self {
-        let form = search_form(text).into_bytes();
+        Self::with(text, Collation::default())
+    }
+
+    /// The pattern for `text`, compared as `collation` does.
+    pub fn with(text: &str, collation: Collation) -> Self {
+        let form = collation.form(text).into_bytes();
         let finder = Finder::new(&form).into_owned();
-        Self { form, finder }
+        Self {
+            collation,
+            form,
+            finder,
+        }
     }
 
     /// True if every text matches, for the string is empty.
@@ -101,9 +144,7 @@ impl Pattern {
 
 /// `text` in search form.
 pub fn search_form(text: &str) -> String {
-    let mut form = Vec::with_capacity(text.len());
-    Folder::default().fold(text, &mut form);
-    String::from_utf8(form).unwrap_or_default()
+    Collation::default().form(text)
 }
 
 /// Text in search form as it comes, searched whenever some has gathered.
@@ -118,7 +159,7 @@ impl<'p> Stream<'p> {
     fn new(pattern: &'p Pattern) -> Self {
         Self {
             pattern,
-            folder: Folder::default(),
+            folder: Folder::new(pattern.collation),
             window: Vec::new(),
             found: pattern.is_empty(),
         }
@@ -154,14 +195,26 @@ impl<'p> Stream<'p> {
 /// Text is folded and searched in pieces of this many bytes.
 const WINDOW: usize = 16 << 10;
 
-/// Brings text into search form, one space for any run of white space.
-#[derive(Default)]
+/// Brings text into the form that a collation compares; search form has one space for any run of white space.
 struct Folder {
+    collation: Collation,
     after_space: bool,
 }
 
 impl Folder {
+    fn new(collation: Collation) -> Self {
+        Self {
+            collation,
+            after_space: false,
+        }
+    }
+
     fn fold(&mut self, text: &str, out: &mut Vec<u8>) {
+        match self.collation {
+            Collation::UnicodeCasemap => {}
+            Collation::AsciiCasemap => return out.extend(text.bytes().map(|byte| byte.to_ascii_uppercase())),
+            Collation::Octet => return out.extend_from_slice(text.as_bytes()),
+        }
         for (ascii, run) in ascii_runs(text.as_bytes()) {
             if ascii {
                 self.fold_ascii(run, out);
@@ -346,6 +399,15 @@ mod tests {
         for text in ["preamble", "epilogue", "pixels"] {
             assert!(!find(text, Scope::Text), "{text}");
         }
+    }
+
+    #[test]
+    fn collations_differ_in_what_they_make_alike() {
+        let holds =
+            |collation, text: &str| Pattern::with(text, collation).in_utf8("Grün  und Blau".as_bytes());
+        assert!(holds(Collation::UnicodeCasemap, "GRUN UND"));
+        assert!(holds(Collation::AsciiCasemap, "GRün  UND") && !holds(Collation::AsciiCasemap, "grün und"));
+        assert!(holds(Collation::Octet, "ün  u") && !holds(Collation::Octet, "blau"));
     }
 
     proptest! {
