@@ -18,17 +18,21 @@ dialogues!(
     acl,
     admin,
     condstore,
+    contexts,
+    esearch,
     expunge,
     fetch,
     gone,
     login,
     mailboxes,
+    multisearch,
     namespace_netnews,
     quota,
     search,
     select,
     session,
     sessions,
+    sort,
     store
 );
 

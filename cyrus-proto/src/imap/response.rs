@@ -9,10 +9,12 @@ use super::command::Tag;
 pub use self::data::*;
 pub use self::fetch::FetchLine;
 pub use self::lex::{put_astring, put_literal, put_nstring, put_number, put_string};
+pub use self::search::{EsearchLine, SearchedMailbox, put_comparator, put_sort, put_thread};
 
 mod data;
 mod fetch;
 mod lex;
+mod search;
 
 /// The condition of a status response (RFC 3501, section 7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub enum Code {
     AppendUid(u32, String),
     /// Credentials were wrong (RFC 5530).
     AuthenticationFailed,
+    /// No collation matches (RFC 5255).
+    BadComparator,
     /// The charset of a SEARCH is not known; these are.
     BadCharset(&'static [&'static str]),
     /// What the server can do.
@@ -64,12 +68,18 @@ pub enum Code {
     HasChildren,
     /// The highest modification sequence (RFC 7162).
     HighestModSeq(u64),
+    /// How far a command is: its tag, and how much of how much is done (RFC 9585).
+    InProgress(String, u32, u32),
+    /// More was asked for than the server does at once (RFC 5530).
+    Limit,
     /// The mailbox's unique id (RFC 8474).
     MailboxId(String),
     /// Messages that a conditional STORE left alone, ready to print (RFC 7162).
     Modified(String),
     /// The mailbox keeps no modification sequences (RFC 7162).
     NoModSeq,
+    /// The search of this tag goes on without notifications (RFC 5267).
+    NoUpdate(String),
     /// A quota would be exceeded (RFC 5530).
     OverQuota,
     /// The flags that can be changed for good, ready to print.
@@ -82,6 +92,8 @@ pub enum Code {
     TooBig,
     /// CREATE first.
     TryCreate,
+    /// No such filter is kept (RFC 5466).
+    UndefinedFilter(String),
     /// The next UID.
     UidNext(u32),
     /// The UIDVALIDITY.
@@ -98,6 +110,7 @@ impl fmt::Display for Code {
             Self::Alert => f.write_str("ALERT"),
             Self::AppendUid(validity, uids) => write!(f, "APPENDUID {validity} {uids}"),
             Self::AuthenticationFailed => f.write_str("AUTHENTICATIONFAILED"),
+            Self::BadComparator => f.write_str("BADCOMPARATOR"),
             Self::BadCharset(charsets) => write!(f, "BADCHARSET ({})", charsets.join(" ")),
             Self::Capability(list) => write!(f, "CAPABILITY {list}"),
             Self::CompressionActive => f.write_str("COMPRESSIONACTIVE"),
@@ -106,15 +119,19 @@ impl fmt::Display for Code {
             Self::ExpungeIssued => f.write_str("EXPUNGEISSUED"),
             Self::HasChildren => f.write_str("HASCHILDREN"),
             Self::HighestModSeq(modseq) => write!(f, "HIGHESTMODSEQ {modseq}"),
+            Self::InProgress(tag, done, goal) => write!(f, "INPROGRESS (\"{tag}\" {done} {goal})"),
+            Self::Limit => f.write_str("LIMIT"),
             Self::MailboxId(id) => write!(f, "MAILBOXID ({id})"),
             Self::Modified(set) => write!(f, "MODIFIED {set}"),
             Self::NoModSeq => f.write_str("NOMODSEQ"),
+            Self::NoUpdate(tag) => write!(f, "NOUPDATE \"{tag}\""),
             Self::OverQuota => f.write_str("OVERQUOTA"),
             Self::PermanentFlags(flags) => write!(f, "PERMANENTFLAGS ({flags})"),
             Self::ReadOnly => f.write_str("READ-ONLY"),
             Self::ReadWrite => f.write_str("READ-WRITE"),
             Self::TooBig => f.write_str("TOOBIG"),
             Self::TryCreate => f.write_str("TRYCREATE"),
+            Self::UndefinedFilter(name) => write!(f, "UNDEFINED-FILTER {name}"),
             Self::UidNext(uid) => write!(f, "UIDNEXT {uid}"),
             Self::UidValidity(validity) => write!(f, "UIDVALIDITY {validity}"),
             Self::Unavailable => f.write_str("UNAVAILABLE"),

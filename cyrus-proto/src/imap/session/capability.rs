@@ -22,17 +22,35 @@ pub(crate) struct Situation<'a> {
 const SHORT: [&str; 4] = ["IMAP4rev1", "LITERAL+", "ID", "ENABLE"];
 
 /// What is understood after the login.
-const REST: [&str; 10] = [
+const REST: &[&str] = &[
     "ACL",
     "CHILDREN",
     "CONDSTORE",
+    "CONTEXT=SEARCH",
+    "CONTEXT=SORT",
+    "ESEARCH",
+    "ESORT",
+    "I18NLEVEL=1",
+    "I18NLEVEL=2",
+    "INPROGRESS",
     "MOVE",
     "MULTIAPPEND",
+    "MULTISEARCH",
     "NAMESPACE",
     "QUOTA",
     "RIGHTS=kxten",
+    "SEARCH=FUZZY",
+    "SEARCHRES",
+    "SORT",
+    "SORT=DISPLAY",
+    "THREAD=ORDEREDSUBJECT",
+    "THREAD=REFERENCES",
     "UIDPLUS",
     "UNSELECT",
+    "WITHIN",
+    "SORT=MODSEQ",
+    "SORT=UID",
+    "THREAD=REFS",
 ];
 
 const QUOTAS: [&str; 4] = [
@@ -55,7 +73,7 @@ pub(crate) fn greeting(options: &ImapOptions, situation: Situation<'_>) -> Strin
 pub(crate) fn full(options: &ImapOptions, situation: Situation<'_>) -> String {
     let mut list = List::new(options);
     list.add_all(&SHORT);
-    list.add_all(&REST);
+    list.add_all(REST);
     list.add("LANGUAGE");
     list.add_login(situation);
     if situation.admin {
