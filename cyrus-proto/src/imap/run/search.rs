@@ -2,21 +2,18 @@
 //! RFC 5256; RFC 5267).
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use cyrus_store::{IndexRead, MailboxError, Uid, UidSet};
+use cyrus_store::{MailboxError, UidSet};
 
 use self::answer::Results;
 use self::program::{Program, Terms};
-use self::text::Items;
-use super::unreadable::Unreadable;
+use self::scan::Scan;
 use super::{Chain, Pieces, Request, completed, seconds};
 use crate::imap::command::{Numbering, SearchProgram, SearchReturn, SortCriterion, ThreadAlgorithm};
 use crate::imap::response::{Code, Reply, put_search, put_sort, put_thread};
-use crate::imap::selected::{News, Selected, View};
-use crate::imap::session::ImapService;
+use crate::imap::selected::{News, Selected};
 use crate::job::Job;
 use crate::output::Output;
 
@@ -26,13 +23,11 @@ mod envelope;
 mod gather;
 pub(super) mod multi;
 mod program;
+mod scan;
 mod sort;
 mod subject;
 mod text;
 mod thread;
-
-/// Octets of bodies after which the locks are let go.
-const PIECE: u64 = 32 * 1024 * 1024;
 
 /// How often a long command says that it is still at work (RFC 9585).
 const PROGRESS: Duration = Duration::from_secs(10);
@@ -249,91 +244,6 @@ impl Pieces for Search {
     }
 }
 
-/// A search on its way through a mailbox.
-struct Scan {
-    program: Program,
-    /// What is still to be looked at, as ranges of UIDs.
-    left: VecDeque<(Uid, Uid)>,
-    hits: Vec<Hit>,
-    /// The highest modification sequence of what was found.
-    modseq: u64,
-    unreadable: Unreadable,
-}
-
-impl Scan {
-    fn new(program: Program, view: &View) -> Self {
-        let all = view.uids().last().map(|last| (Uid::MIN, last));
-        let left = match candidates(&program) {
-            Some(uids) => uids
-                .ranges()
-                .map(|range| (*range.start(), *range.end()))
-                .collect(),
-            None => all.into_iter().collect(),
-        };
-        Self {
-            program,
-            left,
-            hits: Vec::new(),
-            modseq: 0,
-            unreadable: Unreadable::default(),
-        }
-    }
-
-    /// Looks at messages until enough of them were read to let go of the locks; whether all are done.
-    fn go_on(
-        &mut self,
-        read: &IndexRead<'_>,
-        view: &View,
-        service: &ImapService,
-    ) -> Result<bool, MailboxError> {
-        self.program.bind(read);
-        let same = Arc::ptr_eq(read.uids(), view.uids());
-        let mut octets = 0;
-        while let Some((first, last)) = self.left.pop_front() {
-            let before = Uid::new(first.get() - 1).map_or(0, |uid| view.uids().count_through(uid));
-            let mut next = before + 1;
-            for message in read.range(first..=last) {
-                let uid = message.uid();
-                if octets >= PIECE {
-                    self.left.push_front((uid, last));
-                    return Ok(false);
-                }
-                // Nothing is visible that the client was not told of, so numbers run on if nothing is missing.
-                let seqno = match same {
-                    true => next,
-                    false => match view.uids().seqno(uid) {
-                        Some(seqno) => seqno,
-                        None => continue,
-                    },
-                };
-                next = next.saturating_add(1);
-                let mut items = Items::new(&message);
-                match self.program.matches(&message, &mut items) {
-                    Ok(true) => {
-                        self.modseq = self.modseq.max(message.modseq().0);
-                        self.hits.push(Hit {
-                            seqno,
-                            uid: uid.get(),
-                        });
-                    }
-                    Ok(false) | Err(MailboxError::MessageGone) => {}
-                    Err(error) => self.unreadable.note(service, error)?,
-                }
-                octets += items.octets();
-            }
-        }
-        Ok(true)
-    }
-
-    fn progress(&self, view: &View) -> Progress {
-        let first = self.left.front().and_then(|(first, _)| Uid::new(first.get() - 1));
-        Progress {
-            done: first.map_or(0, |before| view.uids().count_through(before)),
-            goal: view.uids().len(),
-        }
-    }
-}
-
 /// How far a long command is (RFC 9585).
 pub(super) struct Progress {
     pub(super) done: u32,
@@ -345,13 +255,6 @@ impl Progress {
         let code = Code::InProgress(tag.to_owned(), self.done, self.goal);
         Reply::ok("Still on it").with(code)
     }
-}
-
-/// The UIDs that a program can match at all, where something quicker than looking says so.
-///
-/// This is the one place where candidates are narrowed: today by the UIDs and sequence numbers that the program itself names.
-fn candidates(program: &Program) -> Option<UidSet> {
-    program.uids()
 }
 
 /// The present, Unix seconds.

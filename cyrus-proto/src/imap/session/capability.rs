@@ -28,11 +28,19 @@ const REST: &[&str] = &[
     "CONDSTORE",
     "CONTEXT=SEARCH",
     "CONTEXT=SORT",
+    "CREATE-SPECIAL-USE",
     "ESEARCH",
     "ESORT",
+    "FILTERS",
     "I18NLEVEL=1",
     "I18NLEVEL=2",
     "INPROGRESS",
+    "LIST-EXTENDED",
+    "LIST-MYRIGHTS",
+    "LIST-STATUS",
+    "MAILBOX-REFERRALS",
+    "METADATA",
+    "METADATA-SERVER",
     "MOVE",
     "MULTIAPPEND",
     "MULTISEARCH",
@@ -43,14 +51,17 @@ const REST: &[&str] = &[
     "SEARCHRES",
     "SORT",
     "SORT=DISPLAY",
+    "SPECIAL-USE",
     "THREAD=ORDEREDSUBJECT",
     "THREAD=REFERENCES",
     "UIDPLUS",
     "UNSELECT",
     "WITHIN",
+    "LIST-METADATA",
     "SORT=MODSEQ",
     "SORT=UID",
     "THREAD=REFS",
+    "XLIST",
 ];
 
 const QUOTAS: [&str; 4] = [
@@ -75,6 +86,9 @@ pub(crate) fn full(options: &ImapOptions, situation: Situation<'_>) -> String {
     list.add_all(&SHORT);
     list.add_all(REST);
     list.add("LANGUAGE");
+    if options.annotation_legacy_commands {
+        list.add("ANNOTATEMORE");
+    }
     list.add_login(situation);
     if situation.admin {
         list.add("UNAUTHENTICATE");

@@ -11,7 +11,8 @@ use cyrus_store::{Mailbox, MailboxError, MailboxName};
 
 use super::answer::{Results, saved};
 use super::program::{Program, Terms};
-use super::{PROGRESS, Progress, Scan, now};
+use super::scan::Scan;
+use super::{PROGRESS, Progress, now};
 use crate::imap::command::{MultiSearch, Numbering, SearchProgram, SearchReturn, SearchSource};
 use crate::imap::response::{Code, Reply, SearchedMailbox};
 use crate::imap::run::{Chain, Pieces, Request, completed, seconds};

@@ -47,11 +47,25 @@ enum Test {
 
 /// What a test must look at, cheapest first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Cost {
+pub(super) enum Cost {
     Index,
     Cache,
     File,
 }
+
+impl Cost {
+    /// What looking at a message costs at most, in octets.
+    pub(super) fn octets(self, message: &Message<'_>) -> u64 {
+        match self {
+            Self::Index => 0,
+            Self::Cache => CACHE_RECORD,
+            Self::File => CACHE_RECORD + u64::from(message.size()),
+        }
+    }
+}
+
+/// What a cache record counts for, in octets.
+const CACHE_RECORD: u64 = 512;
 
 /// Why a program cannot be run.
 pub(super) enum Unsearchable {
@@ -113,6 +127,11 @@ impl Program {
     /// Finds out where the mailbox keeps what the tests name; to be called whenever it is read anew.
     pub(super) fn bind(&mut self, read: &IndexRead<'_>) {
         self.0.iter_mut().for_each(|test| test.bind(read));
+    }
+
+    /// The most that a message can cost.
+    pub(super) fn cost(&self) -> Cost {
+        self.0.iter().map(Test::cost).max().unwrap_or(Cost::Index)
     }
 
     /// The UIDs beyond which nothing can match, if the program says so.

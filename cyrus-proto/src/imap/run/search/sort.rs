@@ -6,6 +6,7 @@ use cyrus_store::{IndexRead, MailboxError, Message, Uid};
 
 use super::Hit;
 use super::envelope::{Address, Envelope};
+use super::scan::in_parallel;
 use super::subject::BaseSubject;
 use super::text::Items;
 use crate::imap::command::{SortCriterion, SortKey};
@@ -17,46 +18,80 @@ pub(super) fn sort(
     criteria: &[SortCriterion],
     collation: Collation,
 ) -> Result<(), MailboxError> {
+    let is_equal = |criterion: &SortCriterion| matches!(Column::new(criterion.key), Column::Equal);
+    let criteria: Vec<SortCriterion> = criteria
+        .iter()
+        .filter(|criterion| !is_equal(criterion))
+        .copied()
+        .collect();
+    if criteria.is_empty() {
+        return Ok(());
+    }
+    let found: Vec<(Hit, Message<'_>)> = messages(read, hits).collect();
     let mut columns: Vec<(Column, bool)> = criteria
         .iter()
         .map(|criterion| (Column::new(criterion.key), criterion.reverse))
         .collect();
-    columns.retain(|(column, _)| !matches!(column, Column::Equal));
-    if columns.is_empty() {
-        return Ok(());
-    }
-    let keys: Vec<SortKey> = criteria.iter().map(|criterion| criterion.key).collect();
-    let keys: Vec<SortKey> = keys
-        .into_iter()
-        .filter(|key| !matches!(Column::new(*key), Column::Equal))
-        .collect();
-    let mut kept = Vec::with_capacity(hits.len());
-    let wanted = hits
-        .first()
-        .map(|hit| hit.uid)
-        .zip(hits.last().map(|hit| hit.uid));
-    let mut next = hits.iter().peekable();
-    let range = wanted.and_then(|(first, last)| Uid::new(first).zip(Uid::new(last)));
-    if let Some((first, last)) = range {
-        for message in read.range(first..=last) {
-            let uid = message.uid().get();
-            while next.next_if(|hit| hit.uid < uid).is_some() {}
-            let Some(&hit) = next.next_if(|hit| hit.uid == uid) else {
-                continue;
-            };
-            let mut items = Items::new(&message);
-            for ((column, _), key) in columns.iter_mut().zip(&keys) {
-                match column.add(*key, &message, &mut items, collation) {
-                    Ok(()) => {}
-                    // A message that cannot be read any more sorts as one without content.
-                    Err(error) if is_about_one_message(&error) => column.add_nothing(),
-                    Err(error) => return Err(error),
-                }
+    if columns
+        .iter()
+        .all(|(column, _)| matches!(column, Column::Numbers(_)))
+    {
+        add_all(&mut columns, &criteria, &found, collation)?;
+    } else {
+        let pieces = in_parallel(&found, &|messages: &[(Hit, Message<'_>)]| {
+            let mut columns: Vec<(Column, bool)> = criteria
+                .iter()
+                .map(|criterion| (Column::new(criterion.key), criterion.reverse))
+                .collect();
+            add_all(&mut columns, &criteria, messages, collation)?;
+            Ok::<_, MailboxError>(columns)
+        });
+        for piece in pieces {
+            for ((column, _), (more, _)) in columns.iter_mut().zip(piece?) {
+                column.append(more);
             }
-            kept.push(hit);
         }
     }
+    let kept: Vec<Hit> = found.iter().map(|(hit, _)| *hit).collect();
     *hits = ordered(&kept, &columns);
+    Ok(())
+}
+
+/// The messages that were found, as far as they are still there; hits in the order of the mailbox.
+pub(super) fn messages<'r>(
+    read: &'r IndexRead<'_>,
+    hits: &[Hit],
+) -> impl Iterator<Item = (Hit, Message<'r>)> {
+    let range = hits.first().zip(hits.last());
+    let range = range.and_then(|(first, last)| Uid::new(first.uid).zip(Uid::new(last.uid)));
+    let all = range.map(|(first, last)| read.range(first..=last));
+    let mut next = hits.iter().copied().peekable();
+    all.into_iter().flatten().filter_map(move |message| {
+        let uid = message.uid().get();
+        while next.next_if(|hit| hit.uid < uid).is_some() {}
+        let hit = next.next_if(|hit| hit.uid == uid)?;
+        Some((hit, message))
+    })
+}
+
+/// Adds what is compared of some messages to the columns.
+fn add_all(
+    columns: &mut [(Column, bool)],
+    criteria: &[SortCriterion],
+    messages: &[(Hit, Message<'_>)],
+    collation: Collation,
+) -> Result<(), MailboxError> {
+    for (_, message) in messages {
+        let mut items = Items::new(message);
+        for ((column, _), criterion) in columns.iter_mut().zip(criteria) {
+            match column.add(criterion.key, message, &mut items, collation) {
+                Ok(()) => {}
+                // A message that cannot be read any more sorts as one without content.
+                Err(error) if is_about_one_message(&error) => column.add_nothing(),
+                Err(error) => return Err(error),
+            }
+        }
+    }
     Ok(())
 }
 
@@ -185,6 +220,18 @@ impl Column {
             Self::Texts(texts) => texts.push(&collation.form(&text(key, items)?)),
         }
         Ok(())
+    }
+
+    fn append(&mut self, more: Self) {
+        match (self, more) {
+            (Self::Numbers(numbers), Self::Numbers(more)) => numbers.extend(more),
+            (Self::Texts(texts), Self::Texts(more)) => {
+                let start = texts.bytes.len();
+                texts.bytes.extend(more.bytes);
+                texts.ends.extend(more.ends.iter().map(|end| start + end));
+            }
+            _ => {}
+        }
     }
 
     fn add_nothing(&mut self) {

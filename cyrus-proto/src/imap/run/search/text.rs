@@ -35,7 +35,6 @@ pub(super) struct Items<'m, 'r> {
     message: &'m Message<'r>,
     cached: Cached<'r>,
     file: Option<MessageFile>,
-    octets: u64,
 }
 
 enum Cached<'r> {
@@ -44,22 +43,13 @@ enum Cached<'r> {
     Parsed(CachedRecord),
 }
 
-/// What reading a cache record counts for, in octets of files.
-const CACHE_COST: u64 = 512;
-
 impl<'m, 'r> Items<'m, 'r> {
     pub(super) fn new(message: &'m Message<'r>) -> Self {
         Self {
             message,
             cached: Cached::No,
             file: None,
-            octets: 0,
         }
-    }
-
-    /// Octets looked at, as far as they cost.
-    pub(super) fn octets(&self) -> u64 {
-        self.octets
     }
 
     /// Whether the string is there.
@@ -116,7 +106,6 @@ impl<'m, 'r> Items<'m, 'r> {
     /// The cache record.
     pub(super) fn cached(&mut self) -> Result<CacheRecord<'_>, MailboxError> {
         if let Cached::No = self.cached {
-            self.octets += CACHE_COST;
             self.cached = match self.message.cache_items()? {
                 Some(record) => Cached::Borrowed(record),
                 None => Cached::Parsed(self.message.cache()?),
@@ -131,7 +120,6 @@ impl<'m, 'r> Items<'m, 'r> {
 
     fn file(&mut self) -> Result<&MessageFile, MailboxError> {
         if self.file.is_none() {
-            self.octets += u64::from(self.message.size());
             self.file = Some(self.message.file()?);
         }
         self.file.as_ref().ok_or(MailboxError::MessageGone)

@@ -3,25 +3,47 @@
 //! Chains of a hundred thousand replies are possible, so nothing here recurses.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use super::subject::BaseSubject;
 use crate::imap::command::ThreadAlgorithm;
+use crate::imap::response::put_number;
+
+/// What threads are made of: one message.
+#[derive(Clone, Copy)]
+pub(super) struct Mail<'a> {
+    /// What the client calls it.
+    pub(super) number: u32,
+    /// When it was sent, Unix seconds.
+    pub(super) date: i64,
+    /// When it was received.
+    pub(super) arrival: i64,
+    /// Its own id.
+    pub(super) id: Option<MessageId<'a>>,
+    /// The base subject, in the form that is compared.
+    pub(super) subject: &'a str,
+    /// Whether the subject had a mark of a reply.
+    pub(super) is_reply: bool,
+}
+
+/// A message id with its hash under the key of [`Threads::hasher`].
+#[derive(Clone, Copy)]
+pub(super) struct MessageId<'a> {
+    pub(super) hash: u64,
+    pub(super) text: &'a [u8],
+}
 
 /// Messages on their way into threads.
-pub(super) struct Threads {
+pub(super) struct Threads<'a> {
+    mails: Vec<Mail<'a>>,
     nodes: Vec<Node>,
-    ids: Ids,
+    ids: HashMap<u64, Place<'a>, Identity>,
 }
 
 /// A message, or the place of one that is only referred to.
 struct Node {
-    /// What the client calls the message; 0 where there is none.
-    number: u32,
-    /// When it was sent, Unix seconds.
-    date: i64,
-    /// When it was received.
-    arrival: i64,
+    /// Which message; `NONE` for none.
+    mail: u32,
     parent: u32,
     children: Vec<u32>,
     /// Another one that it was linked with, or itself: see [`Threads::group`].
@@ -35,24 +57,35 @@ const MAX_CLIMB: usize = 4_096;
 
 impl Node {
     fn is_message(&self) -> bool {
-        self.number != 0
+        self.mail != NONE
     }
 }
 
-impl Threads {
+/// Where a message id leads. Nobody can make hashes collide from outside, and two that do are still told apart.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    node: u32,
+    id: &'a [u8],
+}
+
+impl<'a> Threads<'a> {
     pub(super) fn new() -> Self {
         Self {
+            mails: Vec::new(),
             nodes: Vec::new(),
-            ids: Ids::default(),
+            ids: HashMap::default(),
         }
+    }
+
+    /// The hasher of message ids, with a key that no other command has.
+    pub(super) fn hasher() -> RandomState {
+        RandomState::new()
     }
 
     fn node(&mut self) -> u32 {
         let index = u32::try_from(self.nodes.len()).unwrap_or(NONE - 1);
         self.nodes.push(Node {
-            number: 0,
-            date: 0,
-            arrival: 0,
+            mail: NONE,
             parent: NONE,
             children: Vec::new(),
             group: index,
@@ -72,23 +105,24 @@ impl Threads {
             .expect("indices are handed out by node() alone, and nodes are never removed")
     }
 
-    /// Adds a message, in the order of the mailbox. `id` and `references` (oldest first) are only needed where threads follow
-    /// them.
-    pub(super) fn add<'a>(
-        &mut self,
-        number: u32,
-        dates: (i64, i64),
-        id: Option<&[u8]>,
-        references: impl Iterator<Item = &'a [u8]>,
-    ) {
+    /// The message that stands first in a node: its own, or that of its first child.
+    fn first_mail(&self, node: u32) -> Option<&Mail<'a>> {
+        let found = self.get(node);
+        let node = match (found.is_message(), found.children.first()) {
+            (false, Some(&first)) => self.get(first),
+            _ => found,
+        };
+        self.mails.get(node.mail as usize)
+    }
+
+    /// Adds a message, in the order of the mailbox, with what it refers to, the oldest first.
+    pub(super) fn add(&mut self, mail: Mail<'a>, references: impl Iterator<Item = MessageId<'a>>) {
         // A second message with an id counts as one without.
-        let known = id
-            .map(|id| self.place_of(id))
-            .filter(|&place| !self.get(place).is_message());
+        let known = mail.id.map(|id| self.place_of(id));
+        let known = known.filter(|&place| !self.get(place).is_message());
         let own = known.unwrap_or_else(|| self.node());
-        let node = self.at(own);
-        node.number = number;
-        (node.date, node.arrival) = dates;
+        self.at(own).mail = u32::try_from(self.mails.len()).unwrap_or(NONE - 1);
+        self.mails.push(mail);
         let mut parent = NONE;
         for reference in references {
             let place = self.place_of(reference);
@@ -130,15 +164,18 @@ impl Threads {
         at
     }
 
-    fn place_of(&mut self, id: &[u8]) -> u32 {
-        match self.ids.find(id) {
-            Found::Known(place) => place,
-            Found::New(slot) => {
-                let place = self.node();
-                self.ids.insert(slot, id, place);
-                place
+    fn place_of(&mut self, id: MessageId<'a>) -> u32 {
+        let mut slot = id.hash;
+        while let Some(place) = self.ids.get(&slot) {
+            if place.id == id.text {
+                return place.node;
             }
+            slot = slot.wrapping_add(1);
         }
+        let node = self.node();
+        let place = Place { node, id: id.text };
+        self.ids.insert(slot, place);
+        node
     }
 
     /// Whether `node` is `top`, or below it; yes if it is too deep down to tell.
@@ -157,23 +194,16 @@ impl Threads {
     }
 
     /// The threads, as the answer has them: `(1 2 (3)(4))(5)`.
-    ///
-    /// `subject` gives the subject of the message called so; the text is to be compared as it is.
-    pub(super) fn finish(
-        mut self,
-        algorithm: ThreadAlgorithm,
-        subject: &mut dyn FnMut(u32) -> BaseSubject,
-        out: &mut Vec<u8>,
-    ) {
+    pub(super) fn finish(mut self, algorithm: ThreadAlgorithm, out: &mut Vec<u8>) {
         let mut roots = match algorithm {
-            ThreadAlgorithm::OrderedSubject => self.by_subject(subject),
+            ThreadAlgorithm::OrderedSubject => self.by_subject(),
             ThreadAlgorithm::References | ThreadAlgorithm::Refs => self.linked(),
         };
         match algorithm {
             ThreadAlgorithm::OrderedSubject => {}
             ThreadAlgorithm::References => {
                 self.sort_by_date(&mut roots);
-                roots = self.joined_by_subject(roots, subject);
+                roots = self.joined_by_subject(roots);
                 self.sort_all(&mut roots);
             }
             ThreadAlgorithm::Refs => {
@@ -239,11 +269,8 @@ impl Threads {
     }
 
     fn date_of(&self, node: u32) -> (i64, u32) {
-        let found = self.get(node);
-        match (found.is_message(), found.children.first()) {
-            (false, Some(&first)) => (self.get(first).date, self.get(first).number),
-            _ => (found.date, found.number),
-        }
+        self.first_mail(node)
+            .map_or((0, 0), |mail| (mail.date, mail.number))
     }
 
     /// The number of the first message of a thread.
@@ -258,7 +285,7 @@ impl Threads {
                 self.sort_children(root);
             }
         }
-        roots.sort_by_key(|&root| self.date_of(root));
+        roots.sort_by_cached_key(|&root| self.date_of(root));
     }
 
     fn sort_children(&mut self, node: u32) {
@@ -280,7 +307,7 @@ impl Threads {
                 self.sort_children(node);
             }
         }
-        roots.sort_by_key(|&root| self.date_of(root));
+        roots.sort_by_cached_key(|&root| self.date_of(root));
     }
 
     /// When the newest message of a thread was received.
@@ -289,8 +316,8 @@ impl Threads {
         let mut waiting = vec![root];
         while let Some(node) = waiting.pop() {
             let node = self.get(node);
-            if node.is_message() {
-                newest = newest.max(node.arrival);
+            if let Some(mail) = self.mails.get(node.mail as usize) {
+                newest = newest.max(mail.arrival);
             }
             waiting.extend_from_slice(&node.children);
         }
@@ -298,38 +325,36 @@ impl Threads {
     }
 
     /// Joins threads of one subject (RFC 5256, section 3, REFERENCES, step 5).
-    fn joined_by_subject(
-        &mut self,
-        roots: Vec<u32>,
-        subject: &mut dyn FnMut(u32) -> BaseSubject,
-    ) -> Vec<u32> {
-        let mut table: HashMap<String, (u32, bool)> = HashMap::new();
-        let subjects: Vec<BaseSubject> = roots
-            .iter()
-            .map(|&root| subject(self.first_number(root)))
-            .collect();
-        for (&root, subject) in roots
-            .iter()
-            .zip(&subjects)
-            .filter(|(_, subject)| !subject.text.is_empty())
-        {
-            match table.get_mut(&subject.text) {
-                None => {
-                    table.insert(subject.text.clone(), (root, subject.is_reply));
+    fn joined_by_subject(&mut self, roots: Vec<u32>) -> Vec<u32> {
+        let mut table: HashMap<&str, (u32, bool)> = HashMap::with_capacity(roots.len());
+        let subject = |threads: &Self, root| {
+            threads
+                .first_mail(root)
+                .map_or(("", false), |mail| (mail.subject, mail.is_reply))
+        };
+        let subjects: Vec<(&str, bool)> = roots.iter().map(|&root| subject(self, root)).collect();
+        for (&root, &(subject, is_reply)) in roots.iter().zip(&subjects) {
+            if subject.is_empty() {
+                continue;
+            }
+            match table.entry(subject) {
+                Entry::Vacant(slot) => {
+                    slot.insert((root, is_reply));
                 }
-                Some((first, is_reply)) => {
+                Entry::Occupied(mut slot) => {
+                    let (first, first_is_reply) = slot.get_mut();
                     let first_is_message = self.get(*first).is_message();
                     let is_message = self.get(root).is_message();
-                    if first_is_message && (!is_message || *is_reply && !subject.is_reply) {
-                        (*first, *is_reply) = (root, subject.is_reply);
+                    if first_is_message && (!is_message || *first_is_reply && !is_reply) {
+                        (*first, *first_is_reply) = (root, is_reply);
                     }
                 }
             }
         }
         let mut joined: Vec<u32> = Vec::with_capacity(roots.len());
         let mut replaced: HashMap<u32, u32> = HashMap::new();
-        for (root, subject) in roots.into_iter().zip(subjects) {
-            let entry = table.get_mut(&subject.text).filter(|(first, _)| *first != root);
+        for (root, (subject, is_reply)) in roots.into_iter().zip(subjects) {
+            let entry = table.get_mut(subject).filter(|(first, _)| *first != root);
             let Some((first, first_is_reply)) = entry else {
                 joined.push(root);
                 continue;
@@ -341,7 +366,7 @@ impl Threads {
                     self.at(*first).children.extend(children);
                 }
                 (false, true) => self.at(*first).children.push(root),
-                (true, true) if subject.is_reply && !*first_is_reply => self.at(*first).children.push(root),
+                (true, true) if is_reply && !*first_is_reply => self.at(*first).children.push(root),
                 (true, _) => {
                     let both = self.node();
                     self.at(both).children = vec![*first, root];
@@ -359,18 +384,21 @@ impl Threads {
     }
 
     /// One thread a subject, each the first message with all the others as its children.
-    fn by_subject(&mut self, subject: &mut dyn FnMut(u32) -> BaseSubject) -> Vec<u32> {
+    fn by_subject(&mut self) -> Vec<u32> {
         let mut order: Vec<u32> = (0..u32::try_from(self.nodes.len()).unwrap_or(NONE - 1)).collect();
         order.retain(|&node| self.get(node).is_message());
-        order.sort_by_key(|&node| self.date_of(node));
-        let mut firsts: HashMap<String, u32> = HashMap::new();
+        order.sort_by_cached_key(|&node| self.date_of(node));
+        let mut firsts: HashMap<&str, u32> = HashMap::new();
         let mut roots = Vec::new();
         for node in order {
-            let subject = subject(self.get(node).number);
-            match firsts.get(&subject.text) {
+            let subject = self
+                .mails
+                .get(self.get(node).mail as usize)
+                .map_or("", |mail| mail.subject);
+            match firsts.get(subject) {
                 Some(&first) => self.at(first).children.push(node),
                 None => {
-                    firsts.insert(subject.text, node);
+                    firsts.insert(subject, node);
                     roots.push(node);
                 }
             }
@@ -400,11 +428,11 @@ impl Threads {
                     }
                     Step::Node(node) => {
                         let node = self.get(node);
-                        if node.is_message() {
+                        if let Some(mail) = self.mails.get(node.mail as usize) {
                             if after_number {
                                 out.push(b' ');
                             }
-                            crate::imap::response::put_number(out, u64::from(node.number));
+                            put_number(out, u64::from(mail.number));
                         }
                         if let [only] = node.children[..] {
                             steps.push(Step::Node(only));
@@ -417,49 +445,6 @@ impl Threads {
                 }
             }
         }
-    }
-}
-
-/// Message-IDs and the places of their messages.
-///
-/// Keys are hashes under a key of this command's own, with the texts beside them: nobody can make ids collide from outside,
-/// and two that do are still told apart.
-#[derive(Default)]
-struct Ids {
-    places: HashMap<u64, Place, Identity>,
-    texts: Vec<u8>,
-    hasher: RandomState,
-}
-
-#[derive(Clone, Copy)]
-struct Place {
-    node: u32,
-    start: usize,
-    end: usize,
-}
-
-enum Found {
-    Known(u32),
-    New(u64),
-}
-
-impl Ids {
-    fn find(&self, id: &[u8]) -> Found {
-        let mut slot = self.hasher.hash_one(id);
-        while let Some(place) = self.places.get(&slot) {
-            if self.texts.get(place.start..place.end) == Some(id) {
-                return Found::Known(place.node);
-            }
-            slot = slot.wrapping_add(1);
-        }
-        Found::New(slot)
-    }
-
-    fn insert(&mut self, slot: u64, id: &[u8], node: u32) {
-        let start = self.texts.len();
-        self.texts.extend_from_slice(id);
-        let end = self.texts.len();
-        self.places.insert(slot, Place { node, start, end });
     }
 }
 
@@ -516,43 +501,56 @@ pub(super) fn message_ids(field: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::subject::BaseSubject;
     use super::*;
 
-    struct Mail(i64, &'static str, &'static str, &'static str);
+    struct Sent(i64, &'static str, &'static str, &'static str);
 
     /// Fifteen messages and the threads that real Cyrus made of them.
-    const MAILS: [Mail; 15] = [
-        Mail(200, "<a1@x>", "", "Alpha"),
-        Mail(100, "<a2@x>", "<a1@x>", "Re: Alpha"),
-        Mail(300, "<a3@x>", "<a1@x> <a2@x>", "Re: [list] Alpha (fwd)"),
-        Mail(400, "<b1@x>", "", "[blah] Beta"),
-        Mail(500, "<b2@x>", "", "Re[2]: Beta"),
-        Mail(1050, "", "", ""),
-        Mail(700, "<c1@x>", "<missing@x>", "Re: Gamma"),
-        Mail(600, "<c2@x>", "<missing@x>", "Gamma"),
-        Mail(800, "<d1@x>", "<gone1@x>", "Gamma"),
-        Mail(1000, "<a1@x>", "", "dup id"),
-        Mail(1100, "<e1@x>", "<e2@x>", "loop"),
-        Mail(1200, "<e2@x>", "<e1@x>", "loop"),
-        Mail(1300, "<f1@x>", "<a3@x>", "other topic"),
-        Mail(1400, "<g1@x>", "foo <f1@x> bar", "Re: other topic"),
-        Mail(1401, "", "", "Re: other topic"),
+    const MAILS: [Sent; 15] = [
+        Sent(200, "<a1@x>", "", "Alpha"),
+        Sent(100, "<a2@x>", "<a1@x>", "Re: Alpha"),
+        Sent(300, "<a3@x>", "<a1@x> <a2@x>", "Re: [list] Alpha (fwd)"),
+        Sent(400, "<b1@x>", "", "[blah] Beta"),
+        Sent(500, "<b2@x>", "", "Re[2]: Beta"),
+        Sent(1050, "", "", ""),
+        Sent(700, "<c1@x>", "<missing@x>", "Re: Gamma"),
+        Sent(600, "<c2@x>", "<missing@x>", "Gamma"),
+        Sent(800, "<d1@x>", "<gone1@x>", "Gamma"),
+        Sent(1000, "<a1@x>", "", "dup id"),
+        Sent(1100, "<e1@x>", "<e2@x>", "loop"),
+        Sent(1200, "<e2@x>", "<e1@x>", "loop"),
+        Sent(1300, "<f1@x>", "<a3@x>", "other topic"),
+        Sent(1400, "<g1@x>", "foo <f1@x> bar", "Re: other topic"),
+        Sent(1401, "", "", "Re: other topic"),
     ];
 
     fn threads(algorithm: ThreadAlgorithm, wanted: &[usize]) -> String {
+        let hasher = Threads::hasher();
+        let id = |text| MessageId {
+            hash: hasher.hash_one(text),
+            text,
+        };
+        let subjects: Vec<BaseSubject> = MAILS.iter().map(|mail| BaseSubject::of(mail.3)).collect();
         let mut threads = Threads::new();
         for &number in wanted {
-            let Mail(date, id, references, _) = &MAILS[number - 1];
-            threads.add(
-                number as u32,
-                (*date, number as i64),
-                message_ids(id.as_bytes()).next(),
-                message_ids(references.as_bytes()),
-            );
+            let Sent(date, own, references, _) = &MAILS[number - 1];
+            let mail = Mail {
+                number: number as u32,
+                date: *date,
+                arrival: number as i64,
+                id: message_ids(own.as_bytes()).next().map(id),
+                subject: &subjects[number - 1].text,
+                is_reply: subjects[number - 1].is_reply,
+            };
+            let references = match algorithm {
+                ThreadAlgorithm::OrderedSubject => "",
+                _ => *references,
+            };
+            threads.add(mail, message_ids(references.as_bytes()).map(id));
         }
         let mut out = Vec::new();
-        let mut subject = |number: u32| BaseSubject::of(MAILS[number as usize - 1].3);
-        threads.finish(algorithm, &mut subject, &mut out);
+        threads.finish(algorithm, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -580,23 +578,31 @@ mod tests {
 
     #[test]
     fn a_chain_of_a_hundred_thousand_replies_is_no_trouble() {
-        let mut threads = Threads::new();
-        for number in 1..=100_000_u32 {
-            let (own, before) = (format!("<{number}@x>"), format!("<{}@x>", number - 1));
-            threads.add(
-                number,
-                (i64::from(number), 0),
-                Some(own.as_bytes()),
-                std::iter::once(before.as_bytes()),
-            );
+        let hasher = Threads::hasher();
+        let ids: Vec<String> = (0..=100_000).map(|number| format!("<{number}@x>")).collect();
+        let id = |number: u32| {
+            let text = ids[number as usize].as_bytes();
+            let hash = hasher.hash_one(text);
+            MessageId { hash, text }
+        };
+        for backwards in [false, true] {
+            let mut threads = Threads::new();
+            for step in 1..=100_000_u32 {
+                let number = if backwards { 100_001 - step } else { step };
+                let mail = Mail {
+                    number,
+                    date: i64::from(number),
+                    arrival: 0,
+                    id: Some(id(number)),
+                    subject: "x",
+                    is_reply: false,
+                };
+                threads.add(mail, std::iter::once(id(number - 1)));
+            }
+            let mut out = Vec::new();
+            threads.finish(ThreadAlgorithm::References, &mut out);
+            assert!(out.starts_with(b"(1 2 3 ") && out.ends_with(b" 99999 100000)"));
         }
-        let mut out = Vec::new();
-        threads.finish(
-            ThreadAlgorithm::References,
-            &mut |_| BaseSubject::of("x"),
-            &mut out,
-        );
-        assert!(out.starts_with(b"(1 2 3 ") && out.ends_with(b" 99999 100000)"));
     }
 
     #[test]
