@@ -502,6 +502,22 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_quick_look_at_plain_text_changes_no_answer(
+            before in "[a-zA-Z é\r\n=]{0,60}", text in "[a-cA-C é]{1,6}", after in "[a-cA-C é]{0,30}", cut in 0_usize..3,
+        ) {
+            let utf8 = Charset::by_name(b"utf-8").unwrap();
+            let shown: String = text.chars().skip(cut).collect();
+            let whole = format!("{before}{shown}{after}");
+            for collation in Collation::ALL {
+                let pattern = Pattern::with(&text, collation);
+                let plain = collation.form(&whole).contains(&collation.form(&text));
+                prop_assert_eq!(pattern.in_content(whole.as_bytes(), Encoding::Identity, utf8), plain);
+                let header = decode_header(whole.as_bytes());
+                prop_assert_eq!(pattern.in_header(whole.as_bytes()), pattern.in_utf8(&header));
+            }
+        }
+
+        #[test]
         fn what_is_in_the_text_is_found_across_pieces(
             before in "[a-zä ]{0,9}", times in 0_usize..5000, text in "\\PC{1,40}", after in "[a-z ]{0,200}",
         ) {
