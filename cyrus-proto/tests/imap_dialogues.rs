@@ -18,11 +18,13 @@ dialogues!(
     acl,
     admin,
     annotatemore,
+    catenate,
     condstore,
     contexts,
     esearch,
     expunge,
     fetch,
+    fetch_cyrus,
     gone,
     listing,
     login,
@@ -30,14 +32,17 @@ dialogues!(
     metadata,
     multisearch,
     namespace_netnews,
+    preview,
     quota,
+    replace,
     search,
     select,
     session,
     sessions,
     sort,
     special_use,
-    store
+    store,
+    urlauth
 );
 
 use std::time::Duration;

@@ -8,9 +8,10 @@ use super::command::Tag;
 
 pub use self::data::*;
 pub use self::fetch::FetchLine;
-pub use self::lex::{put_astring, put_literal, put_nstring, put_number, put_string};
+pub use self::lex::{put_astring, put_literal, put_literal8, put_nstring, put_number, put_string};
 pub use self::search::{EsearchLine, SearchedMailbox, put_comparator, put_sort, put_thread};
 
+mod binary;
 mod data;
 mod fetch;
 mod lex;
@@ -52,6 +53,8 @@ pub enum Code {
     AuthenticationFailed,
     /// No collation matches (RFC 5255).
     BadComparator,
+    /// A URL of CATENATE cannot be used (RFC 4469).
+    BadUrl(String),
     /// The charset of a SEARCH is not known; these are.
     BadCharset(&'static [&'static str]),
     /// What the server can do.
@@ -108,10 +111,14 @@ pub enum Code {
     UidValidity(u32),
     /// Something the server needs is out of order; try later (RFC 5530).
     Unavailable,
+    /// A part's content transfer encoding is not known (RFC 3516).
+    UnknownCte,
     /// A special use that the new mailbox cannot have (RFC 6154).
     UseAttr,
     /// The first message not seen.
     Unseen(u32),
+    /// How URLs can be authorized (RFC 4467).
+    UrlMech(&'static str),
 }
 
 impl fmt::Display for Code {
@@ -123,6 +130,7 @@ impl fmt::Display for Code {
             Self::AppendUid(validity, uids) => write!(f, "APPENDUID {validity} {uids}"),
             Self::AuthenticationFailed => f.write_str("AUTHENTICATIONFAILED"),
             Self::BadComparator => f.write_str("BADCOMPARATOR"),
+            Self::BadUrl(url) => write!(f, "BADURL {url}"),
             Self::BadCharset(charsets) => write!(f, "BADCHARSET ({})", charsets.join(" ")),
             Self::Capability(list) => write!(f, "CAPABILITY {list}"),
             Self::CompressionActive => f.write_str("COMPRESSIONACTIVE"),
@@ -150,6 +158,8 @@ impl fmt::Display for Code {
             Self::UidValidity(validity) => write!(f, "UIDVALIDITY {validity}"),
             Self::UseAttr => f.write_str("USEATTR"),
             Self::Unavailable => f.write_str("UNAVAILABLE"),
+            Self::UnknownCte => f.write_str("UNKNOWN-CTE"),
+            Self::UrlMech(mechanism) => write!(f, "URLMECH {mechanism}"),
             Self::Unseen(seqno) => write!(f, "UNSEEN {seqno}"),
         }
     }

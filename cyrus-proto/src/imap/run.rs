@@ -18,7 +18,10 @@ use crate::output::Output;
 mod acl;
 mod annotation;
 mod append;
+mod binary;
+mod binary_parts;
 mod body;
+mod catenate;
 mod copy;
 mod fetch;
 mod flags;
@@ -26,10 +29,14 @@ mod list;
 mod login;
 mod mailboxes;
 mod metadata;
+mod part_structure;
+mod preview;
 mod quota;
+mod replace;
 pub(super) mod search;
 mod select;
 mod unreadable;
+mod urlauth;
 
 use self::search::Asked;
 
@@ -98,6 +105,7 @@ pub(super) fn job(request: Request, body: CommandBody, staged: Vec<io::Result<St
             program,
         } => search::job(request, Asked::thread(numbering, algorithm, program)),
         CommandBody::MultiSearch(search) => search::multi::job(request, search),
+        CommandBody::UrlFetch(urls) => urlauth::fetch(request, urls),
         CommandBody::List(command) => list::job(request, command),
         CommandBody::Lsub { reference, pattern } | CommandBody::Rlsub { reference, pattern } => {
             list::lsub_job(request, reference, pattern)
@@ -152,6 +160,14 @@ fn run(
             mailbox,
         } => copy::move_messages(request, numbering, &set, &mailbox, out),
         C::Append { mailbox, messages } => append::append(request, &mailbox, messages, staged, out),
+        C::Replace {
+            numbering,
+            message,
+            mailbox,
+            replacement,
+        } => replace::replace(request, (numbering, message), &mailbox, *replacement, staged, out),
+        C::GenUrlAuth(urls) => urlauth::generate(request, &urls, out),
+        C::ResetKey { mailbox, mechanisms } => urlauth::reset(request, mailbox.as_deref(), &mechanisms),
         C::Create {
             mailbox,
             partition,
@@ -201,6 +217,7 @@ fn run(
         | C::Language(_)
         | C::Comparator(_)
         | C::Fetch { .. }
+        | C::UrlFetch(_)
         | C::Search { .. }
         | C::Sort { .. }
         | C::Thread { .. }
@@ -294,6 +311,12 @@ impl Request {
             .options
             .namespace
             .to_client(name, Some(&self.user.name), self.user.is_admin())
+    }
+
+    /// The selected mailbox's name as the client knows it.
+    fn selected_name(&self) -> String {
+        let selected = self.mailbox.as_ref();
+        selected.map_or_else(String::new, |selected| self.client_name(selected.mailbox.name()))
     }
 
     /// Tells the client what changed in the selected mailbox, if one is selected.
