@@ -34,10 +34,11 @@ pub(super) fn threads(
         Ok::<_, MailboxError>(facts)
     });
     let gathered = gathered.into_iter().collect::<Result<Vec<Facts>, _>>()?;
-    let mut threads = Threads::new();
+    let ids = gathered.iter().map(|facts| facts.ids.len()).sum();
+    let mut threads = Threads::with_room(found.len(), ids);
     for facts in &gathered {
         for fact in &facts.mails {
-            threads.add(facts.mail(fact), facts.references(fact));
+            threads.add(facts.mail(fact), facts.own_id(fact), facts.references(fact));
         }
     }
     let mut out = Vec::new();
@@ -140,15 +141,18 @@ impl Facts {
     }
 
     fn mail(&self, fact: &Fact) -> Mail<'_> {
-        let own = self.ids.get(fact.ids.start).filter(|_| fact.has_id);
         Mail {
             number: fact.number,
             date: fact.date,
             arrival: fact.arrival,
-            id: own.map(|id| self.id(id)),
             subject: self.subjects.get(fact.subject.clone()).unwrap_or_default(),
             is_reply: fact.is_reply,
         }
+    }
+
+    fn own_id(&self, fact: &Fact) -> Option<MessageId<'_>> {
+        let own = self.ids.get(fact.ids.start).filter(|_| fact.has_id);
+        own.map(|id| self.id(id))
     }
 
     fn references(&self, fact: &Fact) -> impl Iterator<Item = MessageId<'_>> {

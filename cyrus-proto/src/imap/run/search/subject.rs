@@ -12,6 +12,12 @@ pub(super) struct BaseSubject {
 impl BaseSubject {
     /// The base of a decoded subject.
     pub(super) fn of(subject: &str) -> Self {
+        if is_bare(subject) {
+            return Self {
+                text: subject.to_owned(),
+                is_reply: false,
+            };
+        }
         let words: Vec<&str> = subject
             .split([' ', '\t', '\r', '\n'])
             .filter(|word| !word.is_empty())
@@ -47,6 +53,19 @@ impl BaseSubject {
             is_reply,
         }
     }
+}
+
+/// Whether a subject has no marks and only single spaces, as most have: then it is its own base.
+fn is_bare(subject: &str) -> bool {
+    let bytes = subject.as_bytes();
+    let begins = bytes
+        .first()
+        .is_some_and(|first| !b"rRfF[ \t\r\n".contains(first));
+    let ends = bytes.last().is_some_and(|last| !b")] ".contains(last));
+    begins
+        && ends
+        && !bytes.iter().any(|byte| matches!(byte, b'\t' | b'\r' | b'\n'))
+        && !subject.contains("  ")
 }
 
 /// `subj-trailer = "(fwd)" / WSP`: what stands before it, and whether it was only white space.
@@ -123,6 +142,8 @@ mod tests {
             ("", "", false),
             (" \t a \r\n b ", "a b", false),
             ("Reply", "Reply", false),
+            ("a  b", "a b", false),
+            ("x Re: (fwd)", "x Re:", true),
             ("re", "re", false),
             ("Re[x: y", "Re[x: y", false),
         ] {

@@ -18,8 +18,6 @@ pub(super) struct Mail<'a> {
     pub(super) date: i64,
     /// When it was received.
     pub(super) arrival: i64,
-    /// Its own id.
-    pub(super) id: Option<MessageId<'a>>,
     /// The base subject, in the form that is compared.
     pub(super) subject: &'a str,
     /// Whether the subject had a mark of a reply.
@@ -69,11 +67,12 @@ struct Place<'a> {
 }
 
 impl<'a> Threads<'a> {
-    pub(super) fn new() -> Self {
+    /// None yet; `mails` and `ids` are how many are to come.
+    pub(super) fn with_room(mails: usize, ids: usize) -> Self {
         Self {
-            mails: Vec::new(),
-            nodes: Vec::new(),
-            ids: HashMap::default(),
+            mails: Vec::with_capacity(mails),
+            nodes: Vec::with_capacity(mails.max(ids)),
+            ids: HashMap::with_capacity_and_hasher(ids, Identity),
         }
     }
 
@@ -115,10 +114,15 @@ impl<'a> Threads<'a> {
         self.mails.get(node.mail as usize)
     }
 
-    /// Adds a message, in the order of the mailbox, with what it refers to, the oldest first.
-    pub(super) fn add(&mut self, mail: Mail<'a>, references: impl Iterator<Item = MessageId<'a>>) {
+    /// Adds a message, in the order of the mailbox, with its id, and what it refers to, the oldest first.
+    pub(super) fn add(
+        &mut self,
+        mail: Mail<'a>,
+        id: Option<MessageId<'a>>,
+        references: impl Iterator<Item = MessageId<'a>>,
+    ) {
         // A second message with an id counts as one without.
-        let known = mail.id.map(|id| self.place_of(id));
+        let known = id.map(|id| self.place_of(id));
         let known = known.filter(|&place| !self.get(place).is_message());
         let own = known.unwrap_or_else(|| self.node());
         self.at(own).mail = u32::try_from(self.mails.len()).unwrap_or(NONE - 1);
@@ -415,6 +419,13 @@ impl<'a> Threads<'a> {
         }
         let mut steps = Vec::new();
         for &root in roots {
+            let alone = Some(self.get(root)).filter(|node| node.children.is_empty());
+            if let Some(mail) = alone.and_then(|node| self.mails.get(node.mail as usize)) {
+                out.push(b'(');
+                put_number(out, u64::from(mail.number));
+                out.push(b')');
+                continue;
+            }
             steps.extend([Step::Close, Step::Node(root), Step::Open]);
             while let Some(step) = steps.pop() {
                 let after_number = out.last().is_some_and(u8::is_ascii_digit);
@@ -532,14 +543,13 @@ mod tests {
             text,
         };
         let subjects: Vec<BaseSubject> = MAILS.iter().map(|mail| BaseSubject::of(mail.3)).collect();
-        let mut threads = Threads::new();
+        let mut threads = Threads::with_room(wanted.len(), 0);
         for &number in wanted {
             let Sent(date, own, references, _) = &MAILS[number - 1];
             let mail = Mail {
                 number: number as u32,
                 date: *date,
                 arrival: number as i64,
-                id: message_ids(own.as_bytes()).next().map(id),
                 subject: &subjects[number - 1].text,
                 is_reply: subjects[number - 1].is_reply,
             };
@@ -547,7 +557,8 @@ mod tests {
                 ThreadAlgorithm::OrderedSubject => "",
                 _ => *references,
             };
-            threads.add(mail, message_ids(references.as_bytes()).map(id));
+            let own = message_ids(own.as_bytes()).next().map(id);
+            threads.add(mail, own, message_ids(references.as_bytes()).map(id));
         }
         let mut out = Vec::new();
         threads.finish(algorithm, &mut out);
@@ -586,18 +597,17 @@ mod tests {
             MessageId { hash, text }
         };
         for backwards in [false, true] {
-            let mut threads = Threads::new();
+            let mut threads = Threads::with_room(100_000, 100_000);
             for step in 1..=100_000_u32 {
                 let number = if backwards { 100_001 - step } else { step };
                 let mail = Mail {
                     number,
                     date: i64::from(number),
                     arrival: 0,
-                    id: Some(id(number)),
                     subject: "x",
                     is_reply: false,
                 };
-                threads.add(mail, std::iter::once(id(number - 1)));
+                threads.add(mail, Some(id(number)), std::iter::once(id(number - 1)));
             }
             let mut out = Vec::new();
             threads.finish(ThreadAlgorithm::References, &mut out);
