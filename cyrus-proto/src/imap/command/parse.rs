@@ -19,7 +19,7 @@ use super::lex::{
     tag_rule, take_one, word,
 };
 use super::list::{list, list_mailbox, rlist, status_items};
-use super::metadata::{getannotation, getmetadata, setannotation, setmetadata};
+use super::metadata::{entry_att_list, getannotation, getmetadata, setannotation, setmetadata};
 use super::multisearch::{esearch, words};
 use super::search::{end_of_keys, search_program, search_return_opts};
 use super::sort::{search_criteria, sort_criteria, thread_algorithm};
@@ -606,6 +606,20 @@ impl Arguments<'_> {
                 _ => None,
             }
         };
+        if [&b"ANNOTATION"[..], b"ANNOTATION.SILENT"]
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+        {
+            let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
+            let (rest, changes) = entry_att_list(rest)?;
+            let annotations = CommandBody::StoreAnnotations {
+                numbering,
+                set,
+                unchanged_since,
+                changes,
+            };
+            return Ok((rest, annotations));
+        }
         let Some((mode, silent)) = attribute(name) else {
             return refuse(rest, "Invalid Store attribute");
         };
