@@ -53,6 +53,7 @@ mod store;
 mod subs;
 pub mod sys;
 mod uid;
+mod urlkeys;
 mod user;
 pub mod utf7;
 
@@ -76,6 +77,7 @@ pub use name::{MailboxName, NameError};
 pub use namespace::{ClientName, Namespace, Pattern, Separator, VirtualDomains};
 pub use options::StoreOptions;
 pub use quota::{QuotaPolicy, QuotaRoot};
-pub use staging::{Staged, StagingFile};
+pub use staging::{Staged, StagedBytes, StagingFile};
 pub use store::Store;
 pub use uid::{ModSeq, Uid, UidMap, UidSet, UidValidity};
+pub use urlkeys::UrlKey;
