@@ -1,15 +1,15 @@
 //! The grammar of IMAP commands: what is read, what is refused and in which words, and that nothing is lost on the way.
 
 use cyrus_proto::imap::command::{
-    Access, Age, AnnotationChange, AnnotationQuery, AppendContent, AppendMessage, BodySection, Command,
-    CommandBody, DateField, DateTest, EntryKind, FetchAttributes, FetchItems, FetchModifiers, GetAnnotation,
-    GetMetadata, ListCommand, ListForm, ListReturns, ListSelection, Literal, LiteralForm, MetadataDepth,
-    ModSeqEntry, Numbering, Octets, SearchKey, SearchProgram, Section, SectionText, SelectParameters,
-    SetAnnotation, SetMetadata, StatusItems, StoreFlags, StoreMode, Tag, TextField, parse,
+    Access, Age, AnnotationChange, AnnotationKey, AnnotationQuery, AppendContent, AppendMessage, BodySection,
+    Command, CommandBody, DateField, DateTest, EntryKind, FetchAttributes, FetchItems, FetchModifiers,
+    GetAnnotation, GetMetadata, ListCommand, ListForm, ListReturns, ListSelection, Literal, LiteralForm,
+    MetadataDepth, ModSeqEntry, Numbering, Octets, SearchKey, SearchProgram, Section, SectionText,
+    SelectParameters, SetAnnotation, SetMetadata, StatusItems, StoreFlags, StoreMode, Tag, TextField, parse,
 };
 use cyrus_proto::imap::date::Date;
 use cyrus_proto::imap::sequence::{SeqNumber, SequenceSet};
-use cyrus_store::{FlagNames, Keyword, SystemFlags};
+use cyrus_store::{Audience, FlagNames, Keyword, SystemFlags};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -211,6 +211,9 @@ SEARCH MODSEQ => Missing required argument to Search modseq
 SEARCH LARGER x => Invalid number in Search command
 SEARCH UID x => Invalid Search criteria
 SEARCH UID => Missing required argument to Search uid
+SEARCH ANNOTATION => Invalid Search criteria
+SEARCH ANNOTATION /comment size "x" => Invalid Search criteria
+SEARCH ANNOTATION /comment value x => Invalid Search criteria
 SEARCH SUBJECT "unter => Missing required argument to Search subject
 UID => Missing required argument to Uid
 UID FOO => Missing required argument to Uid
@@ -531,7 +534,19 @@ fn search_key() -> impl Strategy<Value = SearchKey> {
     ];
     let age = prop_oneof![Just(Age::Older), Just(Age::Younger)];
     let test = prop_oneof![Just(DateTest::Before), Just(DateTest::On), Just(DateTest::Since)];
+    let audience = prop_oneof![
+        Just(None),
+        Just(Some(Audience::Shared)),
+        Just(Some(Audience::Private))
+    ];
+    let annotation = (text(), audience, option::of(text()));
+    let annotation = annotation.prop_map(|(entry, audience, value)| AnnotationKey {
+        entry,
+        audience,
+        value,
+    });
     let leaf = prop_oneof![
+        annotation.prop_map(|key| SearchKey::Annotation(Box::new(key))),
         Just(SearchKey::All),
         Just(SearchKey::New),
         Just(SearchKey::Old),

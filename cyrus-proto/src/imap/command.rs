@@ -22,8 +22,8 @@ pub use self::multisearch::{MultiSearch, SearchSource};
 pub use self::parse::{Head, Refusal, arguments, head, parse};
 pub(crate) use self::parse::{append_target, literal_place};
 pub use self::search::{
-    Age, DateField, DateTest, EntryKind, ModSeqEntry, PartialRange, SearchKey, SearchProgram, SearchReturn,
-    TextField,
+    Age, AnnotationKey, DateField, DateTest, EntryKind, ModSeqEntry, PartialRange, SearchKey, SearchProgram,
+    SearchReturn, TextField,
 };
 pub use self::sort::{SortCriterion, SortKey, ThreadAlgorithm};
 pub use self::sync::{FetchModifiers, SelectParameters};

@@ -242,7 +242,7 @@ fn entry_att(input: &[u8]) -> Parsed<'_, AnnotationChange> {
 }
 
 /// `value = nstring / literal8` (RFC 5464, section 5).
-fn value(input: &[u8]) -> Parsed<'_, Option<Vec<u8>>> {
+pub(super) fn value(input: &[u8]) -> Parsed<'_, Option<Vec<u8>>> {
     let (rest, binary) = opt(tag(&b"~"[..])).parse(input)?;
     if binary.is_some() {
         let (rest, octets) = literal(rest)?;

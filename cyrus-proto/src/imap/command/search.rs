@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use cyrus_store::{Keyword, SystemFlags};
+use cyrus_store::{Audience, Keyword, SystemFlags};
 use nom::Parser;
 use nom::bytes::complete::{tag, take_while};
 
@@ -69,6 +69,8 @@ pub enum SearchKey {
     SaveDateSupported,
     /// `FILTER name`: the program that is kept under this name (RFC 5466).
     Filter(Vec<u8>),
+    /// `ANNOTATION entry attribute value` (RFC 5257, section 4.5).
+    Annotation(Box<AnnotationKey>),
     /// `FUZZY key` (RFC 6203).
     Fuzzy(Box<SearchKey>),
     /// `NOT key`
@@ -77,6 +79,25 @@ pub enum SearchKey {
     Or(Box<(SearchKey, SearchKey)>),
     /// `(key key ...)`
     And(Vec<SearchKey>),
+}
+
+/// What SEARCH ANNOTATION looks for (RFC 5257, section 4.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnotationKey {
+    /// The entry, with `*` and `%`.
+    pub entry: Vec<u8>,
+    /// Whose value: everybody's (`value.shared`) or the user's own (`value.priv`); either for `value`.
+    pub audience: Option<Audience>,
+    /// Octets within the value; none for messages that lack it.
+    pub value: Option<Vec<u8>>,
+}
+
+impl AnnotationKey {
+    const ATTRIBUTES: [(&'static str, Option<Audience>); 3] = [
+        ("value", None),
+        ("value.shared", Some(Audience::Shared)),
+        ("value.priv", Some(Audience::Private)),
+    ];
 }
 
 /// `search-modseq-ext`: one flag's modification sequence (RFC 7162, section 3.1.5). Messages have one for all of them, so that
@@ -283,6 +304,18 @@ impl SearchKey {
             Self::Within(Age::Older, seconds) => text(&format!("OLDER {seconds}")),
             Self::Within(Age::Younger, seconds) => text(&format!("YOUNGER {seconds}")),
             Self::SaveDateSupported => text("SAVEDATESUPPORTED"),
+            Self::Annotation(key) => {
+                text("ANNOTATION ");
+                put_string(out, &key.entry);
+                let known = AnnotationKey::ATTRIBUTES
+                    .iter()
+                    .find(|(_, audience)| *audience == key.audience);
+                out.extend_from_slice(format!(" {} ", known.map_or("value", |(name, _)| name)).as_bytes());
+                match &key.value {
+                    Some(value) => put_string(out, value),
+                    None => out.extend_from_slice(b"NIL"),
+                }
+            }
             Self::EmailId(id) | Self::ThreadId(id) | Self::Filter(id) => {
                 text(match self {
                     Self::EmailId(_) => "EMAILID ",
@@ -440,6 +473,10 @@ fn search_key<'i>(input: &'i [u8], depth: usize, count: &mut usize) -> Parsed<'i
         b"FILTER" => name
             .string(rest)
             .map(|(rest, name)| (rest, SearchKey::Filter(name))),
+        b"ANNOTATION" => {
+            let (rest, key) = expect(search_annotation, || INVALID.into()).parse(rest)?;
+            Ok((rest, SearchKey::Annotation(Box::new(key))))
+        }
         b"FUZZY" => {
             let (rest, ()) = name.space(rest)?;
             let (rest, key) = search_key(rest, depth + 1, count)?;
@@ -458,6 +495,26 @@ fn search_key<'i>(input: &'i [u8], depth: usize, count: &mut usize) -> Parsed<'i
             Ok((rest, SearchKey::Or(Box::new((first, second)))))
         }
         _ => refuse(input, INVALID),
+    }
+}
+
+/// `search-key =/ "ANNOTATION" SP entry-match SP att-search SP value` after its name (RFC 5257, section 5).
+fn search_annotation(input: &[u8]) -> Parsed<'_, AnnotationKey> {
+    let (rest, ((), entry, (), attribute, ())) = (sp, astring, sp, super::lex::word, sp).parse(input)?;
+    let (rest, value) = super::metadata::value(rest)?;
+    let known = AnnotationKey::ATTRIBUTES
+        .iter()
+        .find(|(name, _)| attribute.eq_ignore_ascii_case(name.as_bytes()));
+    match known {
+        Some(&(_, audience)) => Ok((
+            rest,
+            AnnotationKey {
+                entry: entry.into_owned(),
+                audience,
+                value,
+            },
+        )),
+        None => mismatch(input),
     }
 }
 

@@ -149,6 +149,7 @@ impl Pieces for Search {
                 }
                 let terms = Terms {
                     view,
+                    mailbox: mailbox.name(),
                     store: &service.store,
                     auth: &user.auth,
                     collation,

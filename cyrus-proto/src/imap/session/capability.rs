@@ -24,6 +24,7 @@ const SHORT: &[&str] = &["IMAP4rev1", "LITERAL+", "ID", "ENABLE"];
 /// What is understood after the login.
 const REST: &[&str] = &[
     "ACL",
+    "ANNOTATE-EXPERIMENT-1",
     "BINARY",
     "CATENATE",
     "CHILDREN",

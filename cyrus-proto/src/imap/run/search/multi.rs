@@ -173,6 +173,7 @@ impl Current {
         let known = selected.map_or(&view, |selected| &selected.view);
         let terms = Terms {
             view: known,
+            mailbox: name,
             store,
             auth: &request.user.auth,
             collation: request.collation,

@@ -5,12 +5,17 @@ use std::cell::Cell;
 use cyrus_acl::AuthState;
 use cyrus_store::message::Charset;
 use cyrus_store::search::{Collation, Pattern};
-use cyrus_store::{AnnotationScope, Audience, IndexRead, MailboxError, Message, Store, SystemFlags, UidSet};
+use cyrus_store::{
+    AnnotationScope, Audience, IndexRead, MailboxError, MailboxName, Message, Store, SystemFlags, UidSet,
+};
 
+use super::super::annotation;
 use super::text::{Items, Where};
 use crate::imap::command::lex::is_atom_char;
 use crate::imap::command::search::search_program;
-use crate::imap::command::{Age, DateField, DateTest, Numbering, SearchKey, SearchProgram, TextField};
+use crate::imap::command::{
+    Age, AnnotationKey, DateField, DateTest, Numbering, SearchKey, SearchProgram, TextField,
+};
 use crate::imap::response::{Code, Reply};
 use crate::imap::selected::View;
 
@@ -106,6 +111,8 @@ const MAX_FILTER_DEPTH: usize = 8;
 pub(super) struct Terms<'t> {
     /// The messages, as the client knows them.
     pub(super) view: &'t View,
+    /// Which mailbox they are in.
+    pub(super) mailbox: &'t MailboxName,
     /// The server's clock, and where filters are kept.
     pub(super) store: &'t Store,
     /// Whose filters.
@@ -259,11 +266,40 @@ impl<'c> Compiler<'c> {
             SearchKey::ThreadId(id) => Test::ThreadId(thread_id(id)),
             SearchKey::Filter(name) => self.filter(name)?,
             // Without an index of words, what is like a string is what holds it.
+            SearchKey::Annotation(key) => self.annotation(key)?,
             SearchKey::Fuzzy(key) => self.key(key)?,
             SearchKey::Not(key) => Test::Not(Box::new(self.key(key)?)),
             SearchKey::Or(keys) => Test::Any(self.all([&keys.0, &keys.1])?),
             SearchKey::And(keys) => Test::All(self.all(keys)?),
         })
+    }
+
+    /// The messages with an annotation, as they are annotated now (RFC 5257, section 4.5).
+    fn annotation(&self, key: &AnnotationKey) -> Result<Test, Unsearchable> {
+        let terms = self.terms;
+        let find = |wanted: &dyn Fn(&str, Audience, &[u8]) -> bool| {
+            let mailbox = terms.store.open_mailbox(terms.mailbox, terms.auth);
+            let found = mailbox.and_then(|mut mailbox| mailbox.annotated(wanted));
+            found.map(Test::Uids).map_err(Unsearchable::Error)
+        };
+        let is_named = |name: &str| annotation::matches(&key.entry, name.as_bytes());
+        if let Some(value) = key.value.as_deref().filter(|value| !value.is_empty()) {
+            let finder = memchr::memmem::Finder::new(value);
+            return find(&|name, audience, text| {
+                key.audience.is_none_or(|wanted| wanted == audience)
+                    && is_named(name)
+                    && finder.find(text).is_some()
+            });
+        }
+        let audiences = match key.audience {
+            Some(audience) => vec![audience],
+            None => vec![Audience::Shared, Audience::Private],
+        };
+        let lack = audiences.into_iter().map(|wanted| {
+            let have = find(&|name, audience, _| audience == wanted && is_named(name))?;
+            Ok(Test::Not(Box::new(have)))
+        });
+        Ok(Test::Any(lack.collect::<Result<_, Unsearchable>>()?))
     }
 
     /// The program that is kept under a name: the user's own, else everybody's (RFC 5466, section 3.1).
