@@ -70,8 +70,8 @@ pub use hints::{Announcer, Hint, Watch};
 pub use ident::{Guid, MailboxId, Partition};
 pub use log::{Level, Log};
 pub use mailbox::{
-    Appended, CachedRecord, Change, Copied, CopyMode, Expunge, FlagChange, FlagMode, FlagsStored, IndexRead,
-    Mailbox, MailboxStatus, Message, MessageFile, NewMessage,
+    Appended, CachedRecord, Change, Copied, CopyMode, Expired, Expiry, Expunge, ExpungedMessage, FlagChange,
+    FlagMode, FlagsStored, IndexRead, Mailbox, MailboxStatus, Message, MessageFile, NewMessage,
 };
 pub use mboxlist::{CreateOptions, MailboxEntry, Step};
 pub use name::{MailboxName, NameError};
