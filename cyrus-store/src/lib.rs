@@ -77,7 +77,7 @@ pub use mboxlist::{CreateOptions, MailboxEntry, Step};
 pub use name::{MailboxName, NameError};
 pub use namespace::{ClientName, Namespace, Pattern, Separator, VirtualDomains};
 pub use options::StoreOptions;
-pub use quota::{QuotaPolicy, QuotaRoot};
+pub use quota::{QuotaFault, QuotaPolicy, QuotaRoot};
 pub use reconstruct::{Adopted, Finding, Found, Mismatches, OddFiles, Reconstruct, Reconstructed};
 pub use staging::{Staged, StagedBytes, StagingFile};
 pub use store::Store;

@@ -11,6 +11,7 @@ mod databases;
 pub mod mbexamine;
 pub mod mbpath;
 pub mod mkimap;
+pub mod quota;
 pub mod reconstruct;
 pub mod unexpunge;
 

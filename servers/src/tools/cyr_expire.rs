@@ -254,8 +254,8 @@ impl Run<'_> {
         }
         let mut mailbox = self.store.open_mailbox(name, &self.auth)?;
         let done = mailbox.expire(&Expiry {
-            sent_before: lifetime.map(|seconds| Self::cutoff(seconds)),
-            expunged_before: self.wanted.expunged.map(|seconds| Self::cutoff(seconds)),
+            sent_before: lifetime.map(Self::cutoff),
+            expunged_before: self.wanted.expunged.map(Self::cutoff),
             unused_keywords: self.wanted.unused_keywords,
         })?;
         for (slot, keyword) in &done.keywords {

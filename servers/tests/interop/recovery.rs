@@ -255,3 +255,61 @@ fn what_is_past_its_time_is_expired() {
         );
     }
 }
+
+#[test]
+fn quotas_are_reported_and_corrected_as_by_real_cyrus() {
+    let (Some(real), Some(ours)) = (Programs::real(), Programs::ours()) else {
+        return;
+    };
+    let (site, folder) = filled(&real);
+    let server = site.start(&real);
+    let mut admin = server.imap("admin");
+    admin.ok("SETQUOTA user/alice/Box (STORAGE 4 MESSAGE 100)");
+    admin.ok("SETQUOTA shared (X-NUM-FOLDERS 3)");
+    server.stop();
+    for arguments in [
+        &[][..],
+        &["user/alice"],
+        &["-u", "alice"],
+        &["-J"],
+        &["nosuch"],
+        &["-f"],
+    ] {
+        let expected = site.tool_ok(&real, "quota", arguments);
+        assert_eq!(site.tool_ok(&ours, "quota", arguments), expected, "{arguments:?}");
+    }
+    let root = site.root().join("conf/quota/a/user.alice.Box");
+    let text = fs::read_to_string(&root).expect("the quota file");
+    // Seven messages of 51 octets.
+    assert!(text.contains("357"), "{text}");
+    fs::write(&root, text.replacen("357", "77777", 1)).expect("the quota file");
+    let lines = |programs: &Programs, arguments: &[&str]| site.tool_ok(programs, "quota", arguments);
+    let dry = lines(&real, &["-f", "-n", "-q"]);
+    assert!(dry.contains("77777"), "{dry}");
+    assert_eq!(lines(&ours, &["-f", "-n", "-q"]), dry);
+    lines(&ours, &["-f", "-q"]);
+    assert_eq!(lines(&real, &["-f", "-n", "-q"]), "");
+    // Real Cyrus raises the modification sequence even with -n.
+    let usage = |text: &str| text.split(" MODSEQ").next().map(str::to_owned);
+    let corrected = fs::read_to_string(&root).expect("the quota file");
+    assert_eq!(usage(&corrected), usage(&text));
+
+    let header = folder.join("cyrus.header");
+    let right = fs::read(&header).expect("the header file");
+    let wrong = String::from_utf8_lossy(&right).into_owned();
+    assert!(wrong.contains("Q user.alice.Box "), "{wrong}");
+    let wrong: Vec<u8> = replaced(&right, b"Q user.alice.Box ", b"Q user.alice ");
+    fs::write(&header, wrong).expect("the header file");
+    let told = lines(&ours, &["-f", "-q"]);
+    assert_eq!(told, "user.alice.Box: quota root user.alice --> user.alice.Box\n");
+    assert_eq!(fs::read(&header).expect("the header file"), right);
+    assert_sound(&site, &real);
+}
+
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let at = bytes
+        .windows(from.len())
+        .position(|window| window == from)
+        .expect("the text is there");
+    [&bytes[..at], to, &bytes[at + from.len()..]].concat()
+}
