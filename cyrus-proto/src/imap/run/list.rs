@@ -81,6 +81,10 @@ pub(super) fn lsub(
     request.sort(&mut names, |name| name);
     for name in names {
         // One that is gone stays in the list of subscriptions, but is not shown until it comes back.
+        let namespace = &request.service.options.namespace;
+        if !namespace.in_reach(&name, Some(&request.user.name), request.user.is_admin()) {
+            continue;
+        }
         if request.service.options.allowallsubscribe || request.service.store.lookup(&name)?.is_some() {
             listing.add(name, |_| true);
         }
