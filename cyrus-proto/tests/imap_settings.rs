@@ -1,4 +1,5 @@
 //! Settings of an IMAP service, as clients and the log meet them.
+#![allow(clippy::unwrap_used)]
 
 #[path = "dialogues/driver.rs"]
 #[allow(dead_code)]
@@ -202,7 +203,7 @@ fn namespaces_that_are_disabled_are_not_listed_but_for_administrators() {
         client.line("d NAMESPACE"),
         "* NAMESPACE ((\"INBOX/\" \"/\")) NIL NIL\r\nd OK Completed\r\n"
     );
-    assert!(client.line("e SELECT shared").contains("e OK [READ-ONLY]"));
+    assert!(client.line("e SELECT shared").contains("e OK [READ-WRITE]"));
 }
 
 #[test]

@@ -817,6 +817,10 @@ impl Session for ImapSession {
         self.current_user().map(|user| user.name.as_str())
     }
 
+    fn session_id(&self) -> Option<&str> {
+        self.current_user().map(|user| user.session_id.as_str())
+    }
+
     fn mailbox(&self) -> Option<&str> {
         let selected = match &self.state {
             State::Selected { mailbox, .. } => mailbox,

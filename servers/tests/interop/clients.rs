@@ -1,9 +1,10 @@
-//! Programs that people use: mbsync, Python's imaplib, curl, mutt and postfix's smtp-source, against either implementation.
+//! Programs that people use: mbsync, Python's imaplib, curl, mutt, imtest and postfix's smtp-source, against either implementation.
 
 mod curl;
 mod imaplib;
 mod mbsync;
 mod mutt;
+mod sasl;
 mod smtp_source;
 
 use crate::rig::programs::{Programs, has_client};
