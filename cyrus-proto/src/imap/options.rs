@@ -69,16 +69,16 @@ pub struct ImapOptions {
     pub autoexpunge: bool,
     /// `delete_unsubscribe`: who deletes a mailbox is no longer subscribed to it.
     pub delete_unsubscribe: bool,
-    /// `disable_shared_namespace`: LIST shows users no shared mailboxes.
-    pub hide_shared: bool,
-    /// `disable_user_namespace`: LIST shows users nobody else's mailboxes.
-    pub hide_other_users: bool,
     /// `readonly`: nothing can be changed.
     pub readonly: bool,
     /// `chatty`: every command is noted in the log.
     pub chatty: bool,
     /// `commandmintimer`: commands that take longer are noted in the log.
     pub slow_command: Option<Duration>,
+    /// `specialusealways`: LIST and LSUB tell special uses without being asked.
+    pub specialusealways: bool,
+    /// `annotation_enable_legacy_commands`: GETANNOTATION and SETANNOTATION.
+    pub annotation_legacy_commands: bool,
     /// How names look.
     pub namespace: Namespace,
     /// The server around the sessions.
@@ -135,11 +135,11 @@ impl ImapOptions {
             allowallsubscribe: false,
             autoexpunge: false,
             delete_unsubscribe: false,
-            hide_shared: false,
-            hide_other_users: false,
             readonly: false,
             chatty: false,
             slow_command: None,
+            specialusealways: true,
+            annotation_legacy_commands: false,
             namespace: Namespace::default(),
             surroundings: Arc::new(Alone),
         }

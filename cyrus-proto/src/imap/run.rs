@@ -15,6 +15,7 @@ use crate::job::{Done, Job, Link, Progress, Work};
 use crate::output::Output;
 
 mod acl;
+mod annotation;
 mod append;
 mod body;
 mod copy;
@@ -74,6 +75,12 @@ pub(super) fn job(request: Request, body: CommandBody, staged: Vec<io::Result<St
             modifiers,
         } => fetch::job(request, numbering, &set, wanted, modifiers),
         CommandBody::Search { numbering, program } => search::job(request, numbering, program),
+        CommandBody::List(command) => list::job(request, command),
+        CommandBody::Lsub { reference, pattern } | CommandBody::Rlsub { reference, pattern } => {
+            list::lsub_job(request, reference, pattern)
+        }
+        CommandBody::GetMetadata(get) => metadata::get_job(request, get),
+        CommandBody::GetAnnotation(get) => annotation::get_job(request, get),
         body => Job::once(move |output: &mut Output| {
             let mut request = request;
             let mut out = Vec::new();
@@ -121,15 +128,20 @@ fn run(
             mailbox,
         } => copy::move_messages(request, numbering, &set, &mailbox, out),
         C::Append { mailbox, messages } => append::append(request, &mailbox, messages, staged, out),
-        C::Create { mailbox, partition } => mailboxes::create(request, &mailbox, partition.as_deref()),
+        C::Create {
+            mailbox,
+            partition,
+            special_use,
+        } => {
+            let special_use = special_use.unwrap_or_default();
+            mailboxes::create(request, &mailbox, partition.as_deref(), &special_use)
+        }
         C::Delete { mailbox } => mailboxes::delete(request, &mailbox),
         C::Rename { from, to, partition } => {
             mailboxes::rename(request, &from, &to, partition.as_deref(), out)
         }
         C::Subscribe { mailbox } => mailboxes::subscribe(request, &mailbox),
         C::Unsubscribe { mailbox } => mailboxes::unsubscribe(request, &mailbox),
-        C::List(command) => list::list(request, &command, out),
-        C::Lsub { reference, pattern } => list::lsub(request, &reference, &pattern, out),
         C::Namespace => mailboxes::namespace(request, out),
         C::Status { mailbox, items } => mailboxes::status(request, &mailbox, items, out),
         C::SetAcl {
@@ -144,7 +156,8 @@ fn run(
         C::GetQuota { root } => quota::get(request, &root, out),
         C::GetQuotaRoot { mailbox } => quota::root_of(request, &mailbox, out),
         C::SetQuota { root, limits } => quota::set(request, &root, &limits),
-        C::GetMetadata(query) => metadata::get(request, &query, out),
+        C::SetMetadata(set) => metadata::set(request, &set),
+        C::SetAnnotation(set) => annotation::set(request, &set),
         // These make no job, or one of their own.
         C::Capability
         | C::Logout
@@ -154,6 +167,11 @@ fn run(
         | C::Login { .. }
         | C::Enable(_)
         | C::Idle
+        | C::List(_)
+        | C::Lsub { .. }
+        | C::Rlsub { .. }
+        | C::GetMetadata(_)
+        | C::GetAnnotation(_)
         | C::Compress { .. }
         | C::Unauthenticate
         | C::Language(_)
@@ -247,7 +265,20 @@ impl Request {
     }
 
     /// Tells the client what changed in the selected mailbox, if one is selected.
+    ///
+    /// One that somebody deleted has no messages any more, and stays selected like that until the client leaves it: so does
+    /// Cyrus. One that was renamed is followed to its new name (RFC 2180, section 3.4).
     fn refresh(&mut self, news: &News<'_>, out: &mut Vec<u8>) -> Result<(), MailboxError> {
+        match (self.look(news, out), &mut self.mailbox) {
+            (Err(MailboxError::Deleted), Some(selected)) if news.expunges => {
+                selected.view.empty(out);
+                Ok(())
+            }
+            (done, _) => done,
+        }
+    }
+
+    fn look(&mut self, news: &News<'_>, out: &mut Vec<u8>) -> Result<(), MailboxError> {
         let Some(selected) = &mut self.mailbox else {
             return Ok(());
         };
@@ -313,7 +344,7 @@ fn refusal(service: &ImapService, error: &MailboxError) -> Reply {
             Reply::no("System I/O error").with(Code::Unavailable)
         }
         MailboxError::BadName(_) => Reply::no("Invalid mailbox name"),
-        MailboxError::NotAMailbox => Reply::no("Mailbox does not exist"),
+        MailboxError::NotAMailbox | MailboxError::Deleted => Reply::no("Mailbox does not exist"),
         error => Reply::no(error.to_string()),
     }
 }

@@ -30,6 +30,7 @@ pub enum Verb {
     Expunge,
     Fetch,
     GetAcl,
+    GetAnnotation,
     GetMetadata,
     GetQuota,
     GetQuotaRoot,
@@ -46,9 +47,13 @@ pub enum Verb {
     Namespace,
     Noop,
     Rename,
+    Rlist,
+    Rlsub,
     Search,
     Select,
     SetAcl,
+    SetAnnotation,
+    SetMetadata,
     SetQuota,
     StartTls,
     Status,
@@ -58,6 +63,7 @@ pub enum Verb {
     Unauthenticate,
     Unselect,
     Unsubscribe,
+    Xlist,
 }
 
 impl Verb {
@@ -77,6 +83,7 @@ impl Verb {
         (Self::Expunge, "Expunge", Needs::Selected),
         (Self::Fetch, "Fetch", Needs::Selected),
         (Self::GetAcl, "Getacl", Needs::Authenticated),
+        (Self::GetAnnotation, "Getannotation", Needs::Authenticated),
         (Self::GetMetadata, "Getmetadata", Needs::Authenticated),
         (Self::GetQuota, "Getquota", Needs::Authenticated),
         (Self::GetQuotaRoot, "Getquotaroot", Needs::Authenticated),
@@ -93,9 +100,13 @@ impl Verb {
         (Self::Namespace, "Namespace", Needs::Authenticated),
         (Self::Noop, "Noop", Needs::Nothing),
         (Self::Rename, "Rename", Needs::Authenticated),
+        (Self::Rlist, "Rlist", Needs::Authenticated),
+        (Self::Rlsub, "Rlsub", Needs::Authenticated),
         (Self::Search, "Search", Needs::Selected),
         (Self::Select, "Select", Needs::Authenticated),
         (Self::SetAcl, "Setacl", Needs::Authenticated),
+        (Self::SetAnnotation, "Setannotation", Needs::Authenticated),
+        (Self::SetMetadata, "Setmetadata", Needs::Authenticated),
         (Self::SetQuota, "Setquota", Needs::Authenticated),
         (Self::StartTls, "Starttls", Needs::Nothing),
         (Self::Status, "Status", Needs::Authenticated),
@@ -105,6 +116,7 @@ impl Verb {
         (Self::Unauthenticate, "Unauthenticate", Needs::Authenticated),
         (Self::Unselect, "Unselect", Needs::Selected),
         (Self::Unsubscribe, "Unsubscribe", Needs::Authenticated),
+        (Self::Xlist, "Xlist", Needs::Authenticated),
     ];
 
     /// The command of this name, in any case.

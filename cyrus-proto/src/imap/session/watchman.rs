@@ -98,6 +98,8 @@ fn changes(verb: Verb) -> bool {
             | Verb::Move
             | Verb::Rename
             | Verb::SetAcl
+            | Verb::SetAnnotation
+            | Verb::SetMetadata
             | Verb::SetQuota
             | Verb::Store
             | Verb::Subscribe
