@@ -10,6 +10,7 @@ mod run;
 mod selected;
 pub mod sequence;
 mod session;
+pub mod url;
 
 pub use enabled::Enabled;
 pub use options::{ImapOptions, ServerInfo};

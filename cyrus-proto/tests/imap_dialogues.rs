@@ -18,22 +18,27 @@ dialogues!(
     acl,
     admin,
     annotatemore,
+    catenate,
     condstore,
     expunge,
     fetch,
+    fetch_cyrus,
     gone,
     listing,
     login,
     mailboxes,
     metadata,
     namespace_netnews,
+    preview,
     quota,
+    replace,
     search,
     select,
     session,
     sessions,
     special_use,
-    store
+    store,
+    urlauth
 );
 
 use std::time::Duration;

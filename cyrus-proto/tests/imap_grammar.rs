@@ -3,9 +3,9 @@
 use cyrus_proto::imap::command::{
     Access, AnnotationChange, AnnotationQuery, AppendContent, AppendMessage, BodySection, Command,
     CommandBody, DateField, DateTest, EntryKind, FetchAttributes, FetchItems, FetchModifiers, GetAnnotation,
-    GetMetadata, ListCommand, ListForm, ListReturns, ListSelection, MetadataDepth, ModSeqEntry, Numbering,
-    SearchKey, SearchProgram, Section, SectionText, SelectParameters, SetAnnotation, SetMetadata,
-    StatusItems, StoreFlags, StoreMode, Tag, TextField, parse,
+    GetMetadata, ListCommand, ListForm, ListReturns, ListSelection, Literal, LiteralForm, MetadataDepth,
+    ModSeqEntry, Numbering, Octets, SearchKey, SearchProgram, Section, SectionText, SelectParameters,
+    SetAnnotation, SetMetadata, StatusItems, StoreFlags, StoreMode, Tag, TextField, parse,
 };
 use cyrus_proto::imap::date::Date;
 use cyrus_proto::imap::sequence::{SeqNumber, SequenceSet};
@@ -287,8 +287,8 @@ fn several_messages_are_appended_with_flags_and_dates() {
     assert_eq!(flags.system, SystemFlags::SEEN);
     assert_eq!(flags.keywords, [Keyword::new("$Junk").expect("an atom")]);
     assert_eq!(messages[0].internal_date, Some(1));
-    assert_eq!(messages[0].content, AppendContent::Memory(b"abc".to_vec()));
-    assert_eq!(messages[1].content, AppendContent::Memory(Vec::new()));
+    assert_eq!(messages[0].content, in_memory(b"abc"));
+    assert_eq!(messages[1].content, in_memory(b""));
 }
 
 #[test]
@@ -303,7 +303,13 @@ fn a_staged_literal_is_found_by_its_place() {
         panic!("not an APPEND")
     };
     let staged: Vec<_> = messages.into_iter().map(|message| message.content).collect();
-    assert_eq!(staged, [AppendContent::Staged(0), AppendContent::Staged(1)]);
+    assert_eq!(
+        staged,
+        [0, 1].map(|index| AppendContent::Literal(Literal {
+            form: LiteralForm::Plain,
+            octets: Octets::Staged(index),
+        }))
+    );
 }
 
 #[test]
@@ -538,6 +544,13 @@ fn section() -> impl Strategy<Value = BodySection> {
     })
 }
 
+fn in_memory(octets: &[u8]) -> AppendContent {
+    AppendContent::Literal(Literal {
+        form: LiteralForm::Plain,
+        octets: Octets::Memory(octets.to_vec()),
+    })
+}
+
 fn fetch_attributes() -> impl Strategy<Value = FetchAttributes> {
     let items = prop_oneof![
         Just(FetchItems::FLAGS.with(FetchItems::ENVELOPE)),
@@ -554,6 +567,7 @@ fn fetch_attributes() -> impl Strategy<Value = FetchAttributes> {
         items,
         sections,
         annotations,
+        ..FetchAttributes::default()
     })
 }
 
@@ -669,7 +683,7 @@ fn body() -> impl Strategy<Value = CommandBody> {
         .prop_map(|(flags, internal_date, bytes)| AppendMessage {
             flags,
             internal_date,
-            content: AppendContent::Memory(bytes),
+            content: in_memory(&bytes),
         });
     let mode = prop_oneof![
         Just(StoreMode::Set),

@@ -158,6 +158,7 @@ fn databases(config: &Config) -> Result<Databases, SettingError> {
         quota: engine(Opt::QuotaDb)?,
         quota_path: config.file(Opt::QuotaDbPath),
         seen: engine(Opt::SeenstateDb)?,
+        mboxkey: engine(Opt::MboxkeyDb)?,
         subscription: engine(Opt::SubscriptionDb)?,
     })
 }
@@ -245,6 +246,8 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     options.allowanonymouslogin = config.switch(Opt::Allowanonymouslogin);
     options.starttls = tls;
     options.tls_required = config.switch(Opt::TlsRequired);
+    options.submitservers = config.words(Opt::Submitservers);
+    options.preview_annotation = preview_annotation(config);
     options.suppress_capabilities = config.words(Opt::SuppressCapabilities);
     options.literalminus = config.switch(Opt::Literalminus);
     options.timeout = config.duration(Opt::Timeout).unwrap_or(options.timeout);
@@ -278,6 +281,12 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
 fn seconds(config: &Config, option: Opt) -> Option<Duration> {
     let seconds: f64 = config.text(option)?.trim().parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// `jmap_preview_annot`, without the `/shared` that it may begin with.
+fn preview_annotation(config: &Config) -> Option<String> {
+    let entry: String = config.text(Opt::JmapPreviewAnnot).map(Into::into)?;
+    Some(entry.strip_prefix("/shared").map_or(entry.clone(), str::to_owned))
 }
 
 fn eight_bit_headers(config: &Config) -> EightBitHeaders {

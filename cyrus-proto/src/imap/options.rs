@@ -75,6 +75,10 @@ pub struct ImapOptions {
     pub chatty: bool,
     /// `commandmintimer`: commands that take longer are noted in the log.
     pub slow_command: Option<Duration>,
+    /// `jmap_preview_annot`: the annotation of messages that PREVIEW answers with, where it is set.
+    pub preview_annotation: Option<String>,
+    /// `submitservers`: userids and groups that may look up URLs authorized for `submit+`.
+    pub submitservers: Vec<String>,
     /// `specialusealways`: LIST and LSUB tell special uses without being asked.
     pub specialusealways: bool,
     /// `annotation_enable_legacy_commands`: GETANNOTATION and SETANNOTATION.
@@ -138,6 +142,8 @@ impl ImapOptions {
             readonly: false,
             chatty: false,
             slow_command: None,
+            preview_annotation: None,
+            submitservers: Vec::new(),
             specialusealways: true,
             annotation_legacy_commands: false,
             namespace: Namespace::default(),

@@ -17,7 +17,10 @@ use crate::output::Output;
 mod acl;
 mod annotation;
 mod append;
+mod binary;
+mod binary_parts;
 mod body;
+mod catenate;
 mod copy;
 mod fetch;
 mod flags;
@@ -25,10 +28,14 @@ mod list;
 mod login;
 mod mailboxes;
 mod metadata;
+mod part_structure;
+mod preview;
 mod quota;
+mod replace;
 mod search;
 mod select;
 mod unreadable;
+mod urlauth;
 
 pub(super) use self::append::{StagedMessage, staging};
 pub(super) use self::login::{LoginTurn, Turned, authenticate, authenticate_step, login};
@@ -74,6 +81,7 @@ pub(super) fn job(request: Request, body: CommandBody, staged: Vec<io::Result<St
             wanted,
             modifiers,
         } => fetch::job(request, numbering, &set, wanted, modifiers),
+        CommandBody::UrlFetch(urls) => urlauth::fetch(request, urls),
         CommandBody::Search { numbering, program } => search::job(request, numbering, program),
         CommandBody::List(command) => list::job(request, command),
         CommandBody::Lsub { reference, pattern } | CommandBody::Rlsub { reference, pattern } => {
@@ -128,6 +136,14 @@ fn run(
             mailbox,
         } => copy::move_messages(request, numbering, &set, &mailbox, out),
         C::Append { mailbox, messages } => append::append(request, &mailbox, messages, staged, out),
+        C::Replace {
+            numbering,
+            message,
+            mailbox,
+            replacement,
+        } => replace::replace(request, (numbering, message), &mailbox, *replacement, staged, out),
+        C::GenUrlAuth(urls) => urlauth::generate(request, &urls, out),
+        C::ResetKey { mailbox, mechanisms } => urlauth::reset(request, mailbox.as_deref(), &mechanisms),
         C::Create {
             mailbox,
             partition,
@@ -176,6 +192,7 @@ fn run(
         | C::Unauthenticate
         | C::Language(_)
         | C::Fetch { .. }
+        | C::UrlFetch(_)
         | C::Search { .. } => Ok(completed()),
     }
 }
@@ -262,6 +279,12 @@ impl Request {
             .options
             .namespace
             .to_client(name, Some(&self.user.name), self.user.is_admin())
+    }
+
+    /// The selected mailbox's name as the client knows it.
+    fn selected_name(&self) -> String {
+        let selected = self.mailbox.as_ref();
+        selected.map_or_else(String::new, |selected| self.client_name(selected.mailbox.name()))
     }
 
     /// Tells the client what changed in the selected mailbox, if one is selected.

@@ -29,6 +29,7 @@ pub enum Verb {
     Examine,
     Expunge,
     Fetch,
+    GenUrlAuth,
     GetAcl,
     GetAnnotation,
     GetMetadata,
@@ -47,6 +48,8 @@ pub enum Verb {
     Namespace,
     Noop,
     Rename,
+    Replace,
+    ResetKey,
     Rlist,
     Rlsub,
     Search,
@@ -63,6 +66,7 @@ pub enum Verb {
     Unauthenticate,
     Unselect,
     Unsubscribe,
+    UrlFetch,
     Xlist,
 }
 
@@ -82,6 +86,7 @@ impl Verb {
         (Self::Examine, "Examine", Needs::Authenticated),
         (Self::Expunge, "Expunge", Needs::Selected),
         (Self::Fetch, "Fetch", Needs::Selected),
+        (Self::GenUrlAuth, "Genurlauth", Needs::Authenticated),
         (Self::GetAcl, "Getacl", Needs::Authenticated),
         (Self::GetAnnotation, "Getannotation", Needs::Authenticated),
         (Self::GetMetadata, "Getmetadata", Needs::Authenticated),
@@ -100,6 +105,8 @@ impl Verb {
         (Self::Namespace, "Namespace", Needs::Authenticated),
         (Self::Noop, "Noop", Needs::Nothing),
         (Self::Rename, "Rename", Needs::Authenticated),
+        (Self::Replace, "Replace", Needs::Selected),
+        (Self::ResetKey, "Resetkey", Needs::Authenticated),
         (Self::Rlist, "Rlist", Needs::Authenticated),
         (Self::Rlsub, "Rlsub", Needs::Authenticated),
         (Self::Search, "Search", Needs::Selected),
@@ -116,6 +123,7 @@ impl Verb {
         (Self::Unauthenticate, "Unauthenticate", Needs::Authenticated),
         (Self::Unselect, "Unselect", Needs::Selected),
         (Self::Unsubscribe, "Unsubscribe", Needs::Authenticated),
+        (Self::UrlFetch, "Urlfetch", Needs::Authenticated),
         (Self::Xlist, "Xlist", Needs::Authenticated),
     ];
 

@@ -68,6 +68,7 @@ pub(super) fn select(
     });
     drop(read);
     tell(Code::MailboxId(mailbox.id().to_string()));
+    tell(Code::UrlMech("INTERNAL"));
     request.service.log.record(
         Level::Info,
         format_args!(

@@ -97,6 +97,8 @@ fn changes(verb: Verb) -> bool {
             | Verb::Expunge
             | Verb::Move
             | Verb::Rename
+            | Verb::Replace
+            | Verb::ResetKey
             | Verb::SetAcl
             | Verb::SetAnnotation
             | Verb::SetMetadata
