@@ -131,8 +131,14 @@ mod tests {
         log.record(Direction::ToClient, b"* 1 EXISTS\r\n").unwrap();
         log.record(Direction::ToClient, b"a OK\r\n").unwrap();
         drop((log, other));
-        let named = |number: u32| dir.path().join(format!("log/bovik/imap-{number}"));
-        let text = std::fs::read_to_string(named(std::process::id())).unwrap();
+        let number = |name: String| name.strip_prefix("imap-")?.parse::<u32>().ok();
+        let named: Vec<u32> = std::fs::read_dir(dir.path().join("log/bovik"))
+            .unwrap()
+            .filter_map(|entry| number(entry.unwrap().file_name().into_string().unwrap()))
+            .collect();
+        assert_eq!(named.len(), 1);
+        let file = dir.path().join(format!("log/bovik/imap-{}", named[0]));
+        let text = std::fs::read_to_string(file).unwrap();
         assert!(text.starts_with("---------- bovik "), "{text}");
         assert!(text.contains("<a NOOP\r\n>"), "{text}");
         assert!(text.ends_with(">* 1 EXISTS\r\na OK\r\n"), "{text}");

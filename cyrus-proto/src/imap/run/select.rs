@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use cyrus_acl::Rights;
-use cyrus_store::{Expunge, Level, MailboxError, MailboxName, Resource, SystemFlags};
+use cyrus_store::{Expunge, Level, Mailbox, MailboxError, MailboxName, Resource, SystemFlags};
 
 use super::{Request, completed};
 use crate::imap::command::Access;
@@ -69,6 +69,7 @@ pub(super) fn select(
     drop(read);
     tell(Code::MailboxId(mailbox.id().to_string()));
     tell(Code::UrlMech("INTERNAL"));
+    tell(Code::Annotations(Mailbox::MAX_ANNOTATION));
     request.service.log.record(
         Level::Info,
         format_args!(
@@ -101,7 +102,7 @@ fn note_missing_inbox(request: &Request, name: &MailboxName) {
     }
 }
 
-/// `NO [ALERT]` to those who could make room, when a quota is nearly used up (S114 to S116).
+/// `NO [ALERT]` to those who could make room, when a quota is nearly used up (S114 to S116), and `NO [OVERQUOTA]` when it is.
 fn warn_about_quota(
     request: &Request,
     name: &MailboxName,
@@ -146,6 +147,10 @@ fn warn_about_quota(
         } else {
             continue;
         };
+        if used > limit {
+            // For programs, as the alert is for people (RFC 9208, section 4.3.1).
+            Reply::no(text.clone()).with(Code::OverQuota).put_untagged(out);
+        }
         Reply::no(text).with(Code::Alert).put_untagged(out);
         *warned = Some((root.clone(), Instant::now()));
     }
