@@ -140,7 +140,6 @@ impl Store {
         value: Option<&[u8]>,
         auth: &AuthState,
     ) -> Result<(), MailboxError> {
-        self.check_list_writable()?;
         if !entry.starts_with('/') || entry.contains('\0') || entry.len() > MAX_ENTRY {
             return Err(MailboxError::Refused(format!("{entry:?} is no annotation entry")));
         }
@@ -340,7 +339,7 @@ impl Store {
         Ok(found)
     }
 
-    fn stored_annotation(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MailboxError> {
+    pub(crate) fn stored_annotation(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MailboxError> {
         let path = self.annotations_path();
         let mut db = match self
             .databases()
@@ -355,7 +354,7 @@ impl Store {
         Ok((!value.deleted).then_some(value.value))
     }
 
-    fn write_annotation(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), MailboxError> {
+    pub(crate) fn write_annotation(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), MailboxError> {
         let path = self.annotations_path();
         let mut db = self
             .databases()

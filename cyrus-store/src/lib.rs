@@ -25,6 +25,7 @@
 
 mod annotate;
 mod commit;
+mod conversations;
 pub mod db;
 mod deliver;
 mod error;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use crate::conversations::BASE_ENTRY;
 use crate::db::{Create, DbError, Pooled};
 use crate::error::MailboxError;
 use crate::format::annotation::{AnnotationValue, OWNER_TOKEN, key, split_key};
@@ -31,6 +32,19 @@ pub(crate) struct Annotation {
 }
 
 impl Annotation {
+    /// The one that names the conversation a message would belong to, had it not become too long.
+    pub(crate) fn of_conversation(base: u64) -> Self {
+        Self {
+            entry: BASE_ENTRY.to_owned(),
+            userid: String::new(),
+            value: format!("{base:016x}").into_bytes(),
+        }
+    }
+
+    pub(crate) fn is_of_conversation(&self) -> bool {
+        self.entry == BASE_ENTRY
+    }
+
     /// Octets of the value.
     pub(crate) fn octets(&self) -> u32 {
         u32::try_from(self.value.len()).unwrap_or(u32::MAX)
