@@ -9,13 +9,11 @@
 //! - `facts.rs`, `ids.rs`, `subject.rs`: what matters of a message;
 //! - `threading.rs`: which conversation a new message joins;
 //! - `update.rs`: what a change of a record changes in the counts;
-//! - `counters.rs`: modification sequences of a user;
-//! - `maintain.rs`: what `ctl_conversationsdb` does.
+//! - `counters.rs`: modification sequences of a user.
 
 mod counters;
 mod facts;
 mod ids;
-mod maintain;
 mod subject;
 mod threading;
 mod update;
@@ -34,15 +32,16 @@ use crate::format::quota::Usage;
 use crate::name::MailboxName;
 use crate::store::Store;
 
-pub use counters::CounterKind;
+pub(crate) use counters::CounterKind;
 pub(crate) use counters::{RaiseCounters, StagedCounters};
 pub(crate) use facts::Facts;
-pub use maintain::{AuditReport, Folders};
 pub(crate) use threading::BASE_ENTRY;
-pub(crate) use update::{FlagWords, Place};
+pub(crate) use update::Place;
 
-/// Rows: a key, and its value or that it is removed.
-type Rows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+/// The new value of a row, or that it is removed.
+type Change = Option<Vec<u8>>;
+/// Rows that change.
+type Rows = BTreeMap<Vec<u8>, Change>;
 
 /// The conversations of one user, with changes that are not written yet.
 pub(crate) struct Conversations {
@@ -52,7 +51,7 @@ pub(crate) struct Conversations {
     path: PathBuf,
     changes: Rows,
     /// What the rows were before they were changed, the latest last, for whoever wants to take changes back.
-    undo: Vec<(Vec<u8>, Option<Option<Vec<u8>>>)>,
+    undo: Vec<(Vec<u8>, Option<Change>)>,
     /// The mailboxes by their number.
     folders: Vec<String>,
     by_name: bool,

@@ -14,7 +14,8 @@ use crate::store::Store;
 use crate::sys::{File, Mode, Open};
 
 pub use roots::QuotaRoot;
-use roots::{owner_of_root, raise_modseq};
+pub(crate) use roots::owner_of_root;
+use roots::raise_modseq;
 
 /// How the room that a quota leaves is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

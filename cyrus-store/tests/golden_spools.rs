@@ -15,8 +15,7 @@ use cyrus_store::lock::LockTable;
 use cyrus_store::log::MemoryLog;
 use cyrus_store::options::MetaFiles;
 use cyrus_store::{
-    FlagChange, FlagMode, Guid, MailboxError, MailboxName, NewMessage, Partition, Store, StoreOptions,
-    SystemFlags, Uid, UidSet,
+    FlagChange, FlagMode, Guid, MailboxName, NewMessage, Partition, Store, StoreOptions, SystemFlags, UidSet,
 };
 
 fn options(name: &str, root: &Path) -> StoreOptions {
@@ -146,33 +145,31 @@ fn a_cache_of_another_generation_is_not_believed() {
 }
 
 #[test]
-fn with_conversations_on_nothing_is_written() {
+fn a_killed_spool_with_conversations_is_written_on() {
     let dir = spool("killed-mid-write");
     let store = Store::open(options("killed-mid-write", dir.path())).unwrap();
     let mut inbox = store
         .open_mailbox(&name("user.alice"), &AuthState::user("alice").unwrap())
         .unwrap();
-    let all = UidSet::from(Uid::MIN..=Uid::MAX);
+    let before = inbox.read().unwrap().exists();
+    let text = b"Subject: x\r\nMessage-ID: <new@example.com>\r\n\r\n";
+    let appended = inbox.append(NewMessage::from_bytes(&text[..])).unwrap();
+    let uid = appended.uids[0];
+    let read = inbox.read().unwrap();
+    assert_eq!(read.exists(), before + 1);
+    assert_ne!(read.get(uid).unwrap().thread_id(), 0);
+    let modseq = read.get(uid).unwrap().modseq();
+    drop(read);
     let change = FlagChange {
         mode: FlagMode::Add,
         flags: SystemFlags::SEEN.into(),
     };
-    let errors = [
-        inbox
-            .append(NewMessage::from_bytes(&b"Subject: x\r\n\r\n"[..]))
-            .unwrap_err(),
-        inbox.store_flags(&all, &change, None).unwrap_err(),
-        inbox.expunge(cyrus_store::Expunge::AllDeleted).unwrap_err(),
-        inbox
-            .copy(&all, &name("user.alice"), cyrus_store::CopyMode::Copy)
-            .unwrap_err(),
-    ];
-    assert!(
-        errors
-            .iter()
-            .all(|error| matches!(error, MailboxError::ConversationsUnsupported))
-    );
-    inbox.read().unwrap();
+    let stored = inbox
+        .store_flags(&UidSet::from(uid..=uid), &change, None)
+        .unwrap();
+    assert!(stored.changed.contains(uid));
+    let read = inbox.read().unwrap();
+    assert!(read.get(uid).unwrap().modseq() > modseq);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::sys::{File, Mode, Open};
 
 /// Which of the counters a change is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CounterKind {
+pub(crate) enum CounterKind {
     /// Messages of a mailbox of this kind.
     Messages(MailboxKind),
     /// A mailbox of this kind that is made.

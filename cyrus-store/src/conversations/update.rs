@@ -149,12 +149,12 @@ impl Conversations {
         if let Some(facts) = facts {
             update_senders(&mut conversation, &facts.sender(), record.gmtime, delta_exists);
         }
-        let internaldate = if record.is_expunged() {
-            0
-        } else {
-            record.internaldate
-        };
-        update_thread(&mut conversation, record.guid, internaldate.into(), delta_exists);
+        update_thread(
+            &mut conversation,
+            record.guid,
+            record.internaldate.into(),
+            delta_exists,
+        );
         let modseq = old
             .map_or(0, |record| record.modseq)
             .max(new.map_or(0, |record| record.modseq));
@@ -500,7 +500,8 @@ pub(super) fn update_thread(
                 return;
             }
             add(&mut item.exists, delta_exists);
-            item.internaldate = item.internaldate.max(internaldate);
+            // That of the copy which was changed last.
+            item.internaldate = internaldate;
         }
     }
     thread.sort_by_key(|item| (item.internaldate, item.guid));

@@ -1,16 +1,17 @@
 //! Changing a mailbox under the exclusive index lock: records in place, keywords, and the header that counts them.
 
+mod conversing;
+
 use std::sync::Arc;
 
-use super::CachedRecord;
+use conversing::UserChange;
+
 use super::read::header_of;
-use crate::conversations::{Conversations, CounterKind, Facts, Place, RaiseCounters};
 use crate::error::MailboxError;
-use crate::flags::{FlagNames, Keyword, KeywordBits, SystemFlags};
+use crate::flags::{FlagNames, Keyword, KeywordBits};
 use crate::format::crc32;
 use crate::format::header::MailboxHeader;
 use crate::format::index::{IndexHeader, Record, RecordView};
-use crate::format::mboxentry::{MailboxKind, MailboxType};
 use crate::format::quota::Usage;
 use crate::hot::{Hot, MailboxLocks, Names};
 use crate::ident::MailboxId;
@@ -36,20 +37,6 @@ pub(crate) struct IndexWrite {
     now: u32,
     /// What the change means to the conversations of the mailbox's owner.
     user: Option<UserChange>,
-}
-
-/// A user whose conversations and counters follow the change.
-#[derive(Debug)]
-struct UserChange {
-    owner: Arc<str>,
-    kind: MailboxKind,
-    /// All that his mailboxes have been given.
-    modseq: u64,
-    /// What the counters are known to be raised to.
-    raised: u64,
-    state: Option<Conversations>,
-    /// Records before and after the change, not counted yet.
-    pending: Vec<(Option<Record>, Option<Record>)>,
 }
 
 /// Neighbouring records that are written at once.
@@ -84,19 +71,7 @@ impl IndexWrite {
             .records(file)
             .map_err(|fault| MailboxError::damaged(&hot.paths.index, fault))?;
         let names = hot.names(store, &header)?;
-        let user = match &locks.owner {
-            Some(owner) if store.has_conversations(owner)? && header.layout.has_conversations() => {
-                Some(UserChange {
-                    owner: owner.clone(),
-                    kind: MailboxType::parse(&names.header.mbtype).unwrap_or_default().kind,
-                    modseq: store.user_modseq(owner)?,
-                    raised: 0,
-                    state: None,
-                    pending: Vec::new(),
-                })
-            }
-            _ => None,
-        };
+        let user = UserChange::begin(store, &locks, &header, &names)?;
         Ok(Self {
             user,
             store: store.clone(),
@@ -155,7 +130,7 @@ impl IndexWrite {
         let highest = self
             .user
             .as_ref()
-            .map_or(highest, |user| highest.max(user.modseq));
+            .map_or(highest, |user| highest.max(user.modseq()));
         self.header.highestmodseq = highest.saturating_add(1);
         self.header.highestmodseq
     }
@@ -168,7 +143,7 @@ impl IndexWrite {
         self.header.count_change(old, &new, &self.names.crcs);
         self.replace(number, &new);
         if let Some(user) = &mut self.user {
-            user.pending.push((Some(old.clone()), Some(new)));
+            user.note(old.clone(), new);
         }
     }
 
@@ -390,193 +365,6 @@ impl IndexWrite {
 
     fn file(&self) -> &[u8] {
         self.mapping.held(&self.locks.index)
-    }
-}
-
-/// Conversations.
-impl IndexWrite {
-    /// The user whose conversations follow this change.
-    pub(crate) fn conversing_owner(&self) -> Option<&Arc<str>> {
-        self.user.as_ref().map(|user| &user.owner)
-    }
-
-    /// Which of the user's counters count what this mailbox is given.
-    pub(crate) fn counter_kind(&self) -> CounterKind {
-        CounterKind::Messages(self.user.as_ref().map_or(MailboxKind::Email, |user| user.kind))
-    }
-
-    /// Lets modification sequences begin above this one.
-    pub(crate) fn raise_modseq(&mut self, modseq: u64) {
-        if let Some(user) = &mut self.user {
-            user.modseq = user.modseq.max(modseq);
-        }
-    }
-
-    /// Opens the conversations of the user now, because his files are about to go elsewhere.
-    pub(crate) fn open_conversations(&mut self) -> Result<Option<&mut Conversations>, MailboxError> {
-        let Some(user) = &mut self.user else {
-            return Ok(None);
-        };
-        if user.state.is_none() {
-            user.state = self.store.conversations(Some(&user.owner))?;
-        }
-        Ok(user.state.as_mut())
-    }
-
-    /// Whether a record has a flag, by its name.
-    pub(crate) fn has_flag(&self, record: &Record, flag: &str) -> bool {
-        if flag.starts_with('\\') {
-            let known = SystemFlags::NAMES
-                .iter()
-                .find(|(_, name)| name.eq_ignore_ascii_case(flag));
-            return known.is_some_and(|(known, _)| record.system_flags().contains(*known));
-        }
-        let keywords = self.names.header.keywords.iter();
-        let slot = keywords.enumerate().find(|(_, known)| {
-            known
-                .as_ref()
-                .is_some_and(|known| known.as_str().eq_ignore_ascii_case(flag))
-        });
-        slot.is_some_and(|(slot, _)| record.keywords.contains(slot))
-    }
-
-    /// What the cache says of a message; nothing if neither cache nor file can be read.
-    pub(crate) fn cached(&self, record: &Record) -> Option<CachedRecord> {
-        CachedRecord::find(&self.store, &self.hot, self.before.generation, record)
-    }
-
-    /// Takes all messages out of the user's conversations, because the mailbox goes away.
-    pub(crate) fn leave_conversations(&mut self, place: &Place<'_>) -> Result<(), MailboxError> {
-        self.open_conversations()?;
-        let Some(mut user) = self.user.take() else {
-            return Ok(());
-        };
-        let left = match &mut user.state {
-            Some(state) => self.each_record(&mut |record, facts| {
-                state.change(place, Some(record), None, facts, &|record, flag| {
-                    self.has_flag(record, flag)
-                })
-            }),
-            None => Ok(()),
-        };
-        if let Some(state) = &mut user.state {
-            state.drop_folder(place);
-        }
-        self.user = Some(user);
-        left
-    }
-
-    /// Puts all messages into the conversations of a user whose mailbox this becomes.
-    pub(crate) fn join_conversations(
-        &self,
-        conversations: &mut Conversations,
-        place: &Place<'_>,
-    ) -> Result<(), MailboxError> {
-        self.each_record(&mut |record, facts| {
-            conversations.change(place, None, Some(record), facts, &|record, flag| {
-                self.has_flag(record, flag)
-            })
-        })?;
-        conversations.touch(place, self.header.highestmodseq)
-    }
-
-    /// Calls `each` with every record that has a conversation.
-    pub(crate) fn each_record(
-        &self,
-        each: &mut dyn FnMut(&Record, Option<&Facts<'_>>) -> Result<(), MailboxError>,
-    ) -> Result<(), MailboxError> {
-        for number in 0..self.records() {
-            let Some(record) = self.record(number)? else { break };
-            if record.is_unlinked() || record.cid == 0 {
-                continue;
-            }
-            let cached = self.cached(&record);
-            let facts = cached.as_ref().map(|cached| Facts::new(cached.record()));
-            each(&record, facts.as_ref())?;
-        }
-        Ok(())
-    }
-
-    /// Counts the changed records in the conversations of the user, in memory, and returns what the quota root has to be
-    /// charged.
-    pub(crate) fn settle(&mut self, name: &MailboxName, id: &MailboxId) -> Result<Usage, MailboxError> {
-        let usage = self.usage();
-        self.open_conversations()?;
-        let Some(mut user) = self.user.take() else {
-            return Ok(usage);
-        };
-        let pending = std::mem::take(&mut user.pending);
-        let settled = match &mut user.state {
-            Some(state) => self.settle_in(state, &Place { id, name }, &pending, usage),
-            None => Ok(usage),
-        };
-        self.user = Some(user);
-        settled
-    }
-
-    fn settle_in(
-        &self,
-        state: &mut Conversations,
-        place: &Place<'_>,
-        pending: &[(Option<Record>, Option<Record>)],
-        usage: Usage,
-    ) -> Result<Usage, MailboxError> {
-        for (old, new) in pending {
-            let Some(record) = new.as_ref().or(old.as_ref()) else {
-                continue;
-            };
-            let cached = self.cached(record);
-            let facts = cached.as_ref().map(|cached| Facts::new(cached.record()));
-            state.change(
-                place,
-                old.as_ref(),
-                new.as_ref(),
-                facts.as_ref(),
-                &|record, flag| self.has_flag(record, flag),
-            )?;
-        }
-        if self.header.highestmodseq > self.before.highestmodseq {
-            state.touch(place, self.header.highestmodseq)?;
-        }
-        state.usage_instead(self.names.header.quota_root.as_deref(), usage)
-    }
-
-    /// Raises the counters of the user, durably, to what the mailbox has given; if its quota root is to be charged, that
-    /// gets the modification sequence that is returned.
-    pub(crate) fn raise_counters(&mut self, next_quota: bool) -> Result<Option<u64>, MailboxError> {
-        let kind = self.counter_kind();
-        let highest = self.header.highestmodseq;
-        let Some(user) = &mut self.user else {
-            return Ok(None);
-        };
-        let is_new = highest > self.before.highestmodseq && highest > user.raised;
-        if !is_new && !next_quota {
-            return Ok(None);
-        }
-        let how = RaiseCounters {
-            next_quota,
-            messages: is_new.then_some((kind, highest)),
-        };
-        let staged = self.store.stage_counters(&user.owner, how)?;
-        staged.file().sync_data()?;
-        let quota = staged.quota;
-        staged.publish(&self.store)?;
-        user.raised = highest;
-        Ok(next_quota.then_some(quota))
-    }
-
-    /// Writes the conversations of the user, once the index is on stable storage.
-    pub(crate) fn commit_conversations(&mut self) {
-        let Some(user) = &mut self.user else { return };
-        if let Some(state) = user.state.take()
-            && let Err(error) = state.commit()
-        {
-            let what = format!(
-                "conversations of {0} are behind; run `ctl_conversationsdb -R {0}`",
-                user.owner
-            );
-            self.store.report(&what, &error);
-        }
     }
 }
 

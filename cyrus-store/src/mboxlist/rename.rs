@@ -14,7 +14,7 @@ use crate::format::quota::Usage;
 use crate::ident::Partition;
 use crate::mailbox::IndexWrite;
 use crate::name::{MailboxName, NameError};
-use crate::quota::{QuotaPolicy, check_room};
+use crate::quota::{QuotaPolicy, check_room, owner_of_root};
 use crate::store::{Store, now};
 use crate::uid::ModSeq;
 
@@ -233,6 +233,13 @@ impl Store {
         owner: Option<&OwnerChange>,
     ) -> Result<MailboxEntry, MailboxError> {
         let mut write = self.hold(entry)?;
+        let old_root = write.names().header.quota_root.clone();
+        let quota_modseq = match &old_root {
+            Some(root) if to.is_deleted(&self.options().deleted_prefix) => {
+                self.next_quota_modseq(&mut write, root)?
+            }
+            _ => None,
+        };
         let modseq = write.next_modseq();
         let mut moved = MailboxEntry {
             name: to.clone(),
@@ -247,7 +254,6 @@ impl Store {
             change.apply(&mut moved.acl);
         }
         let usage = whole_usage(&write);
-        let old_root = write.names().header.quota_root.clone();
         // Before the rows: the files of a user who is renamed are found by his INBOX.
         let (old_usage, joining) = self.change_hands(&mut write, entry, &moved, owner.is_some())?;
         let new_root = if to.is_deleted(&self.options().deleted_prefix) {
@@ -315,7 +321,7 @@ impl Store {
         if let Some(root) = &old_root
             && old_root != new_root
         {
-            self.charge_quota(root, old_usage)?;
+            self.charge_quota_at(root, old_usage, quota_modseq)?;
         }
         self.forget_status([entry.name.as_str(), to.as_str()]);
         if !stays {
@@ -326,6 +332,19 @@ impl Store {
 }
 
 impl Store {
+    /// What a user's quota root gets for a mailbox that is deleted, which gets something higher itself.
+    fn next_quota_modseq(&self, write: &mut IndexWrite, root: &str) -> Result<Option<u64>, MailboxError> {
+        let Some(owner) = write.conversing_owner().cloned() else {
+            return Ok(None);
+        };
+        if owner_of_root(root).as_deref() != Some(&*owner) {
+            return Ok(None);
+        }
+        let modseq = self.next_user_modseq(&owner, CounterKind::Quota, 0)?;
+        write.raise_modseq(modseq);
+        Ok(Some(modseq))
+    }
+
     /// Prepares what a new name of a mailbox means to conversations: those of its owner are changed in memory, along with
     /// `write`; those of another who gets it are returned, to be committed after it. Also returns what the old quota root
     /// has to be charged if it is left.

@@ -12,7 +12,8 @@ use super::site::Site;
 /// What the tools of real Cyrus complain about; nothing, on a sound site.
 ///
 /// `reconstruct -n -G` (parses every message file again), `quota -f -n`, `ctl_mboxlist -v`, `mbexamine` with `-q` and `-c`,
-/// and `cyr_dbtool consistency` for every twoskip and skiplist file of the configuration directory.
+/// `cyr_dbtool consistency` for every twoskip and skiplist file of the configuration directory, and, where conversations are
+/// on, `ctl_conversationsdb -A` for every user.
 pub(crate) fn complaints(site: &Site, real: &Programs) -> Vec<String> {
     let mut found = Vec::new();
     let names = mailboxes(site, real);
@@ -46,6 +47,10 @@ pub(crate) fn complaints(site: &Site, real: &Programs) -> Vec<String> {
             && (line.contains("'(null)'") || site.root().join("spool/uuid").exists())
     }));
 
+    if conf.contains("conversations: yes") {
+        found.extend(names.iter().filter_map(|name| conversations(site, real, name)));
+    }
+
     let names: Vec<String> = names.iter().map(|name| external(name)).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let quota = site.tool_ok(real, "mbexamine", &[&["-q"], names.as_slice()].concat());
@@ -71,12 +76,48 @@ pub(crate) fn complaints(site: &Site, real: &Programs) -> Vec<String> {
     found
 }
 
+/// What the audit of a user's conversations finds wrong, if the mailbox is an INBOX.
+fn conversations(site: &Site, real: &Programs, name: &str) -> Option<String> {
+    let (domain, local) = match name.split_once('!') {
+        Some((domain, local)) => (Some(domain), local),
+        None => (None, name),
+    };
+    let user = local.strip_prefix("user.").filter(|user| !user.contains('.'))?;
+    let user = user.replace('^', ".");
+    let user = domain.map_or(user.clone(), |domain| format!("{user}@{domain}"));
+    let folder = site.root().join("audit");
+    if !folder.exists() {
+        std::fs::create_dir(&folder).expect("a new folder of the site");
+        site.own(&folder);
+    }
+    let folder = folder.display().to_string();
+    let output = site.tool(real, "ctl_conversationsdb", &["-A", "-v", "-T", &folder, &user]);
+    let said = both(&output);
+    let is_ok = output.status.success() && said.contains(&format!("{user} is OK"));
+    (!is_ok).then(|| format!("ctl_conversationsdb -A {user}: {said}"))
+}
+
 /// Panics if the tools of real Cyrus complain about anything.
 pub(crate) fn assert_sound(site: &Site, real: &Programs) {
     let found = complaints(site, real);
     assert!(
         found.is_empty(),
         "real Cyrus's tools complain about {}:\n{}",
+        site.root().display(),
+        found.join("\n")
+    );
+}
+
+/// Panics if the audit of any user's conversations finds something wrong.
+pub(crate) fn assert_conversations_sound(site: &Site, real: &Programs) {
+    let names = mailboxes(site, real);
+    let found: Vec<String> = names
+        .iter()
+        .filter_map(|name| conversations(site, real, name))
+        .collect();
+    assert!(
+        found.is_empty(),
+        "{}:\n{}",
         site.root().display(),
         found.join("\n")
     );
