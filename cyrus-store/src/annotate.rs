@@ -180,7 +180,7 @@ impl Store {
     /// Changes an annotation of a mailbox, under its namespace lock: the annotation, the rows, the usage in the index.
     ///
     /// A crash in between leaves the annotation changed and its octets uncounted until `quota -f` counts them.
-    fn annotate_mailbox(
+    pub(crate) fn annotate_mailbox(
         &self,
         mailbox: &MailboxEntry,
         entry: &str,
@@ -354,7 +354,7 @@ impl Store {
         Ok((!value.deleted).then_some(value.value))
     }
 
-    pub(crate) fn write_annotation(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), MailboxError> {
+    fn write_annotation(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), MailboxError> {
         let path = self.annotations_path();
         let mut db = self
             .databases()

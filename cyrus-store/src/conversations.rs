@@ -9,11 +9,13 @@
 //! - `facts.rs`, `ids.rs`, `subject.rs`: what matters of a message;
 //! - `threading.rs`: which conversation a new message joins;
 //! - `update.rs`: what a change of a record changes in the counts;
-//! - `counters.rs`: modification sequences of a user.
+//! - `counters.rs`: modification sequences of a user;
+//! - `maintain.rs`: what `ctl_conversationsdb` does.
 
 mod counters;
 mod facts;
 mod ids;
+mod maintain;
 mod subject;
 mod threading;
 mod update;
@@ -35,6 +37,7 @@ use crate::store::Store;
 pub(crate) use counters::CounterKind;
 pub(crate) use counters::{RaiseCounters, StagedCounters};
 pub(crate) use facts::Facts;
+pub use maintain::{ConversationDifference, Splitting};
 pub(crate) use threading::BASE_ENTRY;
 pub(crate) use update::Place;
 

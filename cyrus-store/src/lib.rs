@@ -58,6 +58,7 @@ mod user;
 pub mod utf7;
 
 pub use annotate::{Annotation, AnnotationScope, Audience};
+pub use conversations::{ConversationDifference, Splitting};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
 pub use error::{ErrorClass, MailboxError};
 pub use flags::{FlagNames, Flags, Keyword, KeywordBits, SystemFlags};

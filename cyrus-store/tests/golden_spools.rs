@@ -186,3 +186,28 @@ fn seen_state_of_another_user_is_as_cyrus_said() {
         .count();
     assert_eq!(read.exists() - read.unseen().unwrap(), seen as u32);
 }
+
+#[test]
+fn conversations_of_a_legacy_spool_follow_copies() {
+    let dir = spool("legacy-virtdomains-conversations");
+    let store = Store::open(options("legacy-virtdomains-conversations", dir.path())).unwrap();
+    let alice = AuthState::user("alice").unwrap();
+    let mut inbox = store.open_mailbox(&name("user.alice"), &alice).unwrap();
+    let (uids, threads): (Vec<_>, Vec<_>) = {
+        let read = inbox.read().unwrap();
+        let first = read.messages().take(2);
+        first.map(|message| (message.uid(), message.thread_id())).unzip()
+    };
+    let uids: UidSet = uids.into_iter().collect();
+    let drafts = name("user.alice.Drafts");
+    let copied = inbox.copy(&uids, &drafts, cyrus_store::CopyMode::Copy).unwrap();
+    let mut drafts = store.open_mailbox(&drafts, &alice).unwrap();
+    let read = drafts.read().unwrap();
+    let found: Vec<u64> = copied
+        .pairs
+        .iter()
+        .map(|(_, copy)| read.get(*copy).unwrap().thread_id())
+        .collect();
+    assert_eq!(found, threads);
+    assert!(found.iter().all(|thread| *thread != 0));
+}

@@ -1,8 +1,10 @@
 //! Which conversation a new message joins.
 
 use super::facts::{Facts, Found};
+use super::maintain::Splitting;
 use super::update::{FlagWords, Place};
 use super::{Conversations, MailboxError};
+use crate::MailboxKind;
 use crate::flags::SystemFlags;
 use crate::format::annotation::key;
 use crate::format::conversations::{Conversation, MessageIdRow};
@@ -11,7 +13,6 @@ use crate::ident::Guid;
 use crate::mboxlist::CreateOptions;
 use crate::name::MailboxName;
 use crate::store::{Store, now};
-use crate::{MailboxKind, error};
 
 /// What became of a message that was added.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +38,18 @@ impl Conversations {
         flags: FlagWords<'_>,
     ) -> Result<Added, MailboxError> {
         self.check_copies(place, record)?;
+        let (conversation, added) = self.assign(record, facts, Splitting::Allowed)?;
+        self.change_in(place, Some(conversation), None, Some(record), Some(facts), flags)?;
+        Ok(added)
+    }
+
+    /// Gives a record a conversation, if it has none, which is returned as it is before the message is counted.
+    pub(crate) fn assign(
+        &mut self,
+        record: &mut Record,
+        facts: &Facts<'_>,
+        splitting: Splitting,
+    ) -> Result<(Conversation, Added), MailboxError> {
         let subject = facts.subject();
         let (ids, joined) = self.known_ids(facts, &subject)?;
         let mut is_kept = record.cid != 0;
@@ -53,7 +66,8 @@ impl Conversations {
         let base = record.cid;
         let mut conversation = self.conversation(base)?.unwrap_or_else(Conversation::new);
         let mut added = Added::default();
-        if !is_kept && self.is_full(&conversation) && new_cid(record.guid) != base {
+        let may_split = !is_kept && splitting == Splitting::Allowed;
+        if may_split && self.is_full(&conversation) && new_cid(record.guid) != base {
             (record.cid, conversation) = self.continued(base, record.guid)?;
             record.flags |= Record::SPLITCONVERSATION;
             added.split_from = Some(base);
@@ -68,8 +82,7 @@ impl Conversations {
                 self.put(id, row.to_bytes());
             }
         }
-        self.change_in(place, Some(conversation), None, Some(record), Some(facts), flags)?;
-        Ok(added)
+        Ok((conversation, added))
     }
 
     /// Refuses a message of which there are too many copies.
@@ -192,11 +205,10 @@ impl Store {
             };
             self.create_one(&name, &options, &cyrus_acl::AuthState::system())?;
         }
-        let entry = self.lookup(&name)?.ok_or(error::MailboxError::NotFound)?;
-        let id = entry.storage()?.0.clone();
         for (base, cid) in splits {
-            let row = key(id.as_str(), &split_entry(*base), "");
-            self.write_annotation(&row, Some(format!("{cid:016x}").as_bytes()))?;
+            let entry = self.lookup(&name)?.ok_or(MailboxError::NotFound)?;
+            let value = format!("{cid:016x}");
+            self.annotate_mailbox(&entry, &split_entry(*base), "", Some(value.as_bytes()))?;
         }
         Ok(())
     }

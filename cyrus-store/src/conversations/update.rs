@@ -169,6 +169,20 @@ impl Conversations {
         Ok(())
     }
 
+    /// Takes a message without conversation into this one.
+    pub(crate) fn move_to(
+        &mut self,
+        place: &Place<'_>,
+        conversation: Conversation,
+        old: &Record,
+        new: &Record,
+        facts: &Facts<'_>,
+        flags: FlagWords<'_>,
+    ) -> Result<(), MailboxError> {
+        self.change_in(place, None, Some(old), None, Some(facts), flags)?;
+        self.change_in(place, Some(conversation), None, Some(new), Some(facts), flags)
+    }
+
     /// Counts the copies of a message.
     fn copies(
         &mut self,

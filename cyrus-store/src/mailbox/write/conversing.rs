@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::IndexWrite;
-use crate::conversations::{Conversations, CounterKind, Facts, Place, RaiseCounters};
+use crate::conversations::{Conversations, CounterKind, Facts, Place, RaiseCounters, Splitting};
 use crate::error::MailboxError;
 use crate::flags::SystemFlags;
 use crate::format::index::{IndexHeader, Record};
@@ -11,7 +11,7 @@ use crate::format::mboxentry::{MailboxKind, MailboxType};
 use crate::format::quota::Usage;
 use crate::hot::{MailboxLocks, Names};
 use crate::ident::MailboxId;
-use crate::mailbox::CachedRecord;
+use crate::mailbox::{Annotation, CachedRecord, write_annotations};
 use crate::name::MailboxName;
 use crate::store::Store;
 
@@ -153,6 +153,53 @@ impl IndexWrite {
         conversations.touch(place, self.header.highestmodseq)
     }
 
+    /// Gives a conversation to every message that has none, and counts it there.
+    pub(crate) fn build_conversations(
+        &mut self,
+        place: &Place<'_>,
+        splitting: Splitting,
+    ) -> Result<(), MailboxError> {
+        self.open_conversations()?;
+        let mut rows = Vec::new();
+        for number in 0..self.records() {
+            let Some(old) = self.record(number)? else { break };
+            if old.cid != 0 || old.is_unlinked() {
+                continue;
+            }
+            let Some(cached) = self.cached(&old) else { continue };
+            let facts = Facts::new(cached.record());
+            let Some(user) = &mut self.user else { break };
+            let Some(state) = &mut user.state else { break };
+            let mut new = old.clone();
+            let (conversation, added) = state.assign(&mut new, &facts, splitting)?;
+            self.change(number, &old, new);
+            let Some(mut user) = self.user.take() else { break };
+            let changed = user.pending.pop().and_then(|(_, new)| new);
+            let counted = match (&mut user.state, &changed) {
+                (Some(state), Some(new)) => {
+                    state.move_to(place, conversation, &old, new, &facts, &|record, flag| {
+                        self.has_flag(record, flag)
+                    })
+                }
+                _ => Ok(()),
+            };
+            let owner = user.owner.clone();
+            self.user = Some(user);
+            counted?;
+            if let (Some(base), Some(new)) = (added.split_from, changed) {
+                let annotation = Annotation::of_conversation(base);
+                let used = self.header.quota_annot_used;
+                self.header.quota_annot_used = used.saturating_add(annotation.octets());
+                self.header.sync_annot ^= annotation.sync(new.uid);
+                rows.push(annotation.row(new.uid, Some(&owner), new.modseq));
+            }
+        }
+        if !rows.is_empty() {
+            write_annotations(&self.store, &self.hot, &rows)?;
+        }
+        Ok(())
+    }
+
     /// Calls `each` with every record that has a conversation.
     pub(crate) fn each_record(&self, each: EachRecord<'_>) -> Result<(), MailboxError> {
         for number in 0..self.records() {
@@ -238,8 +285,11 @@ impl IndexWrite {
     /// Writes the conversations of the user, once the index is on stable storage.
     pub(crate) fn commit_conversations(&mut self) {
         let Some(user) = &mut self.user else { return };
+        let store = &self.store;
         if let Some(state) = user.state.take()
-            && let Err(error) = state.commit()
+            && let Err(error) = state
+                .commit()
+                .and_then(|splits| store.note_splits(&user.owner, &splits))
         {
             let what = format!(
                 "conversations of {0} are behind; run `ctl_conversationsdb -R {0}`",
