@@ -6,6 +6,7 @@
 use std::io::{self, Read, Write};
 use std::time::Instant;
 
+use crate::deflate::{Compression, Flush};
 use crate::job::{Job, Link, Progress, SecurityLayer, Session, Step};
 use crate::output::Output;
 
@@ -19,7 +20,7 @@ pub fn drive(
     mut writer: impl Write,
     link: &Link,
 ) -> io::Result<()> {
-    let mut layer: Option<Box<dyn SecurityLayer>> = None;
+    let mut layers = Layers::default();
     let mut buffer = vec![0; READ_SIZE];
     let mut ended = false;
     session.begin(link, Instant::now());
@@ -29,11 +30,15 @@ pub fn drive(
             session.tick(now);
         }
         if session.output().is_full() {
-            send(session.output(), &mut writer, &mut layer)?;
+            layers.send(session.output(), &mut writer)?;
         }
         match session.step(now) {
             Step::NeedInput => {
-                send(session.output(), &mut writer, &mut layer)?;
+                if let Some(clear) = layers.pending()? {
+                    session.feed(&clear, Instant::now());
+                    continue;
+                }
+                layers.send(session.output(), &mut writer)?;
                 if ended {
                     return Ok(());
                 }
@@ -42,21 +47,29 @@ pub fn drive(
                 if count == 0 {
                     ended = true;
                     session.end_of_input();
-                } else if let Some(layer) = &mut layer {
-                    let mut clear = Vec::new();
-                    layer.decode(bytes, &mut clear).map_err(io::Error::other)?;
+                } else if let Some(clear) = layers.receive(bytes)? {
                     session.feed(&clear, Instant::now());
-                } else {
-                    session.feed(bytes, Instant::now());
                 }
             }
-            Step::Run(job) => run(session, job, &mut writer, &mut layer)?,
+            Step::Run(job) => run(session, job, &mut writer, &mut layers)?,
             Step::Secure(new) => {
-                send(session.output(), &mut writer, &mut layer)?;
-                layer = Some(new);
+                layers.send(session.output(), &mut writer)?;
+                layers.security = Some(new);
+            }
+            Step::Compress(early) => {
+                layers.send(session.output(), &mut writer)?;
+                layers
+                    .compression
+                    .insert(Compression::default())
+                    .inflate
+                    .feed(&early);
+            }
+            Step::Bare => {
+                layers.send(session.output(), &mut writer)?;
+                layers.bare();
             }
             Step::StartTls => return Err(io::Error::new(io::ErrorKind::Unsupported, "no TLS over pipes")),
-            Step::Close => return send(session.output(), &mut writer, &mut layer),
+            Step::Close => return layers.send(session.output(), &mut writer),
         }
     }
 }
@@ -65,14 +78,14 @@ fn run(
     session: &mut dyn Session,
     mut job: Job,
     writer: &mut impl Write,
-    layer: &mut Option<Box<dyn SecurityLayer>>,
+    layers: &mut Layers,
 ) -> io::Result<()> {
     loop {
         let mut output = Output::new();
         let progress = job.run(&mut output, Output::HIGH_WATER as usize);
         session.output().append(output);
         match progress {
-            Progress::More => send(session.output(), writer, layer)?,
+            Progress::More => layers.send(session.output(), writer)?,
             Progress::Done(done) => {
                 session.done(done, Instant::now());
                 return Ok(());
@@ -81,22 +94,81 @@ fn run(
     }
 }
 
-fn send(
-    output: &mut Output,
-    writer: &mut impl Write,
-    layer: &mut Option<Box<dyn SecurityLayer>>,
-) -> io::Result<()> {
-    let mut batch = Vec::new();
-    while output.drain_into(&mut batch, READ_SIZE)? > 0 {
-        if let Some(layer) = layer {
-            let mut wire = Vec::new();
-            layer.encode(&batch, &mut wire).map_err(io::Error::other)?;
-            batch = wire;
+/// What lies between the session and the wire.
+#[derive(Default)]
+struct Layers {
+    compression: Option<Compression>,
+    security: Option<Box<dyn SecurityLayer>>,
+    /// What came in clear behind the command that ended the layers.
+    early: Vec<u8>,
+}
+
+impl Layers {
+    /// What the session can have without reading.
+    fn pending(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if !self.early.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.early)));
         }
-        writer.write_all(&batch)?;
-        batch.clear();
+        match &mut self.compression {
+            Some(compression) if compression.inflate.has_pending() => {
+                let clear = compression.inflate.read(READ_SIZE).map_err(io::Error::other)?;
+                Ok(Some(clear))
+            }
+            _ => Ok(None),
+        }
     }
-    writer.flush()
+
+    /// What was read, for the session, if it can have it now.
+    fn receive(&mut self, wire: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let mut clear = Vec::new();
+        match &mut self.security {
+            Some(layer) => layer.decode(wire, &mut clear).map_err(io::Error::other)?,
+            None => clear.extend_from_slice(wire),
+        }
+        match &mut self.compression {
+            Some(compression) => {
+                compression.inflate.feed(&clear);
+                Ok(None)
+            }
+            None => Ok(Some(clear)),
+        }
+    }
+
+    fn send(&mut self, output: &mut Output, writer: &mut impl Write) -> io::Result<()> {
+        let mut batch = Vec::new();
+        while output.drain_into(&mut batch, READ_SIZE)? > 0 {
+            if let Some(compression) = &mut self.compression {
+                let flush = if output.is_empty() {
+                    Flush::Now
+                } else {
+                    Flush::Later
+                };
+                let mut wire = Vec::new();
+                compression
+                    .deflate
+                    .encode(&batch, flush, Instant::now(), &mut wire)
+                    .map_err(io::Error::other)?;
+                batch = wire;
+            }
+            if let Some(layer) = &mut self.security {
+                let mut wire = Vec::new();
+                layer.encode(&batch, &mut wire).map_err(io::Error::other)?;
+                batch = wire;
+            }
+            writer.write_all(&batch)?;
+            batch.clear();
+        }
+        writer.flush()
+    }
+
+    fn bare(&mut self) {
+        let rest = self
+            .compression
+            .take()
+            .map(|compression| compression.inflate.into_rest());
+        self.early = rest.unwrap_or_default();
+        self.security = None;
+    }
 }
 
 fn read(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {

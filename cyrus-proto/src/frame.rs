@@ -226,6 +226,14 @@ impl<S: Sink> Framer<S> {
         self.restart();
     }
 
+    /// The pushed bytes that were not looked at, which are taken away: what comes now means something else.
+    pub fn take_pending(&mut self) -> Vec<u8> {
+        let rest = self.pending.get(self.at..).unwrap_or_default().to_vec();
+        self.pending = Vec::new();
+        self.at = 0;
+        rest
+    }
+
     /// Whether pushed bytes wait to be looked at.
     pub fn has_pending(&self) -> bool {
         self.at < self.pending.len()
@@ -234,6 +242,11 @@ impl<S: Sink> Framer<S> {
     /// The command up to the literal just announced, including its `{n}` and CRLF.
     pub fn so_far(&self) -> &[u8] {
         &self.text
+    }
+
+    /// Which of the command's literals that went to sinks has its place at `offset` of the command so far.
+    pub fn staged_at(&self, offset: usize) -> Option<usize> {
+        self.staged.iter().position(|literal| literal.at == offset)
     }
 
     /// How many literals of the command so far went to sinks.
@@ -453,8 +466,9 @@ impl<S: Sink> Framer<S> {
                     self.skip_literal(&literal);
                     return Some(Event::Refused(refused));
                 }
-                let room = self.limits.command.saturating_sub(self.text.len()) as u64;
-                literal.fits_in_memory = literal.size <= room;
+                // What follows a literal needs room, too: after many small ones comes a staged one, not a command too long.
+                let room = (self.limits.command - self.limits.command / 8).saturating_sub(self.text.len());
+                literal.fits_in_memory = literal.size <= room as u64;
                 self.state = State::Decide(literal);
                 None
             }

@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod date;
+mod enabled;
 mod intake;
 mod options;
 pub mod response;
@@ -9,7 +10,9 @@ mod run;
 mod selected;
 pub mod sequence;
 mod session;
+pub mod url;
 
+pub use enabled::Enabled;
 pub use options::{ImapOptions, ServerInfo};
 pub use session::{ImapService, ImapSession, User};
 

@@ -23,8 +23,7 @@ use crate::output::Output;
 ///
 /// The driver promises: [`feed`](Self::feed) only after a step returned [`Step::NeedInput`]; no
 /// [`step`](Self::step) between [`Step::Run`] and [`done`](Self::done); everything in
-/// [`output`](Self::output) is sent before a [`Step::StartTls`], [`Step::Secure`] or [`Step::Close`] is carried
-/// out. `now` is the driver's clock; a session reads no other.
+/// [`output`](Self::output) is sent before a step that changes the layers below or closes is carried out. `now` is the driver's clock; a session reads no other.
 pub trait Session: Send {
     /// Called once, before anything else, when the connection is ready to carry the greeting.
     ///
@@ -102,6 +101,13 @@ pub enum Step {
     ///
     /// As with TLS, the session must forget what it was fed before: it was not protected.
     Secure(Box<dyn SecurityLayer>),
+    /// Send what is queued, then compress what is sent, and decompress what comes (RFC 4978): these octets first, which came
+    /// already. A security layer and TLS stay outside.
+    Compress(Vec<u8>),
+    /// Send what is queued, then end compression and the security layer, both ways; TLS stays (RFC 8437).
+    ///
+    /// What was fed stays the session's.
+    Bare,
     /// Send what is queued, then close.
     Close,
 }
@@ -113,6 +119,8 @@ impl fmt::Debug for Step {
             Self::Run(_) => "Run",
             Self::StartTls => "StartTls",
             Self::Secure(_) => "Secure",
+            Self::Compress(_) => "Compress",
+            Self::Bare => "Bare",
             Self::Close => "Close",
         })
     }

@@ -1,5 +1,6 @@
 //! Mail protocol sessions without I/O, and the mio core that serves them.
 
+mod deflate;
 pub mod drive;
 mod eight_bit;
 pub mod frame;

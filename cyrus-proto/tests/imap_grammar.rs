@@ -1,9 +1,11 @@
 //! The grammar of IMAP commands: what is read, what is refused and in which words, and that nothing is lost on the way.
 
 use cyrus_proto::imap::command::{
-    Access, AnnotationQuery, AppendContent, AppendMessage, BodySection, Command, CommandBody, DateField,
-    DateTest, FetchAttributes, FetchItems, ListCommand, ListOptions, Metadata, Numbering, SearchKey,
-    SearchProgram, Section, SectionText, StatusItems, StoreFlags, StoreMode, Tag, TextField, parse,
+    Access, AnnotationChange, AnnotationQuery, AppendContent, AppendMessage, BodySection, Command,
+    CommandBody, DateField, DateTest, EntryKind, FetchAttributes, FetchItems, FetchModifiers, GetAnnotation,
+    GetMetadata, ListCommand, ListForm, ListReturns, ListSelection, Literal, LiteralForm, MetadataDepth,
+    ModSeqEntry, Numbering, Octets, SearchKey, SearchProgram, Section, SectionText, SelectParameters,
+    SetAnnotation, SetMetadata, StatusItems, StoreFlags, StoreMode, Tag, TextField, parse,
 };
 use cyrus_proto::imap::date::Date;
 use cyrus_proto::imap::sequence::{SeqNumber, SequenceSet};
@@ -37,6 +39,11 @@ ID ("name") => Invalid field-value pair in Id
 SELECT => Missing required argument to Select
 SELECT INBOX x => Invalid modifier list in Select
 EXAMINE INBOX x => Invalid modifier list in Examine
+SELECT INBOX (FOO) => Invalid Select modifier FOO
+SELECT INBOX (CONDSTORE FOO) => Invalid Select modifier FOO
+SELECT INBOX () => Invalid modifier list in Select
+EXAMINE INBOX (CONDSTORE => Missing close parenthesis in Examine
+ENABLE => Missing required argument to Enable
 STATUS => Missing required argument to Status
 STATUS INBOX => Missing required argument to Status
 STATUS INBOX () => Bad status string
@@ -56,6 +63,31 @@ UNSUBSCRIBE => Missing required argument to Unsubscribe
 LIST => Missing required argument to List
 LIST "" => Missing required argument to List: mailbox pattern
 LIST "" * x => Unexpected extra argument to List: "x"
+LIST (FOO) "" % => Invalid List selection option "foo"
+LIST (RECURSIVEMATCH) "" % => Invalid combination of selection options
+LIST (REMOTE RECURSIVEMATCH) "" % => Invalid combination of selection options
+LIST "" () => Invalid syntax in List command
+LIST "" * RETURN (FOO) => Invalid List return option "foo"
+LIST "" * RETURN (SUBSCRIBED => Missing close parenthesis for List return options
+LIST "" * RETURN CHILDREN => Missing return argument list
+LIST "" % RETURN (STATUS) => Bad status string
+LIST "" % RETURN (STATUS (MESSAGES FOO)) => Invalid Status attributes foo
+LIST "" % RETURN (METADATA) => Missing metadata entry
+CREATE x (USE => Invalid partition name in Create
+CREATE x () => Invalid partition name in Create
+CREATE x (FOO (bar)) => Unrecognized Create parameter FOO
+GETMETADATA => Missing required argument to Getmetadata
+GETMETADATA INBOX => Missing arguments to Getmetadata
+GETMETADATA INBOX () => Missing metadata entry
+GETMETADATA INBOX /shared/comment extra => Missing arguments to Getmetadata
+GETMETADATA INBOX (/shared/comment => Missing close paren in metadata entry list 
+GETMETADATA (DEPTH 2) INBOX /shared => Missing arguments to Getmetadata
+GETMETADATA (MAXSIZE x) INBOX /shared => Missing arguments to Getmetadata
+SETMETADATA INBOX /shared/comment "x" => Missing metadata entry list
+SETMETADATA INBOX () => Missing metadata entry
+SETMETADATA INBOX (/shared/comment) => Missing metadata entry
+SETANNOTATION INBOX => Missing annotation entry
+GETANNOTATION INBOX /comment => Missing annotation attribute
 LSUB => Missing required argument to Lsub
 LSUB "" INBOX extra => Unexpected extra arguments to Lsub
 NAMESPACE x => Unexpected extra arguments to Namespace
@@ -81,6 +113,10 @@ FETCH 1 (FLAGS FOO) => Invalid Fetch attribute FOO
 FETCH 1 (FLAGS => Missing close parenthesis in Fetch
 FETCH 1 (FLAGS) x => Missing required open parenthesis in Fetch modifiers
 FETCH 1 FLAGS UID => Missing required open parenthesis in Fetch modifiers
+FETCH 1 FLAGS () => Invalid Fetch modifier 
+UID FETCH 1 FLAGS (FOO) => Invalid UID Fetch modifier FOO
+UID FETCH 1 FLAGS (CHANGEDSINCE x) => Invalid argument to UID Fetch CHANGEDSINCE
+UID FETCH 1 FLAGS (CHANGEDSINCE 3 => Missing close parenthesis in UID Fetch
 FETCH 1 (FLAGS  UID) => Invalid Fetch attribute 
 FETCH 1 (ALL) => Invalid Fetch attribute ALL
 FETCH a FLAGS => Invalid sequence in Fetch
@@ -101,6 +137,11 @@ FETCH 1 BODY.PEEK[HEADER.FIELDS ()] => Invalid field-name in Fetch BODY[HEADER.F
 FETCH 1 BODY.PEEK[HEADER.FIELDS] => Invalid body section
 STORE => Missing required argument to Store
 STORE 1 => Missing required argument to Store
+STORE 1 () FLAGS (x) => Invalid Store modifier 
+STORE 1 (FOO) FLAGS (x) => Invalid Store modifier FOO
+STORE 1 (UNCHANGEDSINCE  => Invalid argument to Store UNCHANGEDSINCE
+STORE 1 (UNCHANGEDSINCE x) FLAGS (x) => Invalid argument to Store UNCHANGEDSINCE
+STORE 1 (UNCHANGEDSINCE 3 FLAGS (x) => Invalid Store modifier FLAGS
 STORE 1 FLAGS => Missing required argument to Store
 STORE 1 FOO \Seen => Invalid Store attribute
 STORE 1 FLAGS \Foo => Invalid system flag in Store command
@@ -127,6 +168,8 @@ SEARCH KEYWORD \Seen => Invalid flag name \Seen in Search command
 SEARCH KEYWORD => Missing required argument to Search keyword
 SEARCH SINCE foo => Invalid date in Search command
 SEARCH SINCE 1-Foo-2020 => Invalid date in Search command
+SEARCH MODSEQ x => Invalid number in Search command
+SEARCH MODSEQ => Missing required argument to Search modseq
 SEARCH LARGER x => Invalid number in Search command
 SEARCH UID x => Invalid Search criteria
 SEARCH UID => Missing required argument to Search uid
@@ -244,8 +287,8 @@ fn several_messages_are_appended_with_flags_and_dates() {
     assert_eq!(flags.system, SystemFlags::SEEN);
     assert_eq!(flags.keywords, [Keyword::new("$Junk").expect("an atom")]);
     assert_eq!(messages[0].internal_date, Some(1));
-    assert_eq!(messages[0].content, AppendContent::Memory(b"abc".to_vec()));
-    assert_eq!(messages[1].content, AppendContent::Memory(Vec::new()));
+    assert_eq!(messages[0].content, in_memory(b"abc"));
+    assert_eq!(messages[1].content, in_memory(b""));
 }
 
 #[test]
@@ -260,7 +303,13 @@ fn a_staged_literal_is_found_by_its_place() {
         panic!("not an APPEND")
     };
     let staged: Vec<_> = messages.into_iter().map(|message| message.content).collect();
-    assert_eq!(staged, [AppendContent::Staged(0), AppendContent::Staged(1)]);
+    assert_eq!(
+        staged,
+        [0, 1].map(|index| AppendContent::Literal(Literal {
+            form: LiteralForm::Plain,
+            octets: Octets::Staged(index),
+        }))
+    );
 }
 
 #[test]
@@ -306,6 +355,70 @@ fn list_takes_selection_patterns_and_return_options() {
     };
     assert!(list.select.special_use && list.returns.subscribed && list.returns.children);
     assert_eq!(list.patterns, [b"a".to_vec(), b"b%".to_vec()]);
+    assert_eq!(list.form, ListForm::Extended);
+    let text =
+        "a LIST \"\" % RETURN (MYRIGHTS STATUS (MESSAGES UNSEEN) METADATA (/shared/comment \"/private/x\"))";
+    let CommandBody::List(list) = read(text).body else {
+        panic!("not a LIST")
+    };
+    let items = StatusItems::MESSAGES.with(StatusItems::UNSEEN);
+    assert_eq!(list.returns.status, Some(items));
+    assert_eq!(
+        list.returns.metadata,
+        Some(vec![b"/shared/comment".to_vec(), b"/private/x".to_vec()])
+    );
+    for (text, form) in [
+        ("a LIST \"\" %", ListForm::Plain),
+        ("a LIST () \"\" %", ListForm::Extended),
+        ("a LIST \"\" (%)", ListForm::Extended),
+        ("a XLIST \"\" %", ListForm::Xlist),
+        ("a RLIST \"\" %", ListForm::Rlist),
+    ] {
+        assert!(
+            matches!(read(text).body, CommandBody::List(list) if list.form == form),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn create_takes_special_uses_and_a_partition() {
+    let CommandBody::Create {
+        mailbox,
+        partition,
+        special_use,
+    } = read("a CREATE x (PARTITION p USE (\\Sent \\Junk))").body
+    else {
+        panic!("not a CREATE")
+    };
+    assert_eq!((mailbox, partition), (b"x".to_vec(), Some(b"p".to_vec())));
+    assert_eq!(special_use, Some(vec![b"\\Sent".to_vec(), b"\\Junk".to_vec()]));
+}
+
+#[test]
+fn metadata_options_stand_before_the_mailbox_or_after_it() {
+    for text in [
+        "a GETMETADATA (MAXSIZE 5 DEPTH infinity) INBOX /shared/x",
+        "a GETMETADATA INBOX (depth INFINITY maxsize 5) (/shared/x)",
+    ] {
+        let CommandBody::GetMetadata(get) = read(text).body else {
+            panic!("not a GETMETADATA")
+        };
+        assert_eq!((get.max_size, get.depth), (Some(5), MetadataDepth::Infinity));
+        assert_eq!(get.entries, [b"/shared/x".to_vec()]);
+    }
+    let CommandBody::SetMetadata(set) =
+        read("a SETMETADATA \"\" (/shared/a ~{2+}\r\n\0x /shared/b NIL)").body
+    else {
+        panic!("not a SETMETADATA")
+    };
+    assert_eq!(
+        set.values,
+        [
+            (b"/shared/a".to_vec(), Some(b"\0x".to_vec())),
+            (b"/shared/b".to_vec(), None)
+        ]
+    );
 }
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
@@ -387,6 +500,7 @@ fn search_key() -> impl Strategy<Value = SearchKey> {
         any::<u64>().prop_map(SearchKey::Smaller),
         set().prop_map(SearchKey::Sequence),
         set().prop_map(SearchKey::Uid),
+        (option::of(modseq_entry()), any::<u64>()).prop_map(|(entry, since)| SearchKey::ModSeq(entry, since)),
     ];
     leaf.prop_recursive(4, 16, 3, |key| {
         prop_oneof![
@@ -395,6 +509,15 @@ fn search_key() -> impl Strategy<Value = SearchKey> {
             vec(key, 1..4).prop_map(SearchKey::And),
         ]
     })
+}
+
+fn modseq_entry() -> impl Strategy<Value = ModSeqEntry> {
+    let kind = prop_oneof![
+        Just(EntryKind::Private),
+        Just(EntryKind::Shared),
+        Just(EntryKind::All)
+    ];
+    (text(), kind).prop_map(|(name, kind)| ModSeqEntry { name, kind })
 }
 
 fn section() -> impl Strategy<Value = BodySection> {
@@ -421,6 +544,13 @@ fn section() -> impl Strategy<Value = BodySection> {
     })
 }
 
+fn in_memory(octets: &[u8]) -> AppendContent {
+    AppendContent::Literal(Literal {
+        form: LiteralForm::Plain,
+        octets: Octets::Memory(octets.to_vec()),
+    })
+}
+
 fn fetch_attributes() -> impl Strategy<Value = FetchAttributes> {
     let items = prop_oneof![
         Just(FetchItems::FLAGS.with(FetchItems::ENVELOPE)),
@@ -437,17 +567,100 @@ fn fetch_attributes() -> impl Strategy<Value = FetchAttributes> {
         items,
         sections,
         annotations,
+        ..FetchAttributes::default()
     })
 }
 
-fn options(children: bool) -> impl Strategy<Value = ListOptions> {
-    (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(move |(subscribed, special_use, kids)| {
-        ListOptions {
+fn list() -> impl Strategy<Value = ListCommand> {
+    let select = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(subscribed, remote, recursive, special_use)| ListSelection {
             subscribed,
+            remote,
+            recursive_match: recursive && subscribed,
             special_use,
-            children: kids && children,
-        }
-    })
+        },
+    );
+    let words = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let returns = (
+        words,
+        option::of(Just(StatusItems::MESSAGES)),
+        option::of(vec(text(), 1..3)),
+    );
+    let returns = returns.prop_map(|(words, status, metadata)| ListReturns {
+        subscribed: words.0,
+        children: words.1,
+        special_use: words.2,
+        my_rights: words.3,
+        status,
+        metadata,
+    });
+    let form = prop_oneof![
+        Just(ListForm::Plain),
+        Just(ListForm::Extended),
+        Just(ListForm::Xlist),
+        Just(ListForm::Rlist)
+    ];
+    (form, select, text(), vec(text(), 1..4), returns).prop_map(
+        |(form, select, reference, patterns, returns)| {
+            let command = ListCommand {
+                form,
+                select,
+                reference,
+                patterns,
+                returns,
+            };
+            match form {
+                ListForm::Extended => command,
+                _ => ListCommand {
+                    select: ListSelection::default(),
+                    patterns: command.patterns[..1].to_vec(),
+                    returns: ListReturns::default(),
+                    ..command
+                },
+            }
+        },
+    )
+}
+
+fn values() -> impl Strategy<Value = Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+    vec((text(), option::of(text())), 1..3)
+}
+
+fn changes() -> impl Strategy<Value = Vec<AnnotationChange>> {
+    let change = (text(), values()).prop_map(|(entry, attributes)| AnnotationChange { entry, attributes });
+    vec(change, 1..3)
+}
+
+fn metadata() -> impl Strategy<Value = CommandBody> {
+    use CommandBody as C;
+    let depth = prop_oneof![
+        Just(MetadataDepth::Zero),
+        Just(MetadataDepth::One),
+        Just(MetadataDepth::Infinity)
+    ];
+    let entries = || vec(text(), 1..3);
+    prop_oneof![
+        (option::of(any::<u32>()), depth, text(), entries()).prop_map(
+            |(max_size, depth, mailbox, entries)| {
+                C::GetMetadata(GetMetadata {
+                    max_size,
+                    depth,
+                    mailbox,
+                    entries,
+                })
+            }
+        ),
+        (text(), values()).prop_map(|(mailbox, values)| C::SetMetadata(SetMetadata { mailbox, values })),
+        (text(), entries(), entries()).prop_map(|(mailbox, entries, attributes)| {
+            C::GetAnnotation(GetAnnotation {
+                mailbox,
+                entries,
+                attributes,
+            })
+        }),
+        (text(), changes())
+            .prop_map(|(mailbox, changes)| C::SetAnnotation(SetAnnotation { mailbox, changes })),
+    ]
 }
 
 fn body() -> impl Strategy<Value = CommandBody> {
@@ -461,16 +674,7 @@ fn body() -> impl Strategy<Value = CommandBody> {
                 .with(StatusItems::RECENT)
         ),
     ];
-    let list = (options(false), text(), vec(text(), 1..4), options(true)).prop_map(
-        |(select, reference, patterns, returns)| {
-            C::List(ListCommand {
-                select,
-                reference,
-                patterns,
-                returns,
-            })
-        },
-    );
+    let list = list().prop_map(C::List);
     let message = (
         option::of(flags()),
         option::of(0_i64..4_000_000_000),
@@ -479,30 +683,36 @@ fn body() -> impl Strategy<Value = CommandBody> {
         .prop_map(|(flags, internal_date, bytes)| AppendMessage {
             flags,
             internal_date,
-            content: AppendContent::Memory(bytes),
+            content: in_memory(&bytes),
         });
     let mode = prop_oneof![
         Just(StoreMode::Set),
         Just(StoreMode::Add),
         Just(StoreMode::Remove)
     ];
-    let store = (numbering(), set(), mode, any::<bool>(), flags()).prop_map(
-        |(numbering, set, mode, silent, flags)| C::Store {
+    let since = || option::of(any::<u64>());
+    let store = (numbering(), set(), since(), mode, any::<bool>(), flags()).prop_map(
+        |(numbering, set, unchanged_since, mode, silent, flags)| C::Store {
             numbering,
             set,
+            unchanged_since,
             store: StoreFlags { mode, silent, flags },
         },
     );
-    let fetch = (numbering(), set(), fetch_attributes()).prop_map(|(numbering, set, mut wanted)| {
-        if numbering == Numbering::Uid {
-            wanted.items = wanted.items.with(FetchItems::UID);
-        }
-        C::Fetch {
-            numbering,
-            set,
-            wanted,
-        }
-    });
+    let modifiers = since().prop_map(|changed_since| FetchModifiers { changed_since });
+    let fetch = (numbering(), set(), fetch_attributes(), modifiers).prop_map(
+        |(numbering, set, mut wanted, modifiers)| {
+            if numbering == Numbering::Uid {
+                wanted.items = wanted.items.with(FetchItems::UID);
+            }
+            C::Fetch {
+                numbering,
+                set,
+                wanted,
+                modifiers,
+            }
+        },
+    );
     let simple = prop_oneof![
         Just(C::Capability),
         Just(C::Noop),
@@ -510,6 +720,8 @@ fn body() -> impl Strategy<Value = CommandBody> {
         Just(C::StartTls),
         Just(C::Namespace),
         Just(C::Idle),
+        Just(C::Unauthenticate),
+        vec(text(), 0..4).prop_map(C::Language),
         Just(C::Check),
         Just(C::Close),
         Just(C::Unselect),
@@ -525,6 +737,9 @@ fn body() -> impl Strategy<Value = CommandBody> {
     ];
     let named = prop_oneof![
         (text(), text()).prop_map(|(user, password)| C::Login { user, password }),
+        "[A-Z0-9-]{1,10}".prop_map(|algorithm| C::Compress {
+            algorithm: algorithm.into_bytes()
+        }),
         ("[A-Z0-9-]{1,10}", option::of("[a-zA-Z0-9+/]{0,8}")).prop_map(|(mechanism, initial)| {
             C::Authenticate {
                 mechanism,
@@ -532,21 +747,33 @@ fn body() -> impl Strategy<Value = CommandBody> {
             }
         }),
         vec((text(), option::of(text())), 0..4).prop_map(C::Id),
-        (mailbox(), any::<bool>()).prop_map(|(mailbox, read_write)| C::Select {
+        vec("[A-Z0-9=-]{1,12}".prop_map(String::into_bytes), 1..4).prop_map(C::Enable),
+        (mailbox(), any::<bool>(), any::<bool>()).prop_map(|(mailbox, read_write, condstore)| C::Select {
             mailbox,
+            parameters: SelectParameters { condstore },
             access: if read_write {
                 Access::ReadWrite
             } else {
                 Access::ReadOnly
             },
         }),
-        (mailbox(), option::of(text())).prop_map(|(mailbox, partition)| C::Create { mailbox, partition }),
+        (
+            mailbox(),
+            option::of(text()),
+            option::of(vec("\\\\[A-Za-z]{1,8}", 0..3))
+        )
+            .prop_map(|(mailbox, partition, uses)| C::Create {
+                mailbox,
+                partition,
+                special_use: uses.map(|uses| uses.into_iter().map(String::into_bytes).collect()),
+            }),
         (mailbox(), mailbox(), option::of(text())).prop_map(|(from, to, partition)| C::Rename {
             from,
             to,
             partition
         }),
         (text(), text()).prop_map(|(reference, pattern)| C::Lsub { reference, pattern }),
+        (text(), text()).prop_map(|(reference, pattern)| C::Rlsub { reference, pattern }),
         (mailbox(), status).prop_map(|(mailbox, items)| C::Status { mailbox, items }),
         (mailbox(), text(), text()).prop_map(|(mailbox, identifier, rights)| C::SetAcl {
             mailbox,
@@ -562,8 +789,6 @@ fn body() -> impl Strategy<Value = CommandBody> {
                 .map(|(name, limit)| (name.into_bytes(), limit))
                 .collect(),
         }),
-        (mailbox(), vec(text(), 1..3))
-            .prop_map(|(mailbox, entries)| C::GetMetadata(Metadata { mailbox, entries })),
     ];
     let messages = prop_oneof![
         (mailbox(), vec(message, 1..3)).prop_map(|(mailbox, messages)| C::Append { mailbox, messages }),
@@ -584,7 +809,7 @@ fn body() -> impl Strategy<Value = CommandBody> {
             mailbox
         }),
     ];
-    prop_oneof![simple, named, messages, list, store, fetch]
+    prop_oneof![simple, named, messages, list, store, fetch, metadata()]
 }
 
 proptest! {

@@ -40,6 +40,7 @@ fn status_responses_with_every_code() {
         Code::AppendUid(7, "3:5".into()),
         Code::AuthenticationFailed,
         Code::BadCharset(&["UTF-8", "US-ASCII"]),
+        Code::BadUrl("\"/INBOX/;UID=99\"".into()),
         Code::Capability("IMAP4rev1 LITERAL+ ID".into()),
         Code::Closed,
         Code::CopyUid(7, "1,3:4".into(), "9:11".into()),
@@ -56,7 +57,9 @@ fn status_responses_with_every_code() {
         Code::UidNext(8),
         Code::UidValidity(9),
         Code::Unavailable,
+        Code::UnknownCte,
         Code::Unseen(3),
+        Code::UrlMech("INTERNAL"),
     ];
     for code in codes {
         for reply in [Reply::ok("Completed"), Reply::no("No"), Reply::bad("Bad")] {
@@ -85,8 +88,8 @@ fn mailbox_data() {
     agrees(&written(|out| put_recent(out, 0)));
     agrees(&written(|out| put_expunge(out, 44)));
     agrees(&written(|out| put_flags_line(out, "\\Answered \\Seen $Junk")));
-    agrees(&written(|out| put_search(out, [2, 84, 882])));
-    agrees(&written(|out| put_search(out, [])));
+    agrees(&written(|out| put_search(out, [2, 84, 882], None)));
+    agrees(&written(|out| put_search(out, [], None)));
     let capability = written(|out| put_capability(out, "IMAP4rev1 LITERAL+ AUTH=PLAIN"));
     assert!(matches!(read(&capability), Response::Data(Data::Capability(list)) if list.as_ref().len() == 3));
     agrees(&written(|out| {

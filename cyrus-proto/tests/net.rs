@@ -16,6 +16,9 @@ use cyrus_proto::net::{
     TlsRead, TlsServer, connect_tls,
 };
 use echo::{Certificate, Counts, Echo};
+use miniz_oxide::deflate::core::{CompressionStrategy, CompressorOxide, TDEFLFlush, compress_to_output};
+use miniz_oxide::inflate::stream::{InflateState, inflate};
+use miniz_oxide::{DataFormat, MZFlush};
 
 struct Running {
     address: SocketAddr,
@@ -414,6 +417,160 @@ fn an_unlistened_service_accepts_no_more_and_keeps_what_it_has() {
     thread.join().unwrap();
 }
 
+/// The client's side of COMPRESS: what it says, and all that was said to it.
+struct Packed {
+    deflate: Box<CompressorOxide>,
+    inflate: Box<InflateState>,
+}
+
+impl Packed {
+    fn new() -> Self {
+        Self {
+            deflate: Box::new(CompressorOxide::with_params(
+                DataFormat::Raw,
+                6,
+                CompressionStrategy::Default,
+                15,
+            )),
+            inflate: InflateState::new_boxed(DataFormat::Raw),
+        }
+    }
+
+    fn pack(&mut self, clear: &[u8]) -> Vec<u8> {
+        let mut wire = Vec::new();
+        compress_to_output(&mut self.deflate, clear, TDEFLFlush::Sync, |bytes| {
+            wire.extend_from_slice(bytes);
+            true
+        });
+        wire
+    }
+
+    fn unpack(&mut self, mut wire: &[u8]) -> Vec<u8> {
+        let mut clear = Vec::new();
+        let mut buffer = [0; 8_192];
+        loop {
+            let result = inflate(&mut self.inflate, wire, &mut buffer, MZFlush::None);
+            wire = &wire[result.bytes_consumed..];
+            clear.extend_from_slice(&buffer[..result.bytes_written]);
+            if result.bytes_written == 0 && (wire.is_empty() || result.status.is_err()) {
+                return clear;
+            }
+        }
+    }
+
+    /// Reads until the clear text ends so.
+    fn hear(&mut self, stream: &mut TcpStream, end: &[u8], key: u8) -> Vec<u8> {
+        let (mut clear, mut buffer) = (Vec::new(), [0; 4_096]);
+        while !clear.ends_with(end) {
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&clear));
+            let wire: Vec<u8> = buffer[..count].iter().map(|byte| byte ^ key).collect();
+            clear.extend(self.unpack(&wire));
+        }
+        clear
+    }
+}
+
+#[test]
+fn a_compressed_connection_gets_each_answer_at_once() {
+    both_ways(|server| {
+        let mut stream = server.connect();
+        stream.write_all(b"COMPRESS\r\n").unwrap();
+        assert_eq!(read_line(&mut stream), "ok");
+        let mut packed = Packed::new();
+        for _ in 0..3 {
+            stream.write_all(&packed.pack(b"ECHO a\r\n")).unwrap();
+            assert_eq!(packed.hear(&mut stream, b"\r\n", 0), b"a\r\n");
+        }
+        // A long answer made by jobs one after another, a file, and what comes in pieces.
+        stream.write_all(&packed.pack(b"CHAIN 5\r\nECHO b\r\n")).unwrap();
+        let all = packed.hear(&mut stream, b"b\r\n", 0);
+        assert_eq!(all.len(), 5 * 60_000 + 3);
+        stream
+            .write_all(&packed.pack(b"FILE 300000\r\nECHO c\r\n"))
+            .unwrap();
+        assert_eq!(packed.hear(&mut stream, b"c\r\n", 0).len(), 300_003);
+        for byte in packed.pack(b"JOB d\r\n") {
+            stream.write_all(&[byte]).unwrap();
+        }
+        assert_eq!(packed.hear(&mut stream, b"\r\n", 0), b"d\r\n");
+        // A client may say much that takes little room.
+        let many = "ECHO x\r\n".repeat(100_000);
+        let wire = packed.pack(many.as_bytes());
+        assert!(wire.len() < 10_000);
+        let mut writer = stream.try_clone().unwrap();
+        let sending = std::thread::spawn(move || writer.write_all(&wire).unwrap());
+        let mut answers = Vec::new();
+        while answers.len() < 300_000 {
+            answers.extend(packed.hear(&mut stream, b"x\r\n", 0));
+        }
+        assert_eq!(answers, "x\r\n".repeat(100_000).as_bytes());
+        sending.join().unwrap();
+        stream.write_all(&packed.pack(b"QUIT\r\n")).unwrap();
+        assert_eq!(packed.unpack(&read_to_end(&mut stream)), b"bye\r\n");
+    });
+}
+
+#[test]
+fn compression_comes_before_the_security_layer_whichever_was_first() {
+    both_ways(|server| {
+        for (first, second) in [("COMPRESS", "LAYER"), ("LAYER", "COMPRESS")] {
+            let mut stream = server.connect();
+            let mut packed = Packed::new();
+            stream.write_all(format!("{first}\r\n").as_bytes()).unwrap();
+            assert_eq!(read_line(&mut stream), "ok");
+            let covered = |bytes: &[u8]| bytes.iter().map(|byte| byte ^ 0x55).collect::<Vec<u8>>();
+            let second = format!("{second}\r\n");
+            if first == "COMPRESS" {
+                stream.write_all(&packed.pack(second.as_bytes())).unwrap();
+                assert_eq!(packed.hear(&mut stream, b"\r\n", 0), b"ok\r\n");
+            } else {
+                stream.write_all(&covered(second.as_bytes())).unwrap();
+                let mut ok = [0; 4];
+                stream.read_exact(&mut ok).unwrap();
+                assert_eq!(covered(&ok), b"ok\r\n");
+            }
+            stream.write_all(&covered(&packed.pack(b"ECHO a\r\n"))).unwrap();
+            assert_eq!(packed.hear(&mut stream, b"\r\n", 0x55), b"a\r\n");
+            stream.write_all(&covered(&packed.pack(b"BARE\r\n"))).unwrap();
+            assert_eq!(packed.hear(&mut stream, b"\r\n", 0x55), b"ok\r\n");
+            stream.write_all(b"ECHO bare\r\n").unwrap();
+            assert_eq!(read_line(&mut stream), "bare");
+        }
+    });
+}
+
+#[test]
+fn what_follows_the_end_of_compression_may_come_with_it() {
+    both_ways(|server| {
+        let mut stream = server.connect();
+        stream.write_all(b"COMPRESS\r\n").unwrap();
+        assert_eq!(read_line(&mut stream), "ok");
+        let mut packed = Packed::new();
+        let mut wire = packed.pack(b"ECHO a\r\nBARE\r\n");
+        wire.extend_from_slice(b"ECHO b\r\nQUIT\r\n");
+        stream.write_all(&wire).unwrap();
+        let all = read_to_end(&mut stream);
+        let bare = all.windows(6).position(|w| w == b"b\r\nbye").unwrap();
+        assert_eq!(packed.unpack(&all[..bare]), b"a\r\nok\r\n");
+        assert_eq!(&all[bare..], b"b\r\nbye\r\n");
+    });
+}
+
+#[test]
+fn noise_on_a_compressed_connection_ends_it() {
+    both_ways(|server| {
+        let mut stream = server.connect();
+        stream.write_all(b"COMPRESS\r\n").unwrap();
+        assert_eq!(read_line(&mut stream), "ok");
+        // A block of the reserved kind.
+        stream.write_all(b"\xff\xff\xff\xff").unwrap();
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        assert!(rest.is_empty());
+    });
+}
+
 /// A blocking TLS client over a pipe.
 struct Client {
     stream: TcpStream,
@@ -463,7 +620,24 @@ impl Client {
     }
 
     fn say(&mut self, text: &str) {
-        self.pipe.write(text.as_bytes()).unwrap();
+        self.say_bytes(text.as_bytes());
+    }
+
+    /// What comes next, until it ends so.
+    fn hear(&mut self, end: &[u8]) -> Vec<u8> {
+        let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+        while all.is_empty() || !all.ends_with(end) {
+            match self.pipe.read(&mut buffer).unwrap() {
+                TlsRead::Bytes(count) => all.extend_from_slice(&buffer[..count]),
+                TlsRead::Wants => self.fill().unwrap(),
+                TlsRead::Closed => break,
+            }
+        }
+        all
+    }
+
+    fn say_bytes(&mut self, bytes: &[u8]) {
+        self.pipe.write(bytes).unwrap();
         let wire = std::mem::take(self.pipe.wire());
         self.stream.write_all(&wire).unwrap();
     }
@@ -536,6 +710,25 @@ fn starttls_forgets_what_was_said_before_it() {
     client.say("ECHO mine\r\nTLS?\r\nQUIT\r\n");
     let all = String::from_utf8(client.hear_to_end().unwrap()).unwrap();
     assert_eq!(all, "mine\r\nTLSv1.2 256 nobody\r\nbye\r\n");
+}
+
+#[test]
+fn compression_ends_and_tls_stays() {
+    let certificate = Certificate::new("localhost");
+    let server = tls_server(&certificate, true, |_| {});
+    let mut client = Client::handshake(server.connect_silently(), &trusting(&certificate)).unwrap();
+    let mut packed = Packed::new();
+    client.say("ECHO clear\r\nCOMPRESS\r\n");
+    assert_eq!(client.hear(b"ok\r\n"), b"hello\r\nclear\r\nok\r\n");
+    client.say_bytes(&packed.pack(b"FILE 200000\r\nBARE\r\n"));
+    let mut all = Vec::new();
+    while !all.ends_with(b"ok\r\n") {
+        let wire = client.hear(b"");
+        all.extend(packed.unpack(&wire));
+    }
+    assert_eq!(all.len(), 200_004);
+    client.say("TLS?\r\nQUIT\r\n");
+    assert_eq!(client.hear_to_end().unwrap(), b"TLSv1.3 256 nobody\r\nbye\r\n");
 }
 
 #[test]

@@ -54,10 +54,13 @@ mod store;
 mod subs;
 pub mod sys;
 mod uid;
+mod urlkeys;
 mod user;
 pub mod utf7;
 
-pub use annotate::{Annotation, AnnotationScope, Audience};
+pub use annotate::{
+    Annotation, AnnotationScope, AnnotationUpdate, Audience, DefinedScope, Definition, Definitions, ValueType,
+};
 pub use conversations::{ConversationDifference, Splitting};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
 pub use error::{ErrorClass, MailboxError};
@@ -76,6 +79,7 @@ pub use name::{MailboxName, NameError};
 pub use namespace::{ClientName, Namespace, Pattern, Separator, VirtualDomains};
 pub use options::StoreOptions;
 pub use quota::{QuotaPolicy, QuotaRoot};
-pub use staging::{Staged, StagingFile};
+pub use staging::{Staged, StagedBytes, StagingFile};
 pub use store::Store;
 pub use uid::{ModSeq, Uid, UidMap, UidSet, UidValidity};
+pub use urlkeys::UrlKey;

@@ -35,6 +35,19 @@ pub enum Wait {
     Never,
 }
 
+impl Wait {
+    /// The same, for this time from now on at most.
+    #[must_use]
+    pub fn no_longer_than(self, limit: Duration) -> Self {
+        match (self, Instant::now().checked_add(limit)) {
+            (Self::Never, _) => self,
+            (_, None) => self,
+            (Self::Forever, Some(end)) => Self::Until(end),
+            (Self::Until(moment), Some(end)) => Self::Until(moment.min(end)),
+        }
+    }
+}
+
 /// Why a lock was not gained.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -263,14 +276,19 @@ fn open(disk: &Arc<dyn Disk>, path: &Path, mode: Mode, how: Open) -> DiskResult<
 }
 
 /// Takes the record lock of `file` for this process.
+///
+/// Waiting is asking again, never sleeping in the kernel's queue. Cyrus relies on the kernel to refuse one of its own
+/// processes (`EDEADLK`) when two of them wait for each other, which they do at times; but a process that queues behind a
+/// waiting open-file-description lock is not part of that search, and with one of ours in between both would wait for ever.
 fn lock_record(file: &File, path: &Path, mode: Mode, wait: Wait) -> Result<(), LockError> {
     if file.try_lock(mode)? {
         return Ok(());
     }
-    let mut pause = SHORTEST_PAUSE;
+    let start = Instant::now();
     loop {
+        let pause = (start.elapsed() / PATIENCE).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         let left = match wait {
-            Wait::Forever => return Ok(file.lock(mode)?),
+            Wait::Forever => pause,
             Wait::Never => Duration::ZERO,
             Wait::Until(deadline) => deadline.saturating_duration_since(Instant::now()),
         };
@@ -283,7 +301,6 @@ fn lock_record(file: &File, path: &Path, mode: Mode, wait: Wait) -> Result<(), L
         if file.try_lock(mode)? {
             return Ok(());
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -292,8 +309,10 @@ fn is_refused(error: &DiskError) -> bool {
     matches!(error.source.kind(), PermissionDenied | ReadOnlyFilesystem)
 }
 
-/// The pauses between attempts to get a lock that another process has, when there is a deadline.
-const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
+/// The pauses between attempts to get a lock that another process has: this part of the time waited so far, within these
+/// bounds. Others queue in the kernel and get the lock the moment it is free: who only asks must ask often.
+const PATIENCE: u32 = 256;
+const SHORTEST_PAUSE: Duration = Duration::from_micros(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Exclusive lock on a descriptor that is not open for writing.

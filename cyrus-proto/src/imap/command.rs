@@ -9,20 +9,35 @@ use cyrus_store::FlagNames;
 
 use super::sequence::SequenceSet;
 
-pub use self::append::{AppendContent, AppendMessage};
+pub(crate) use self::append::LiteralPlace;
+pub use self::append::{AppendContent, AppendMessage, CatenatePart, Literal, LiteralForm, Octets};
+pub use self::binary::{BinarySection, BinaryWanted};
+pub(crate) use self::fetch::section;
 pub use self::fetch::{AnnotationQuery, BodySection, FetchAttributes, FetchItems, Section, SectionText};
-pub use self::list::{ListCommand, ListOptions, StatusItems};
-pub(crate) use self::parse::append_target;
+pub use self::list::{ListCommand, ListForm, ListReturns, ListSelection, StatusItems};
+pub use self::metadata::{
+    AnnotationChange, GetAnnotation, GetMetadata, MetadataChange, MetadataDepth, SetAnnotation, SetMetadata,
+};
 pub use self::parse::{Head, Refusal, arguments, head, parse};
-pub use self::search::{DateField, DateTest, SearchKey, SearchProgram, TextField};
+pub(crate) use self::parse::{append_target, literal_place};
+pub use self::search::{DateField, DateTest, EntryKind, ModSeqEntry, SearchKey, SearchProgram, TextField};
+pub use self::sync::{FetchModifiers, SelectParameters};
+pub use self::urlauth::{UrlFetch, UrlFetchData, UrlFetchItems, UrlRump};
 pub use self::verb::{Needs, Verb};
 
 mod append;
+mod binary;
+mod compress;
+mod create;
 mod fetch;
+mod language;
 pub(crate) mod lex;
 mod list;
+mod metadata;
 mod parse;
 mod search;
+mod sync;
+mod urlauth;
 mod verb;
 pub(crate) mod write;
 
@@ -101,6 +116,8 @@ pub enum CommandBody {
     Capability,
     Noop,
     Logout,
+    /// RFC 5161: names of capabilities, as sent.
+    Enable(Vec<Vec<u8>>),
     /// RFC 2971; no fields for `NIL`.
     Id(Vec<(Vec<u8>, Option<Vec<u8>>)>),
     StartTls,
@@ -117,11 +134,13 @@ pub enum CommandBody {
     Select {
         mailbox: Vec<u8>,
         access: Access,
+        parameters: SelectParameters,
     },
-    /// With the partition that administrators may name.
+    /// With the partition that administrators may name, and special uses (RFC 6154).
     Create {
         mailbox: Vec<u8>,
         partition: Option<Vec<u8>>,
+        special_use: Option<Vec<Vec<u8>>>,
     },
     Delete {
         mailbox: Vec<u8>,
@@ -143,6 +162,11 @@ pub enum CommandBody {
         reference: Vec<u8>,
         pattern: Vec<u8>,
     },
+    /// RFC 2193.
+    Rlsub {
+        reference: Vec<u8>,
+        pattern: Vec<u8>,
+    },
     /// RFC 2342.
     Namespace,
     Status {
@@ -153,8 +177,32 @@ pub enum CommandBody {
         mailbox: Vec<u8>,
         messages: Vec<AppendMessage>,
     },
+    /// RFC 8508; `message` is a number by `numbering`, `None` for `*`.
+    Replace {
+        numbering: Numbering,
+        message: Option<std::num::NonZeroU32>,
+        mailbox: Vec<u8>,
+        replacement: Box<AppendMessage>,
+    },
+    /// RFC 4467.
+    GenUrlAuth(Vec<UrlRump>),
+    /// RFC 4467; without a mailbox, the keys of all.
+    ResetKey {
+        mailbox: Option<Vec<u8>>,
+        mechanisms: Vec<Vec<u8>>,
+    },
+    /// RFC 4467 and RFC 5524.
+    UrlFetch(Vec<UrlFetch>),
     /// RFC 2177.
     Idle,
+    /// RFC 4978.
+    Compress {
+        algorithm: Vec<u8>,
+    },
+    /// RFC 8437.
+    Unauthenticate,
+    /// RFC 5255: language ranges, best first; none to ask for the list.
+    Language(Vec<Vec<u8>>),
     Check,
     Close,
     /// RFC 3691.
@@ -170,10 +218,13 @@ pub enum CommandBody {
         numbering: Numbering,
         set: SequenceSet,
         wanted: FetchAttributes,
+        modifiers: FetchModifiers,
     },
     Store {
         numbering: Numbering,
         set: SequenceSet,
+        /// Only messages with a modification sequence up to this one (RFC 7162).
+        unchanged_since: Option<u64>,
         store: StoreFlags,
     },
     Copy {
@@ -219,8 +270,12 @@ pub enum CommandBody {
         root: Vec<u8>,
         limits: Vec<(Vec<u8>, i64)>,
     },
-    /// RFC 5464, reading only.
-    GetMetadata(Metadata),
+    /// RFC 5464.
+    GetMetadata(GetMetadata),
+    SetMetadata(SetMetadata),
+    /// The draft that became RFC 5464, as Cyrus has it.
+    GetAnnotation(GetAnnotation),
+    SetAnnotation(SetAnnotation),
 }
 
 /// What STORE does to flags (RFC 3501, section 6.4.6).
@@ -258,21 +313,13 @@ impl StoreFlags {
     }
 }
 
-/// `GETMETADATA mailbox entries` (RFC 5464, section 4.2).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Metadata {
-    /// Empty for the server's own.
-    pub mailbox: Vec<u8>,
-    /// Full names, `/shared/...` or `/private/...`.
-    pub entries: Vec<Vec<u8>>,
-}
-
 impl CommandBody {
     /// The command's name, `UID` apart.
     pub fn verb(&self) -> Verb {
         match self {
             Self::Capability => Verb::Capability,
             Self::Noop => Verb::Noop,
+            Self::Enable(_) => Verb::Enable,
             Self::Logout => Verb::Logout,
             Self::Id(_) => Verb::Id,
             Self::StartTls => Verb::StartTls,
@@ -291,12 +338,24 @@ impl CommandBody {
             Self::Rename { .. } => Verb::Rename,
             Self::Subscribe { .. } => Verb::Subscribe,
             Self::Unsubscribe { .. } => Verb::Unsubscribe,
-            Self::List(_) => Verb::List,
+            Self::List(list) => match list.form {
+                ListForm::Plain | ListForm::Extended => Verb::List,
+                ListForm::Xlist => Verb::Xlist,
+                ListForm::Rlist => Verb::Rlist,
+            },
             Self::Lsub { .. } => Verb::Lsub,
+            Self::Rlsub { .. } => Verb::Rlsub,
             Self::Namespace => Verb::Namespace,
             Self::Status { .. } => Verb::Status,
             Self::Append { .. } => Verb::Append,
+            Self::Replace { .. } => Verb::Replace,
+            Self::GenUrlAuth(_) => Verb::GenUrlAuth,
+            Self::ResetKey { .. } => Verb::ResetKey,
+            Self::UrlFetch(_) => Verb::UrlFetch,
             Self::Idle => Verb::Idle,
+            Self::Compress { .. } => Verb::Compress,
+            Self::Unauthenticate => Verb::Unauthenticate,
+            Self::Language(_) => Verb::Language,
             Self::Check => Verb::Check,
             Self::Close => Verb::Close,
             Self::Unselect => Verb::Unselect,
@@ -315,6 +374,9 @@ impl CommandBody {
             Self::GetQuotaRoot { .. } => Verb::GetQuotaRoot,
             Self::SetQuota { .. } => Verb::SetQuota,
             Self::GetMetadata(_) => Verb::GetMetadata,
+            Self::SetMetadata(_) => Verb::SetMetadata,
+            Self::GetAnnotation(_) => Verb::GetAnnotation,
+            Self::SetAnnotation(_) => Verb::SetAnnotation,
         }
     }
 
@@ -325,6 +387,7 @@ impl CommandBody {
             Self::Search { numbering, .. }
             | Self::Fetch { numbering, .. }
             | Self::Store { numbering, .. }
+            | Self::Replace { numbering, .. }
             | Self::Copy { numbering, .. }
             | Self::Move { numbering, .. } => Some(*numbering),
             _ => None,

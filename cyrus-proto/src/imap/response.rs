@@ -8,8 +8,9 @@ use super::command::Tag;
 
 pub use self::data::*;
 pub use self::fetch::FetchLine;
-pub use self::lex::{put_astring, put_literal, put_nstring, put_number, put_string};
+pub use self::lex::{put_astring, put_literal, put_literal8, put_nstring, put_number, put_string};
 
+mod binary;
 mod data;
 mod fetch;
 mod lex;
@@ -48,10 +49,18 @@ pub enum Code {
     AppendUid(u32, String),
     /// Credentials were wrong (RFC 5530).
     AuthenticationFailed,
+    /// A URL of CATENATE cannot be used (RFC 4469).
+    BadUrl(String),
     /// The charset of a SEARCH is not known; these are.
     BadCharset(&'static [&'static str]),
     /// What the server can do.
     Capability(String),
+    /// An annotation of a message cannot be stored: `TOOBIG` or `TOOMANY` (RFC 5257).
+    Annotate(&'static str),
+    /// The most octets of an annotation of a message (RFC 5257).
+    Annotations(usize),
+    /// Something compresses the connection already (RFC 4978).
+    CompressionActive,
     /// An earlier mailbox is no longer selected (RFC 7162).
     Closed,
     /// Where copies went: UIDVALIDITY, UIDs here, UIDs there (RFC 4315).
@@ -64,6 +73,12 @@ pub enum Code {
     HighestModSeq(u64),
     /// The mailbox's unique id (RFC 8474).
     MailboxId(String),
+    /// What became of metadata: `LONGENTRIES n`, `MAXSIZE n`, `TOOMANY` or `NOPRIVATE` (RFC 5464).
+    Metadata(String),
+    /// Messages that a conditional STORE left alone, ready to print (RFC 7162).
+    Modified(String),
+    /// The mailbox keeps no modification sequences (RFC 7162).
+    NoModSeq,
     /// A quota would be exceeded (RFC 5530).
     OverQuota,
     /// The flags that can be changed for good, ready to print.
@@ -72,6 +87,8 @@ pub enum Code {
     ReadOnly,
     /// The mailbox is open for reading and writing.
     ReadWrite,
+    /// Where else to look: URLs (RFC 2193, RFC 2221).
+    Referral(String),
     /// Something the client sent is too big (RFC 4469).
     TooBig,
     /// CREATE first.
@@ -82,33 +99,50 @@ pub enum Code {
     UidValidity(u32),
     /// Something the server needs is out of order; try later (RFC 5530).
     Unavailable,
+    /// A part's content transfer encoding is not known (RFC 3516).
+    UnknownCte,
+    /// A special use that the new mailbox cannot have (RFC 6154).
+    UseAttr,
     /// The first message not seen.
     Unseen(u32),
+    /// How URLs can be authorized (RFC 4467).
+    UrlMech(&'static str),
 }
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Alert => f.write_str("ALERT"),
+            Self::Annotate(problem) => write!(f, "ANNOTATE {problem}"),
+            Self::Annotations(size) => write!(f, "ANNOTATIONS {size}"),
             Self::AppendUid(validity, uids) => write!(f, "APPENDUID {validity} {uids}"),
             Self::AuthenticationFailed => f.write_str("AUTHENTICATIONFAILED"),
+            Self::BadUrl(url) => write!(f, "BADURL {url}"),
             Self::BadCharset(charsets) => write!(f, "BADCHARSET ({})", charsets.join(" ")),
             Self::Capability(list) => write!(f, "CAPABILITY {list}"),
+            Self::CompressionActive => f.write_str("COMPRESSIONACTIVE"),
             Self::Closed => f.write_str("CLOSED"),
             Self::CopyUid(validity, from, to) => write!(f, "COPYUID {validity} {from} {to}"),
             Self::ExpungeIssued => f.write_str("EXPUNGEISSUED"),
             Self::HasChildren => f.write_str("HASCHILDREN"),
             Self::HighestModSeq(modseq) => write!(f, "HIGHESTMODSEQ {modseq}"),
             Self::MailboxId(id) => write!(f, "MAILBOXID ({id})"),
+            Self::Metadata(what) => write!(f, "METADATA {what}"),
+            Self::Modified(set) => write!(f, "MODIFIED {set}"),
+            Self::NoModSeq => f.write_str("NOMODSEQ"),
             Self::OverQuota => f.write_str("OVERQUOTA"),
             Self::PermanentFlags(flags) => write!(f, "PERMANENTFLAGS ({flags})"),
             Self::ReadOnly => f.write_str("READ-ONLY"),
             Self::ReadWrite => f.write_str("READ-WRITE"),
+            Self::Referral(urls) => write!(f, "REFERRAL {urls}"),
             Self::TooBig => f.write_str("TOOBIG"),
             Self::TryCreate => f.write_str("TRYCREATE"),
             Self::UidNext(uid) => write!(f, "UIDNEXT {uid}"),
             Self::UidValidity(validity) => write!(f, "UIDVALIDITY {validity}"),
+            Self::UseAttr => f.write_str("USEATTR"),
             Self::Unavailable => f.write_str("UNAVAILABLE"),
+            Self::UnknownCte => f.write_str("UNKNOWN-CTE"),
+            Self::UrlMech(mechanism) => write!(f, "URLMECH {mechanism}"),
             Self::Unseen(seqno) => write!(f, "UNSEEN {seqno}"),
         }
     }

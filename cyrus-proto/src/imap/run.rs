@@ -4,9 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cyrus_store::{ErrorClass, Level, MailboxError, MailboxName};
+use cyrus_store::{ErrorClass, Level, MailboxError, MailboxName, ModSeq};
 
 use super::command::{CommandBody, Numbering};
+use super::enabled::Enabled;
 use super::response::{Code, Reply, Status};
 use super::selected::{News, Selected};
 use super::session::{ImapService, User};
@@ -14,8 +15,12 @@ use crate::job::{Done, Job, Link, Progress, Work};
 use crate::output::Output;
 
 mod acl;
+mod annotation;
 mod append;
+mod binary;
+mod binary_parts;
 mod body;
+mod catenate;
 mod copy;
 mod fetch;
 mod flags;
@@ -23,10 +28,14 @@ mod list;
 mod login;
 mod mailboxes;
 mod metadata;
+mod part_structure;
+mod preview;
 mod quota;
+mod replace;
 mod search;
 mod select;
 mod unreadable;
+mod urlauth;
 
 pub(super) use self::append::{StagedMessage, staging};
 pub(super) use self::login::{LoginTurn, authenticate, authenticate_step, login};
@@ -36,6 +45,8 @@ pub(super) struct Request {
     pub(super) service: Arc<ImapService>,
     pub(super) user: Arc<User>,
     pub(super) mailbox: Option<Box<Selected>>,
+    /// The extensions that the client has switched on.
+    pub(super) enabled: Enabled,
 }
 
 /// What a job brings back.
@@ -68,8 +79,16 @@ pub(super) fn job(request: Request, body: CommandBody, staged: Vec<io::Result<St
             numbering,
             set,
             wanted,
-        } => fetch::job(request, numbering, &set, wanted),
+            modifiers,
+        } => fetch::job(request, numbering, &set, wanted, modifiers),
+        CommandBody::UrlFetch(urls) => urlauth::fetch(request, urls),
         CommandBody::Search { numbering, program } => search::job(request, numbering, program),
+        CommandBody::List(command) => list::job(request, command),
+        CommandBody::Lsub { reference, pattern } | CommandBody::Rlsub { reference, pattern } => {
+            list::lsub_job(request, reference, pattern)
+        }
+        CommandBody::GetMetadata(get) => metadata::get_job(request, get),
+        CommandBody::GetAnnotation(get) => annotation::get_job(request, get),
         body => Job::once(move |output: &mut Output| {
             let mut request = request;
             let mut out = Vec::new();
@@ -95,7 +114,7 @@ fn run(
             request.refresh(&News::ALL, out)?;
             Ok(completed())
         }
-        C::Select { mailbox, access } => select::select(request, &mailbox, access, out),
+        C::Select { mailbox, access, .. } => select::select(request, &mailbox, access, out),
         C::Close => select::close(request),
         C::Unselect => select::unselect(request),
         C::Expunge => copy::expunge(request, None, out),
@@ -103,8 +122,9 @@ fn run(
         C::Store {
             numbering,
             set,
+            unchanged_since,
             store,
-        } => flags::store(request, numbering, &set, store, out),
+        } => flags::store(request, numbering, &set, unchanged_since.map(ModSeq), store, out),
         C::Copy {
             numbering,
             set,
@@ -116,15 +136,28 @@ fn run(
             mailbox,
         } => copy::move_messages(request, numbering, &set, &mailbox, out),
         C::Append { mailbox, messages } => append::append(request, &mailbox, messages, staged, out),
-        C::Create { mailbox, partition } => mailboxes::create(request, &mailbox, partition.as_deref()),
+        C::Replace {
+            numbering,
+            message,
+            mailbox,
+            replacement,
+        } => replace::replace(request, (numbering, message), &mailbox, *replacement, staged, out),
+        C::GenUrlAuth(urls) => urlauth::generate(request, &urls, out),
+        C::ResetKey { mailbox, mechanisms } => urlauth::reset(request, mailbox.as_deref(), &mechanisms),
+        C::Create {
+            mailbox,
+            partition,
+            special_use,
+        } => {
+            let special_use = special_use.unwrap_or_default();
+            mailboxes::create(request, &mailbox, partition.as_deref(), &special_use)
+        }
         C::Delete { mailbox } => mailboxes::delete(request, &mailbox),
         C::Rename { from, to, partition } => {
             mailboxes::rename(request, &from, &to, partition.as_deref(), out)
         }
         C::Subscribe { mailbox } => mailboxes::subscribe(request, &mailbox),
         C::Unsubscribe { mailbox } => mailboxes::unsubscribe(request, &mailbox),
-        C::List(command) => list::list(request, &command, out),
-        C::Lsub { reference, pattern } => list::lsub(request, &reference, &pattern, out),
         C::Namespace => mailboxes::namespace(request, out),
         C::Status { mailbox, items } => mailboxes::status(request, &mailbox, items, out),
         C::SetAcl {
@@ -139,7 +172,8 @@ fn run(
         C::GetQuota { root } => quota::get(request, &root, out),
         C::GetQuotaRoot { mailbox } => quota::root_of(request, &mailbox, out),
         C::SetQuota { root, limits } => quota::set(request, &root, &limits),
-        C::GetMetadata(query) => metadata::get(request, &query, out),
+        C::SetMetadata(set) => metadata::set(request, &set),
+        C::SetAnnotation(set) => annotation::set(request, &set),
         // These make no job, or one of their own.
         C::Capability
         | C::Logout
@@ -147,8 +181,18 @@ fn run(
         | C::StartTls
         | C::Authenticate { .. }
         | C::Login { .. }
+        | C::Enable(_)
         | C::Idle
+        | C::List(_)
+        | C::Lsub { .. }
+        | C::Rlsub { .. }
+        | C::GetMetadata(_)
+        | C::GetAnnotation(_)
+        | C::Compress { .. }
+        | C::Unauthenticate
+        | C::Language(_)
         | C::Fetch { .. }
+        | C::UrlFetch(_)
         | C::Search { .. } => Ok(completed()),
     }
 }
@@ -160,6 +204,7 @@ pub(super) fn idle(request: Request, link: Option<Link>) -> Job {
             service,
             user,
             mailbox,
+            enabled,
         } = request;
         let Some(mut mailbox) = mailbox else {
             return Outcome::Command {
@@ -174,6 +219,7 @@ pub(super) fn idle(request: Request, link: Option<Link>) -> Job {
             service,
             user,
             mailbox: Some(mailbox),
+            enabled,
         };
         let mut out = Vec::new();
         let refreshed = request.refresh(&News::ALL, &mut out);
@@ -235,21 +281,41 @@ impl Request {
             .to_client(name, Some(&self.user.name), self.user.is_admin())
     }
 
+    /// The selected mailbox's name as the client knows it.
+    fn selected_name(&self) -> String {
+        let selected = self.mailbox.as_ref();
+        selected.map_or_else(String::new, |selected| self.client_name(selected.mailbox.name()))
+    }
+
     /// Tells the client what changed in the selected mailbox, if one is selected.
+    ///
+    /// One that somebody deleted has no messages any more, and stays selected like that until the client leaves it: so does
+    /// Cyrus. One that was renamed is followed to its new name (RFC 2180, section 3.4).
     fn refresh(&mut self, news: &News<'_>, out: &mut Vec<u8>) -> Result<(), MailboxError> {
+        match (self.look(news, out), &mut self.mailbox) {
+            (Err(MailboxError::Deleted), Some(selected)) if news.expunges => {
+                selected.view.empty(out);
+                Ok(())
+            }
+            (done, _) => done,
+        }
+    }
+
+    fn look(&mut self, news: &News<'_>, out: &mut Vec<u8>) -> Result<(), MailboxError> {
         let Some(selected) = &mut self.mailbox else {
             return Ok(());
         };
+        let enabled = self.enabled;
         let Selected { mailbox, view, .. } = selected.as_mut();
         {
             let read = mailbox.read()?;
             if view.read_only || read.uids().last() <= view.uids().last() {
-                return view.refresh(&read, news, out);
+                return view.refresh(&read, news, enabled, out);
             }
         }
         mailbox.claim_recent()?;
         let read = mailbox.read()?;
-        view.refresh(&read, news, out)
+        view.refresh(&read, news, enabled, out)
     }
 
     /// [`Request::refresh`] after a command that has done its work, whose reply stays what it is: a selected mailbox that is
@@ -301,7 +367,7 @@ fn refusal(service: &ImapService, error: &MailboxError) -> Reply {
             Reply::no("System I/O error").with(Code::Unavailable)
         }
         MailboxError::BadName(_) => Reply::no("Invalid mailbox name"),
-        MailboxError::NotAMailbox => Reply::no("Mailbox does not exist"),
+        MailboxError::NotAMailbox | MailboxError::Deleted => Reply::no("Mailbox does not exist"),
         error => Reply::no(error.to_string()),
     }
 }

@@ -7,6 +7,7 @@ use cyrus_store::options::ExpungeMode;
 use cyrus_store::{IndexRead, Mailbox, MailboxError, ModSeq, SystemFlags, Uid, UidMap, UidSet, Watch};
 
 use super::command::Numbering;
+use super::enabled::Enabled;
 use super::response::{Code, FetchLine, Reply, put_exists, put_expunge, put_flags_line, put_recent};
 use super::sequence::SequenceSet;
 
@@ -47,6 +48,8 @@ pub(crate) struct News<'s> {
     /// Messages whose flags are told although their modification sequence may be the same: seen state that a user keeps for
     /// himself has none.
     pub(crate) changed: Option<&'s UidSet>,
+    /// Messages whose flags the client knows, but not their modification sequences.
+    pub(crate) silent: Option<&'s UidSet>,
 }
 
 impl News<'_> {
@@ -56,6 +59,7 @@ impl News<'_> {
         with_uid: false,
         known: None,
         changed: None,
+        silent: None,
     };
 
     /// After a command that names messages so.
@@ -65,6 +69,7 @@ impl News<'_> {
             with_uid: numbering == Numbering::Uid,
             known: None,
             changed: None,
+            silent: None,
         }
     }
 }
@@ -175,6 +180,7 @@ impl View {
         &mut self,
         read: &IndexRead<'_>,
         news: &News<'_>,
+        enabled: Enabled,
         out: &mut Vec<u8>,
     ) -> Result<(), MailboxError> {
         read.load_seen()?;
@@ -224,16 +230,29 @@ impl View {
             };
             let flags = message.flags();
             let mut line = FetchLine::begin(out, seqno);
-            line.flags(message.is_recent(), flags.system, flags.keywords, |slot| {
-                keyword(read, slot)
-            });
+            if !news.silent.is_some_and(|silent| silent.contains(uid)) {
+                line.flags(message.is_recent(), flags.system, flags.keywords, |slot| {
+                    keyword(read, slot)
+                });
+            }
             if news.with_uid {
                 line.uid(uid.get());
+            }
+            if enabled.contains(Enabled::CONDSTORE) {
+                line.modseq(message.modseq().0);
             }
             line.end();
         }
         self.told = read.highest_modseq();
         Ok(())
+    }
+
+    /// Tells the client that every message is gone, with the mailbox.
+    pub(crate) fn empty(&mut self, out: &mut Vec<u8>) {
+        for _ in 0..self.uids.len() {
+            put_expunge(out, 1);
+        }
+        self.uids = Arc::default();
     }
 
     /// Told messages that `now` has no more, as their sequence numbers, ascending.

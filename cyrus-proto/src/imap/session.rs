@@ -1,5 +1,6 @@
 //! The IMAP session: a state machine that takes bytes and gives replies and jobs (RFC 3501, section 3).
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,8 +10,9 @@ use cyrus_store::{Level, Log, Store};
 
 use self::capability::Situation;
 use super::command::{self, CommandBody, Needs, Refusal, Tag, Verb};
+use super::enabled::Enabled;
 use super::options::{ImapOptions, ServerInfo};
-use super::response::{Code, Reply, put_capability, put_continuation, put_id};
+use super::response::{Code, Reply, put_capability, put_continuation};
 use super::run::{self, Outcome, Request, StagedMessage};
 use super::selected::Selected;
 use crate::frame::{Command as Frame, Event, Framer, Limits, Reason, Refused};
@@ -19,8 +21,13 @@ use crate::output::Output;
 use crate::sasl::{Authenticator, ConnectionFacts, Exchange};
 
 pub(crate) mod capability;
+mod compress;
+mod enable;
+mod id;
+mod language;
 mod literal;
 mod login;
+mod unauthenticate;
 
 /// What all sessions of an IMAP service share.
 pub struct ImapService {
@@ -81,6 +88,8 @@ pub struct ImapSession {
     link: Option<Link>,
     tls: Option<Box<TlsFacts>>,
     state: State,
+    /// The extensions that the client has switched on.
+    enabled: Enabled,
     work: Option<Work>,
     /// What to do once the session is stepped again.
     next: Option<Next>,
@@ -91,6 +100,8 @@ pub struct ImapSession {
     /// When the client last said something.
     active: Instant,
     hinted: bool,
+    /// COMPRESS was obeyed.
+    compressed: bool,
     stopping: bool,
     peer_gone: bool,
     /// Octets fed while a reply is held back.
@@ -139,6 +150,8 @@ enum Work {
 enum Next {
     StartTls,
     Secure(Box<dyn SecurityLayer>),
+    Compress,
+    Bare,
 }
 
 struct Held {
@@ -165,12 +178,14 @@ impl ImapSession {
             link: None,
             tls: None,
             state: State::NotAuthenticated,
+            enabled: Enabled::NONE,
             work: None,
             next: None,
             held: None,
             bad_commands: 0,
             active: Instant::now(),
             hinted: false,
+            compressed: false,
             stopping: false,
             peer_gone: false,
             fed_ahead: 0,
@@ -257,6 +272,8 @@ impl ImapSession {
         let mechanisms = self.service.authenticator.mechanisms(&self.facts());
         let situation = Situation {
             logged_in: self.current_user().is_some(),
+            admin: self.current_user().is_some_and(|user| user.is_admin()),
+            compressed: self.compressed,
             secure: self.is_secure(),
             protected: self.is_protected(),
             mechanisms: &mechanisms,
@@ -284,6 +301,10 @@ impl ImapSession {
     }
 
     fn refuse_tagged(&mut self, tag: &Tag, text: &'static str) {
+        self.refuse_text(tag, text);
+    }
+
+    fn refuse_text(&mut self, tag: &Tag, text: impl Into<Cow<'static, str>>) {
         self.refuse(&Refusal {
             tag: Some(tag.clone()),
             at: 0,
@@ -355,7 +376,12 @@ impl ImapSession {
         now: Instant,
     ) -> Option<Step> {
         let completed = Reply::ok("Completed");
+        self.imply(&body);
         match body {
+            CommandBody::Enable(names) => {
+                self.enable(&tag, &names);
+                None
+            }
             CommandBody::Capability => {
                 let list = self.capabilities(capability::full);
                 self.write(|out| put_capability(out, &list));
@@ -375,8 +401,7 @@ impl ImapSession {
                 None
             }
             CommandBody::Id(fields) => {
-                self.id(&fields);
-                self.reply(&tag, &completed);
+                self.id(&tag, &fields);
                 None
             }
             CommandBody::StartTls => {
@@ -388,6 +413,18 @@ impl ImapSession {
                 self.authenticate(tag, mechanism, initial.as_deref(), now)
             }
             CommandBody::Idle => self.idle(tag, now),
+            CommandBody::Compress { algorithm } => {
+                self.compress(&tag, &algorithm);
+                None
+            }
+            CommandBody::Unauthenticate => {
+                self.unauthenticate(&tag);
+                None
+            }
+            CommandBody::Language(ranges) => {
+                self.speak(&tag, &ranges);
+                None
+            }
             CommandBody::Unselect if !self.is_untidy() => {
                 self.deselect();
                 self.reply(&tag, &completed);
@@ -415,6 +452,7 @@ impl ImapSession {
             service: self.service.clone(),
             user,
             mailbox,
+            enabled: self.enabled,
         };
         Some(Step::Run(run::job(request, body, staged)))
     }
@@ -434,31 +472,6 @@ impl ImapSession {
         if let (State::Authenticated { user }, Some(mailbox)) = (&self.state, mailbox) {
             let user = user.clone();
             self.state = State::Selected { user, mailbox };
-        }
-    }
-
-    /// RFC 2971.
-    fn id(&mut self, fields: &[(Vec<u8>, Option<Vec<u8>>)]) {
-        let answer = match self.options().id_response {
-            true => vec![
-                ("name".to_owned(), "Cyrus IMAPD".to_owned()),
-                ("version".to_owned(), self.options().version.clone()),
-                ("vendor".to_owned(), "cyrus-imap in Rust".to_owned()),
-            ],
-            false => Vec::new(),
-        };
-        self.write(|out| put_id(out, &answer));
-        if !fields.is_empty() {
-            let mut text = String::new();
-            for (name, value) in fields {
-                let value = value.as_deref().unwrap_or(b"NIL");
-                let (name, value) = (command::lex::printable(name), command::lex::printable(value));
-                text.push_str(&format!(" {name}=<{value}>"));
-            }
-            let peer = self.log_name();
-            self.service
-                .log
-                .record(Level::Info, format_args!("client id: {peer}{text}"));
         }
     }
 
@@ -500,6 +513,7 @@ impl ImapSession {
         let next_poll = now + self.options().idle_poll;
         let service = self.service.clone();
         let link = self.link.clone();
+        let enabled = self.enabled;
         let State::Idle {
             user, mailbox, poll, ..
         } = &mut self.state
@@ -513,6 +527,7 @@ impl ImapSession {
             service,
             user: user.clone(),
             mailbox: Some(mailbox),
+            enabled,
         };
         self.work = Some(Work::Idle);
         Some(Step::Run(run::idle(request, link)))
@@ -559,16 +574,16 @@ impl ImapSession {
                         self.framer.clear();
                         Step::Secure(layer)
                     }
+                    Next::Compress => Step::Compress(self.framer.take_pending()),
+                    Next::Bare => Step::Bare,
                 };
             }
+            if let Some(mailbox) = self.left.take() {
+                self.work = Some(Work::Leave);
+                return Step::Run(run::leave(mailbox));
+            }
             let step = match &self.state {
-                State::Logout => match self.left.take() {
-                    Some(mailbox) => {
-                        self.work = Some(Work::Leave);
-                        return Step::Run(run::leave(mailbox));
-                    }
-                    None => return Step::Close,
-                },
+                State::Logout => return Step::Close,
                 State::Authenticating { .. } => match self.framer.next_line() {
                     None => self.starve(),
                     Some(Ok(line)) => self.authenticate_line(&line, now),

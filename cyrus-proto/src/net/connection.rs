@@ -21,6 +21,7 @@ use super::reactor::{Inbox, Key, Service};
 use super::stream::Stream;
 use super::tls::{Handshake, TlsPipe, TlsRead};
 use super::workers::{Next, Piece, Submitter, Task};
+use crate::deflate::{Compression, Flush};
 use crate::job::{Job, Link, Peer, SecurityLayer, Session, Step};
 use crate::output::Output;
 
@@ -58,6 +59,9 @@ struct Extras {
     /// The pipe may hold decrypted bytes that were not asked for yet.
     tls_pending: bool,
     layer: Option<Box<dyn SecurityLayer>>,
+    compression: Option<Box<Compression>>,
+    /// What came in clear behind the command that ended the layers.
+    early: Vec<u8>,
     transcript: Option<Box<dyn Transcript>>,
     /// Protected bytes that the socket has not taken yet: `wire[wire_at..]`.
     wire: Vec<u8>,
@@ -77,6 +81,8 @@ enum Phase {
 enum After {
     StartTls,
     Secure(Box<dyn SecurityLayer>),
+    Compress(Vec<u8>),
+    Bare,
     Close,
 }
 
@@ -198,10 +204,12 @@ impl Connection {
             Phase::Open | Phase::Running | Phase::Parked(_) => self.session.deadline(),
             Phase::Draining(_) => None,
         };
-        match (own, self.stalled_until) {
-            (Some(own), Some(stalled)) => Some(own.min(stalled)),
-            (own, stalled) => own.or(stalled),
-        }
+        let compression = self
+            .extras
+            .as_ref()
+            .and_then(|extras| extras.compression.as_ref());
+        let rest = compression.and_then(|compression| compression.deflate.deadline());
+        [own, self.stalled_until, rest].into_iter().flatten().min()
     }
 
     /// Some deadline may have come.
@@ -217,6 +225,12 @@ impl Connection {
                     self.session.tick(now);
                 }
             }
+        }
+        if let Some(extras) = &mut self.extras
+            && let Some(compression) = &mut extras.compression
+            && self.session.output().is_empty()
+        {
+            compression.deflate.rest(now);
         }
         // While a job runs the connection must stay, for the job's result.
         if self.stalled_until.as_ref().is_some_and(past) && !matches!(self.phase, Phase::Running) {
@@ -292,6 +306,8 @@ impl Connection {
                         Step::Run(job) => self.start(job, context)?,
                         Step::StartTls => self.phase = Phase::Draining(After::StartTls),
                         Step::Secure(layer) => self.phase = Phase::Draining(After::Secure(layer)),
+                        Step::Compress(early) => self.phase = Phase::Draining(After::Compress(early)),
+                        Step::Bare => self.phase = Phase::Draining(After::Bare),
                         Step::Close => self.phase = Phase::Draining(After::Close),
                     }
                 }
@@ -321,6 +337,12 @@ impl Connection {
         match after {
             After::StartTls => self.start_tls(context, false)?,
             After::Secure(layer) => self.extras().layer = Some(layer),
+            After::Compress(early) => {
+                let mut compression = Box::<Compression>::default();
+                compression.inflate.feed(&early);
+                self.extras().compression = Some(compression);
+            }
+            After::Bare => self.end_layers(),
             After::Close => {
                 if let Some(tls) = self.extras.as_mut().and_then(|extras| extras.tls.as_mut()) {
                     tls.close();
@@ -338,6 +360,18 @@ impl Connection {
             }
         }
         Ok(Verdict::Waits)
+    }
+
+    /// Compression and the security layer are over, and so is the login they came with.
+    fn end_layers(&mut self) {
+        self.announced = false;
+        self.presence = None;
+        if let Some(extras) = &mut self.extras {
+            extras.transcript = None;
+            extras.layer = None;
+            let compression = extras.compression.take();
+            extras.early = compression.map_or_else(Vec::new, |compression| compression.inflate.into_rest());
+        }
     }
 
     fn start_tls(&mut self, context: &Context<'_>, begin: bool) -> io::Result<()> {
@@ -404,8 +438,22 @@ impl Connection {
 
     /// Reads once and feeds the session; false when there is nothing to read now.
     fn receive(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
-        if self.extras.as_ref().is_some_and(|extras| extras.tls_pending) {
-            return self.decrypt(context);
+        if let Some(extras) = &mut self.extras {
+            if !extras.early.is_empty() {
+                let early = std::mem::take(&mut extras.early);
+                self.session.feed(&early, context.now);
+                return Ok(true);
+            }
+            if extras
+                .compression
+                .as_ref()
+                .is_some_and(|compression| compression.inflate.has_pending())
+            {
+                return self.decompress(context);
+            }
+            if extras.tls_pending {
+                return self.decrypt(context);
+            }
         }
         let Some(count) = self.read(context)? else {
             return Ok(false);
@@ -443,7 +491,26 @@ impl Connection {
         Ok(true)
     }
 
-    /// Gives the session the first `count` bytes of the scratch buffer, through the security layer if there is one.
+    /// Feeds the session a piece of what is compressed.
+    fn decompress(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
+        let extras = self.extras();
+        let Some(compression) = &mut extras.compression else {
+            return Ok(true);
+        };
+        let clear = compression
+            .inflate
+            .read(context.scratch.len())
+            .map_err(io::Error::other)?;
+        if let Some(transcript) = &mut extras.transcript {
+            transcript.received(&clear);
+        }
+        if !clear.is_empty() {
+            self.session.feed(&clear, context.now);
+        }
+        Ok(true)
+    }
+
+    /// Gives the session the first `count` bytes of the scratch buffer, through the layers that there are.
     fn feed(&mut self, count: usize, context: &mut Context<'_>) -> io::Result<()> {
         let bytes = context.scratch.get(..count).unwrap_or_default();
         let Some(extras) = &mut self.extras else {
@@ -458,6 +525,10 @@ impl Connection {
                 &decoded
             }
         };
+        if let Some(compression) = &mut extras.compression {
+            compression.inflate.feed(clear);
+            return Ok(());
+        }
         if let Some(transcript) = &mut extras.transcript {
             transcript.received(clear);
         }
@@ -497,7 +568,7 @@ impl Connection {
     /// Sends what can be sent; true when nothing is left.
     fn flush(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
         let mut moved = 0;
-        let result = self.send(&mut moved, context.scratch);
+        let result = self.send(&mut moved, context.scratch.len(), context.now);
         if moved > 0 {
             context.observer.sent(&self.service.name, moved);
         }
@@ -517,7 +588,7 @@ impl Connection {
         }
     }
 
-    fn send(&mut self, moved: &mut u64, scratch: &mut [u8]) -> io::Result<()> {
+    fn send(&mut self, moved: &mut u64, batch: usize, now: Instant) -> io::Result<()> {
         let output = self.session.output();
         let Some(extras) = &mut self.extras else {
             while !output.is_empty() {
@@ -556,7 +627,7 @@ impl Connection {
             if output.is_empty() {
                 return Ok(());
             }
-            extras.protect(output, scratch.len())?;
+            extras.protect(output, batch, now)?;
         }
     }
 
@@ -611,12 +682,27 @@ impl Connection {
 }
 
 impl Extras {
-    /// Moves one batch from `output` through transcript, layer and TLS towards the wire.
-    fn protect(&mut self, output: &mut Output, batch: usize) -> io::Result<()> {
+    /// Moves one batch from `output` through transcript, compression, layer and TLS towards the wire.
+    fn protect(&mut self, output: &mut Output, batch: usize, now: Instant) -> io::Result<()> {
         let mut clear = Vec::with_capacity(usize::try_from(output.len()).unwrap_or(batch).min(batch));
         output.drain_into(&mut clear, batch)?;
         if let Some(transcript) = &mut self.transcript {
             transcript.sent(&clear);
+        }
+        if let Some(compression) = &mut self.compression {
+            let flush = match output.is_empty() {
+                true => Flush::Now,
+                false => Flush::Later,
+            };
+            let mut packed = Vec::new();
+            let deflate = &mut compression.deflate;
+            deflate
+                .encode(&clear, flush, now, &mut packed)
+                .map_err(io::Error::other)?;
+            if packed.is_empty() {
+                return Ok(());
+            }
+            clear = packed;
         }
         if let Some(layer) = &mut self.layer {
             let mut encoded = Vec::new();

@@ -51,6 +51,8 @@ impl Server {
                 "literalminus" => options.literalminus = on,
                 "reject8bit" => options.eight_bit_headers = EightBitHeaders::Reject,
                 "maxmessagesize" => options.maxmessagesize = value.parse().expect("a number"),
+                "submitservers" => options.submitservers = value.split(' ').map(str::to_owned).collect(),
+                "jmap_preview_annot" => options.preview_annotation = Some(value.clone()),
                 "suppress_capabilities" => {
                     options.suppress_capabilities = value.split(' ').map(str::to_owned).collect();
                 }
@@ -62,6 +64,13 @@ impl Server {
                     };
                     store.unixhierarchysep = on;
                 }
+                "annotation_enable_legacy_commands" => options.annotation_legacy_commands = on,
+                "specialusealways" => options.specialusealways = on,
+                "specialuse_extra" => store.specialuse_extra = value.split(' ').map(str::to_owned).collect(),
+                "specialuse_nochildren" => {
+                    store.specialuse_nochildren = value.split(' ').map(str::to_owned).collect();
+                }
+                "annotation_allow_undefined" => store.annotations.allow_undefined = on,
                 "allowallsubscribe" => store.allowallsubscribe = on,
                 "partition-other" => store = store.partition("other", directory.path().join("other")),
                 name => panic!("the driver does not know the option {name}"),
@@ -168,6 +177,9 @@ impl Client {
                     return;
                 }
                 Step::Secure(_) => panic!("no mechanism here has a layer"),
+                // Compression is the connection's; a client in memory talks on.
+                Step::Compress(early) => self.session.feed(&early, self.now),
+                Step::Bare => {}
                 Step::Close => {
                     self.closed = true;
                     return;
@@ -199,15 +211,20 @@ impl Client {
 
     /// What the server said and nobody took yet.
     pub(crate) fn output(&mut self) -> String {
+        String::from_utf8_lossy(&self.octets()).into_owned()
+    }
+
+    /// The octets of that.
+    pub(crate) fn octets(&mut self) -> Vec<u8> {
         let output = self.session.output();
-        let text = output.to_vec().expect("message files can be read");
+        let octets = output.to_vec().expect("message files can be read");
         output.clear();
-        String::from_utf8_lossy(&text).into_owned()
+        octets
     }
 }
 
-/// Runs a script; panics with the line where the server says something else.
-pub(crate) fn run(name: &str, script: &str) {
+/// The server that a script asks for.
+fn server_of(script: &str) -> Server {
     let setting = |line: &str, kind: &str| {
         let rest = line.strip_prefix("@ ")?.strip_prefix(kind)?.trim();
         Some(rest.to_owned())
@@ -224,6 +241,37 @@ pub(crate) fn run(name: &str, script: &str) {
     for mailbox in script.lines().filter_map(|line| setting(line, "mailbox ")) {
         server.create(&mailbox);
     }
+    server
+}
+
+#[allow(dead_code, reason = "not every test that runs dialogues reads them as octets")]
+/// What the server says in a script to each of its connections, whatever it should say.
+pub(crate) fn transcripts(script: &str) -> Vec<Vec<u8>> {
+    let server = server_of(script);
+    let mut clients: BTreeMap<&str, (Client, Vec<u8>)> = BTreeMap::new();
+    for line in script.lines().filter(|line| line.starts_with('C')) {
+        let Some((who, text)) = line.split_once(':') else {
+            continue;
+        };
+        let (client, said) = clients
+            .entry(who)
+            .or_insert_with(|| (Client::connect(&server), Vec::new()));
+        said.extend(client.octets());
+        if !client.closed {
+            client
+                .session
+                .feed(text.strip_prefix(' ').unwrap_or(text).as_bytes(), client.now);
+            client.session.feed(b"\r\n", client.now);
+            client.run();
+            said.extend(client.octets());
+        }
+    }
+    clients.into_values().map(|(_, said)| said).collect()
+}
+
+/// Runs a script; panics with the line where the server says something else.
+pub(crate) fn run(name: &str, script: &str) {
+    let server = server_of(script);
     let mut clients: BTreeMap<String, (Client, String)> = BTreeMap::new();
     for (number, line) in (1..).zip(script.lines()) {
         if line.is_empty() || line.starts_with(['#', '@']) {

@@ -101,6 +101,14 @@ impl Echo {
                 self.output.line("ok");
                 return Some(Step::Secure(Box::new(Xor)));
             }
+            "COMPRESS" => {
+                self.output.line("ok");
+                return Some(Step::Compress(Vec::new()));
+            }
+            "BARE" => {
+                self.output.line("ok");
+                return Some(Step::Bare);
+            }
             "QUIT" => {
                 self.output.line("bye");
                 return Some(Step::Close);

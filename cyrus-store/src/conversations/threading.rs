@@ -208,7 +208,7 @@ impl Store {
         for (base, cid) in splits {
             let entry = self.lookup(&name)?.ok_or(MailboxError::NotFound)?;
             let value = format!("{cid:016x}");
-            self.annotate_mailbox(&entry, &split_entry(*base), "", Some(value.as_bytes()))?;
+            self.annotate_mailbox(&entry, &[(&split_entry(*base), "", Some(value.as_bytes()))])?;
         }
         Ok(())
     }

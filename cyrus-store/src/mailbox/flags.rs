@@ -5,7 +5,7 @@ use cyrus_acl::Rights;
 use super::{IndexWrite, Mailbox};
 use crate::error::MailboxError;
 use crate::flags::{FlagNames, KeywordBits, SystemFlags};
-use crate::format::index::Record;
+use crate::format::index::{Record, RecordView};
 use crate::sys::Mode;
 use crate::uid::{ModSeq, Uid, UidSet};
 
@@ -127,7 +127,7 @@ impl Mailbox {
         let in_index = self.seen_is_in_index(write.header.options);
         let keywords = if !scope.keywords {
             KeywordBits::default()
-        } else if change.mode == FlagMode::Remove {
+        } else if change.mode == FlagMode::Remove || !any_to_change(&write, uids, unchanged_since) {
             write.known_keyword_bits(&change.flags)
         } else {
             write.keyword_bits(&change.flags)?
@@ -184,6 +184,19 @@ impl Mailbox {
         write.commit(&self.entry.name, &self.id)?;
         Ok(stored)
     }
+}
+
+/// Whether a change reaches any message; where it does not, it adds no keyword to the mailbox either.
+fn any_to_change(write: &IndexWrite, uids: &UidSet, unchanged_since: Option<ModSeq>) -> bool {
+    let reached = |view: RecordView<'_>| {
+        !view.is_expunged() && unchanged_since.is_none_or(|since| view.modseq() <= since.0)
+    };
+    uids.ranges().any(|range| {
+        (write.find(range.start().get())..)
+            .map_while(|number| write.view(number))
+            .take_while(|view| view.uid() <= range.end().get())
+            .any(reached)
+    })
 }
 
 /// A record after a change, as far as it is the record's business.

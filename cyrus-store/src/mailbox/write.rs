@@ -336,22 +336,29 @@ impl IndexWrite {
         if !self.is_changed() {
             return Ok(());
         }
+        let usage = self.settle(name, id)?;
+        let root = self.names.header.quota_root.clone().filter(|_| !usage.is_zero());
+        let quota_modseq = self.raise_counters(root.is_some())?;
+        // Usage is raised first and lowered last: a crash in between leaves it too high, never too low.
+        let raised = Usage(usage.0.map(|more| more.max(0)));
+        let lowered = Usage(usage.0.map(|more| more.min(0)));
+        let store = self.store.clone();
+        if let Some(root) = &root
+            && !raised.is_zero()
+        {
+            store.charge_quota_at(root, raised, quota_modseq)?;
+        }
         if let Some(file) = self.write_names()? {
             file.sync()?;
         }
         self.publish_names()?;
-        let root = self.names.header.quota_root.clone();
-        let usage = self.settle(name, id)?;
-        let charged = root.filter(|_| !usage.is_zero());
-        let quota_modseq = self.raise_counters(charged.is_some())?;
         self.write_records()?;
         self.write_header()?;
         self.index_file().sync_data()?;
         self.commit_conversations();
-        // Usage only shrinks here. It is lowered last: a crash in between leaves it too high, never too low.
-        let store = self.store.clone();
-        if let Some(root) = charged
-            && let Err(error) = store.charge_quota_at(&root, usage, quota_modseq)
+        if let Some(root) = root
+            && !lowered.is_zero()
+            && let Err(error) = store.charge_quota_at(&root, lowered, quota_modseq)
         {
             store.report(
                 &format!("quota root {root} was not charged for {name}; run quota -f"),

@@ -1,6 +1,7 @@
 //! Making mailboxes: who may, with whose rights, on which partition, under which quota root.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cyrus_acl::{Acl, AuthState, Identifier, Rights};
 
@@ -66,8 +67,8 @@ impl Store {
         {
             return Err(MailboxError::InvalidPartition);
         }
-        self.check_special_use(name, &options.special_use, auth)?;
         let namespaces = self.lock_namespaces([name])?;
+        let special_use = self.check_special_use(name, &options.special_use, auth)?;
         let missing = self.missing_parents(name)?;
         self.check_may_create(name, auth)?;
         for parent in &missing {
@@ -78,8 +79,8 @@ impl Store {
             self.create_one(parent, &bare, auth)?;
         }
         self.create_one(name, options, auth)?;
-        if !options.special_use.is_empty() {
-            self.set_special_use(name, &options.special_use)?;
+        if !special_use.is_empty() {
+            self.set_special_use(name, &special_use)?;
         }
         drop(namespaces);
         self.lookup(name)?.ok_or(MailboxError::NotFound)
@@ -120,6 +121,11 @@ impl Store {
         }
         // Whatever is in a user's tree hangs below his INBOX.
         if name.owner().is_some() && !name.is_user_inbox() && above.is_none() {
+            return Err(MailboxError::PermissionDenied);
+        }
+        if let Some(above) = &above
+            && self.forbids_children(above)?
+        {
             return Err(MailboxError::PermissionDenied);
         }
         if auth.is_admin() {
@@ -188,9 +194,10 @@ impl Store {
             check_room(root, quota, ONE_MAILBOX, QuotaPolicy::Store)?;
         }
         let root = root.map(|(root, _)| root);
-        let _mailbox = self
-            .locks()
-            .lock_file(&paths.lock, Mode::Exclusive, self.wait())?;
+        // Where a file that follows a name is locked, that may be by somebody who still has an earlier mailbox of this name
+        // open and, as Cyrus does, wants the namespace next: waiting for him without end would be for ever.
+        let wait = self.wait().no_longer_than(LONGEST_WAIT);
+        let _mailbox = self.locks().lock_file(&paths.lock, Mode::Exclusive, wait)?;
         if let Some(root) = &root {
             self.count_more(root, ONE_MAILBOX)?;
         }
@@ -368,6 +375,9 @@ const FIRST_MODSEQ: u64 = 1;
 const ID_LENGTH: usize = 24;
 /// What a mailbox without messages adds to the usage of its quota root.
 pub(crate) const ONE_MAILBOX: Usage = Usage([0, 0, 0, 1]);
+
+/// How long a new mailbox waits for those who have an earlier one of its name open.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use super::{
     Access, Create, DirEntry, Disk, DiskError, DiskFile, DiskResult, File, FileKind, Identity, Map, Mode,
-    Open, Stat,
+    Open, Space, Stat,
 };
 
 /// The files of this machine.
@@ -51,6 +51,14 @@ impl Disk for RealDisk {
         fs::metadata(path)
             .and_then(|data| stat_of(&data))
             .map_err(|error| DiskError::new("stat", path, error))
+    }
+
+    fn space(&self, path: &Path) -> DiskResult<Option<Space>> {
+        let found = rustix::fs::statvfs(path).map_err(|error| DiskError::new("statvfs", path, error))?;
+        Ok(Some(Space {
+            available: found.f_bavail.saturating_mul(found.f_frsize),
+            total: found.f_blocks.saturating_mul(found.f_frsize),
+        }))
     }
 
     fn link(&self, from: &Path, to: &Path) -> DiskResult<()> {
@@ -193,17 +201,11 @@ impl DiskFile for RealFile {
     }
 
     fn try_lock(&self, mode: Mode) -> DiskResult<bool> {
-        record_lock(&self.file, Some(mode), false).map_err(self.failed("lock"))
-    }
-
-    fn lock(&self, mode: Mode) -> DiskResult<()> {
-        record_lock(&self.file, Some(mode), true)
-            .map(drop)
-            .map_err(self.failed("lock"))
+        record_lock(&self.file, Some(mode)).map_err(self.failed("lock"))
     }
 
     fn unlock(&self) -> DiskResult<()> {
-        record_lock(&self.file, None, false)
+        record_lock(&self.file, None)
             .map(drop)
             .map_err(self.failed("unlock"))
     }
@@ -223,9 +225,10 @@ impl DiskFile for RealFile {
 /// same lock as one by `F_SETLK`, but it is not dropped when some other descriptor of the file is closed
 /// in this process, and it is not part of the kernel's deadlock search. The latter matters: the kernel
 /// takes all threads of a process for one waiter, so it would see circles where there are none and answer
-/// `EDEADLK`, to us or to a Cyrus process that waits for one of our threads.
+/// `EDEADLK`, to us or to a Cyrus process that waits for one of our threads. Nobody may queue for such a lock: whoever
+/// queues behind, be it for a lock of the classic kind, is left out of the search, too.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn record_lock(file: &fs::File, mode: Option<Mode>, wait: bool) -> io::Result<bool> {
+fn record_lock(file: &fs::File, mode: Option<Mode>) -> io::Result<bool> {
     use nix::errno::Errno;
     use nix::fcntl::{FcntlArg, fcntl};
     use nix::libc;
@@ -243,15 +246,10 @@ fn record_lock(file: &fs::File, mode: Option<Mode>, wait: bool) -> io::Result<bo
         l_pid: 0,
     };
     loop {
-        let request = if wait {
-            FcntlArg::F_OFD_SETLKW(&whole)
-        } else {
-            FcntlArg::F_OFD_SETLK(&whole)
-        };
-        match fcntl(file, request) {
+        match fcntl(file, FcntlArg::F_OFD_SETLK(&whole)) {
             Ok(_) => return Ok(true),
             Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN | Errno::EACCES) if !wait => return Ok(false),
+            Err(Errno::EAGAIN | Errno::EACCES) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
     }
@@ -259,29 +257,22 @@ fn record_lock(file: &fs::File, mode: Option<Mode>, wait: bool) -> io::Result<bo
 
 /// A record lock on the whole file, or none; says whether it was granted.
 ///
-/// The lock belongs to the process. Waiting is done by asking again, since the kernel takes all threads
-/// of a process for one waiter and would answer `EDEADLK` where there is no deadlock.
+/// The lock belongs to the process.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn record_lock(file: &fs::File, mode: Option<Mode>, wait: bool) -> io::Result<bool> {
+fn record_lock(file: &fs::File, mode: Option<Mode>) -> io::Result<bool> {
     use rustix::fs::FlockOperation;
     use rustix::io::Errno;
-    use std::time::Duration;
 
     let request = match mode {
         Some(Mode::Shared) => FlockOperation::NonBlockingLockShared,
         Some(Mode::Exclusive) => FlockOperation::NonBlockingLockExclusive,
         None => FlockOperation::NonBlockingUnlock,
     };
-    let mut pause = Duration::from_micros(200);
     loop {
         match rustix::fs::fcntl_lock(file, request) {
             Ok(()) => return Ok(true),
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN | Errno::ACCESS) if !wait => return Ok(false),
-            Err(Errno::AGAIN | Errno::ACCESS) => {
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_millis(20));
-            }
+            Err(Errno::AGAIN | Errno::ACCESS) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
     }
@@ -348,7 +339,7 @@ mod tests {
         let path = dir.path().join("f");
         let one = RealDisk.open(&path, Open::create()).unwrap();
         let two = RealDisk.open(&path, Open::create()).unwrap();
-        one.lock(Mode::Shared).unwrap();
+        assert!(one.try_lock(Mode::Shared).unwrap());
         assert!(two.try_lock(Mode::Shared).unwrap());
         assert!(!one.try_lock(Mode::Exclusive).unwrap());
         two.unlock().unwrap();

@@ -750,10 +750,6 @@ impl DiskFile for SimFile {
         Ok(true)
     }
 
-    fn lock(&self, _mode: Mode) -> DiskResult<()> {
-        Ok(())
-    }
-
     fn unlock(&self) -> DiskResult<()> {
         Ok(())
     }

@@ -186,7 +186,7 @@ fn end_of_value(text: &[u8]) -> usize {
             return end;
         }
         let open = before.iter().rposition(|&byte| byte == b'{').unwrap_or(end);
-        let digits = before.get(open + 1..end.saturating_sub(2)).unwrap_or_default();
+        let digits = before.get(open + 1..end.saturating_sub(3)).unwrap_or_default();
         let size = std::str::from_utf8(digits)
             .ok()
             .and_then(|digits| digits.parse().ok());

@@ -7,7 +7,10 @@
 mod clients;
 mod corpus;
 mod crash;
+mod deleted;
+mod differential;
 mod fixtures;
+mod idle;
 mod reverse;
 mod rig;
 mod together;

@@ -7,18 +7,24 @@ use std::borrow::Cow;
 use nom::Parser;
 use nom::bytes::complete::{tag, take_while1};
 use nom::combinator::opt;
-use nom::multi::separated_list0;
+use nom::multi::{separated_list0, separated_list1};
 
-use super::append::{FlagWords, append_messages, flag, flag_list};
-use super::fetch::{fetch_attributes, one_or_list};
+use super::append::{FlagWords, LiteralPlace, Literals, flag, flag_list};
+use super::compress::compress;
+use super::create::{CreateParams, create_params};
+use super::fetch::fetch_attributes;
+use super::language::language_cmd;
 use super::lex::{
     Flaw, Parsed, astring, expect, is_atom_char, keyword, mismatch, nstring, number64, refuse, sp, string,
     tag_rule, take_one, word,
 };
-use super::list::{list, list_mailbox, status_items};
+use super::list::{list, list_mailbox, rlist, status_items};
+use super::metadata::{getannotation, getmetadata, setannotation, setmetadata};
 use super::search::{end_of_keys, search_program};
+use super::sync::{enable, fetch_modifiers, select_params, store_modifiers};
+use super::urlauth::{genurlauth, resetkey, urlfetch};
 use super::{
-    Access, Command, CommandBody, FetchItems, Metadata, Numbering, StoreFlags, StoreMode, Tag, Verb,
+    Access, Command, CommandBody, FetchItems, ListForm, Numbering, StoreFlags, StoreMode, Tag, Verb,
 };
 use crate::imap::sequence::sequence_set;
 
@@ -106,14 +112,45 @@ pub fn arguments(
     }
 }
 
-/// The mailbox of an APPEND whose next literal is a message: of `text` as far as the announcement of that literal.
+/// The mailbox of an APPEND or REPLACE whose next literal is a message or part of one: of `text` as far as the announcement
+/// of that literal.
 pub(crate) fn append_target(head: &Head<'_>) -> Option<Vec<u8>> {
-    if head.verb != Some(Verb::Append) {
-        return None;
+    let (_, mailbox) = before_messages(head).ok()?;
+    Some(mailbox)
+}
+
+/// What the literal is that `head` and its arguments end with; `None` if it is no message and no part of one.
+pub(crate) fn literal_place(
+    head: &Head<'_>,
+    staged_at: &dyn Fn(usize) -> Option<usize>,
+) -> Option<LiteralPlace> {
+    let (rest, _) = before_messages(head).ok()?;
+    let staged = |rest: usize| staged_at(head.length - rest);
+    let literals = Literals::new(&staged);
+    // It cannot be read to the end, for that is still to come.
+    let _ = literals.append_messages(rest);
+    literals.open.get()
+}
+
+/// The mailbox of an APPEND or REPLACE, and what follows it, which is not nothing.
+fn before_messages<'i>(head: &Head<'i>) -> Parsed<'i, Vec<u8>> {
+    let mut rest = head.rest;
+    let mut verb = head.verb;
+    if verb == Some(Verb::Uid) {
+        let (after, (_, name)) = (sp, take_while1(is_atom_char)).parse(rest)?;
+        verb = Verb::parse(name).filter(|&verb| verb == Verb::Replace);
+        rest = after;
     }
-    let (rest, ()) = sp(head.rest).ok()?;
-    let (rest, mailbox) = astring(rest).ok()?;
-    (!rest.is_empty()).then(|| mailbox.into_owned())
+    match verb {
+        Some(Verb::Append) => {}
+        Some(Verb::Replace) => (rest, _) = (sp, word).parse(rest)?,
+        _ => return mismatch(rest),
+    }
+    let (rest, (_, mailbox)) = (sp, astring).parse(rest)?;
+    match rest.is_empty() {
+        true => mismatch(rest),
+        false => Ok((rest, mailbox.into_owned())),
+    }
 }
 
 /// Reads a whole command, without its final line end.
@@ -156,6 +193,16 @@ impl Arguments<'_> {
         expect(rule, || self.missing()).parse(rest)
     }
 
+    /// `SP` and the rest of a command, whose own rule says what is wrong with it.
+    fn argument_after_sp<'i>(
+        &self,
+        input: &'i [u8],
+        rule: impl Fn(&'i [u8]) -> Parsed<'i, CommandBody>,
+    ) -> Parsed<'i, CommandBody> {
+        let (rest, ()) = expect(sp, || self.missing()).parse(input)?;
+        rule(rest)
+    }
+
     /// `SP astring`
     fn text<'i>(&self, input: &'i [u8]) -> Parsed<'i, Vec<u8>> {
         let (rest, text) = self.argument(input, astring)?;
@@ -185,19 +232,49 @@ impl Arguments<'_> {
             Verb::StartTls => Ok((input, C::StartTls)),
             Verb::Namespace => Ok((input, C::Namespace)),
             Verb::Idle => Ok((input, C::Idle)),
+            Verb::Unauthenticate => Ok((input, C::Unauthenticate)),
+            Verb::Compress => self.argument_after_sp(input, compress),
+            Verb::Language => language_cmd(input),
             Verb::Check => Ok((input, C::Check)),
             Verb::Close => Ok((input, C::Close)),
             Verb::Unselect => Ok((input, C::Unselect)),
             Verb::Expunge => Ok((input, C::Expunge)),
             Verb::Id => self.id(input),
+            Verb::Enable => {
+                let (rest, names) = enable(input, || self.missing())?;
+                Ok((rest, C::Enable(names)))
+            }
             Verb::Authenticate => self.authenticate(input),
             Verb::Login => self.login(input),
             Verb::Select => self.select(input, Access::ReadWrite),
             Verb::Examine => self.select(input, Access::ReadOnly),
             Verb::Create => {
                 let (rest, mailbox) = self.text(input)?;
-                let (rest, partition) = self.optional_text(rest)?;
-                Ok((rest, C::Create { mailbox, partition }))
+                let (rest, params) = match rest.starts_with(b" (") {
+                    true => create_params(rest)?,
+                    false => {
+                        let (rest, partition) = self.optional_text(rest)?;
+                        (
+                            rest,
+                            CreateParams {
+                                partition,
+                                special_use: None,
+                            },
+                        )
+                    }
+                };
+                let CreateParams {
+                    partition,
+                    special_use,
+                } = params;
+                Ok((
+                    rest,
+                    C::Create {
+                        mailbox,
+                        partition,
+                        special_use,
+                    },
+                ))
             }
             Verb::Rename => {
                 let (rest, from) = self.text(input)?;
@@ -217,11 +294,16 @@ impl Arguments<'_> {
                 let (rest, command) = list(rest)?;
                 Ok((rest, C::List(command)))
             }
-            Verb::Lsub => {
+            Verb::Xlist => self.rlist(input, ListForm::Xlist),
+            Verb::Rlist => self.rlist(input, ListForm::Rlist),
+            Verb::Lsub | Verb::Rlsub => {
                 let (rest, reference) = self.text(input)?;
                 let (rest, pattern) = self.argument(rest, list_mailbox)?;
                 let pattern = pattern.into_owned();
-                Ok((rest, C::Lsub { reference, pattern }))
+                Ok(match self.verb {
+                    Verb::Rlsub => (rest, C::Rlsub { reference, pattern }),
+                    _ => (rest, C::Lsub { reference, pattern }),
+                })
             }
             Verb::Status => {
                 let (rest, mailbox) = self.text(input)?;
@@ -233,8 +315,15 @@ impl Arguments<'_> {
                 if rest.is_empty() {
                     return mismatch(rest);
                 }
-                let (rest, messages) = append_messages(rest, self.staged)?;
+                let (rest, messages) = Literals::new(self.staged).append_messages(rest)?;
                 Ok((rest, C::Append { mailbox, messages }))
+            }
+            Verb::Replace => self.replace(input, Numbering::Sequence),
+            Verb::GenUrlAuth => genurlauth(input).map(|(rest, urls)| (rest, C::GenUrlAuth(urls))),
+            Verb::UrlFetch => urlfetch(input).map(|(rest, urls)| (rest, C::UrlFetch(urls))),
+            Verb::ResetKey => {
+                let (rest, (mailbox, mechanisms)) = resetkey(input)?;
+                Ok((rest, C::ResetKey { mailbox, mechanisms }))
             }
             Verb::Search => self.search(input, Numbering::Sequence),
             Verb::Fetch => self.fetch(input, Numbering::Sequence),
@@ -266,11 +355,28 @@ impl Arguments<'_> {
             }
             Verb::SetQuota => self.set_quota(input),
             Verb::GetMetadata => {
-                let (rest, mailbox) = self.text(input)?;
-                let (rest, entries) = self.argument(rest, one_or_list)?;
-                Ok((rest, C::GetMetadata(Metadata { mailbox, entries })))
+                let (rest, get) = self.argument(input, getmetadata)?;
+                Ok((rest, C::GetMetadata(get)))
+            }
+            Verb::SetMetadata => {
+                let (rest, set) = self.argument(input, setmetadata)?;
+                Ok((rest, C::SetMetadata(set)))
+            }
+            Verb::GetAnnotation => {
+                let (rest, get) = self.argument(input, getannotation)?;
+                Ok((rest, C::GetAnnotation(get)))
+            }
+            Verb::SetAnnotation => {
+                let (rest, set) = self.argument(input, setannotation)?;
+                Ok((rest, C::SetAnnotation(set)))
             }
         }
+    }
+
+    /// `SP` reference `SP` pattern
+    fn rlist<'i>(&self, input: &'i [u8], form: ListForm) -> Parsed<'i, CommandBody> {
+        let (rest, command) = self.argument(input, |input| rlist(input, form))?;
+        Ok((rest, CommandBody::List(command)))
     }
 
     /// `uid = "UID" SP (copy / fetch / search / store)` (RFC 3501, section 9); MOVE (RFC 6851), EXPUNGE (RFC 4315).
@@ -283,6 +389,7 @@ impl Arguments<'_> {
             Some(Verb::Search) => self.search(rest, Numbering::Uid),
             Some(Verb::Fetch) => self.fetch(rest, Numbering::Uid),
             Some(Verb::Store) => self.store(rest, Numbering::Uid),
+            Some(Verb::Replace) => self.replace(rest, Numbering::Uid),
             Some(verb @ (Verb::Copy | Verb::Move)) => self.copy(rest, Numbering::Uid, verb),
             Some(Verb::Expunge) => {
                 let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
@@ -296,24 +403,35 @@ impl Arguments<'_> {
     /// `id = "ID" SP id_params_list` (RFC 2971, section 4).
     fn id<'i>(&self, input: &'i [u8]) -> Parsed<'i, CommandBody> {
         const INVALID: &str = "Invalid parameter list in Id";
-        /// RFC 2971, section 3.3.
+        const PAIR: &str = "Invalid field-value pair in Id";
+        // RFC 2971, section 3.3.
         const MAX_FIELDS: usize = 30;
+        const MAX_NAME: usize = 30;
+        const MAX_VALUE: usize = 1_024;
         let (rest, ()) = expect(sp, || self.missing()).parse(input)?;
         if let Ok((rest, ())) = keyword("NIL")(rest) {
             return Ok((rest, CommandBody::Id(Vec::new())));
         }
         let field = |input| {
-            let (rest, name) = string(input)?;
-            let pair = || Cow::Borrowed("Invalid field-value pair in Id");
-            let (rest, (_, value)) = expect((sp, nstring), pair).parse(rest)?;
+            let (rest, name) = expect(string, || PAIR.into()).parse(input)?;
+            let (rest, (_, value)) = expect((sp, nstring), || PAIR.into()).parse(rest)?;
+            if name.len() > MAX_NAME {
+                return refuse(input, "field longer than 30 octets in Id");
+            }
+            if value.as_ref().is_some_and(|value| value.len() > MAX_VALUE) {
+                return refuse(input, "value longer than 1024 octets in Id");
+            }
             Ok((rest, (name.into_owned(), value.map(Cow::into_owned))))
         };
         let (rest, _) = expect(tag(&b"("[..]), || INVALID.into()).parse(rest)?;
-        let (rest, fields) = separated_list0(sp, field).parse(rest)?;
-        let (rest, _) = expect(tag(&b")"[..]), || INVALID.into()).parse(rest)?;
-        if fields.len() > MAX_FIELDS {
-            return refuse(input, "Too many fields in Id");
+        if let Some(rest) = rest.strip_prefix(b")") {
+            return Ok((rest, CommandBody::Id(Vec::new())));
         }
+        let (rest, fields) = separated_list1(sp, field).parse(rest)?;
+        if fields.len() > MAX_FIELDS {
+            return refuse(input, "too many (30) field-value pairs in ID");
+        }
+        let (rest, _) = expect(tag(&b")"[..]), || PAIR.into()).parse(rest)?;
         Ok((rest, CommandBody::Id(fields)))
     }
 
@@ -339,13 +457,18 @@ impl Arguments<'_> {
         Ok((rest, CommandBody::Login { user, password }))
     }
 
-    /// `select = "SELECT" SP mailbox`, `examine = "EXAMINE" SP mailbox` (RFC 3501, section 9).
+    /// `select = "SELECT" SP mailbox [select-params]`, and `examine` (RFC 3501, section 9; RFC 4466, section 6).
     fn select<'i>(&self, input: &'i [u8], access: Access) -> Parsed<'i, CommandBody> {
         let (rest, mailbox) = self.text(input)?;
-        if !rest.is_empty() {
-            return refuse(rest, format!("Invalid modifier list in {}", self.verb.name()));
-        }
-        Ok((rest, CommandBody::Select { mailbox, access }))
+        let (rest, parameters) = select_params(rest, self.verb.name())?;
+        Ok((
+            rest,
+            CommandBody::Select {
+                mailbox,
+                access,
+                parameters,
+            },
+        ))
     }
 
     /// `search = "SEARCH" [SP "CHARSET" SP astring] 1*(SP search-key)` (RFC 3501, section 9).
@@ -370,7 +493,7 @@ impl Arguments<'_> {
         }
     }
 
-    /// `fetch = "FETCH" SP sequence-set SP (...)` (RFC 3501, section 9).
+    /// `fetch = "FETCH" SP sequence-set SP (...) [fetch-modifiers]` (RFC 3501, section 9; RFC 4466, section 6).
     fn fetch<'i>(&self, input: &'i [u8], numbering: Numbering) -> Parsed<'i, CommandBody> {
         let (rest, set) = self.sequence(input)?;
         let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
@@ -379,9 +502,7 @@ impl Arguments<'_> {
             Numbering::Uid => "UID Fetch",
         };
         let (rest, mut wanted) = fetch_attributes(rest, name)?;
-        if !rest.is_empty() {
-            return refuse(rest, "Missing required open parenthesis in Fetch modifiers");
-        }
+        let (rest, modifiers) = fetch_modifiers(rest, name)?;
         if numbering == Numbering::Uid {
             wanted.items = wanted.items.with(FetchItems::UID);
         }
@@ -391,14 +512,21 @@ impl Arguments<'_> {
                 numbering,
                 set,
                 wanted,
+                modifiers,
             },
         ))
     }
 
-    /// `store = "STORE" SP sequence-set SP store-att-flags` (RFC 3501, section 9).
+    /// `store = "STORE" SP sequence-set [store-modifiers] SP store-att-flags` (RFC 3501, section 9; RFC 4466, section 6).
     fn store<'i>(&self, input: &'i [u8], numbering: Numbering) -> Parsed<'i, CommandBody> {
         let (rest, set) = self.sequence(input)?;
-        let (rest, name) = self.argument(rest, word)?;
+        let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
+        let command = match numbering {
+            Numbering::Sequence => "Store",
+            Numbering::Uid => "UID Store",
+        };
+        let (rest, unchanged_since) = store_modifiers(rest, command)?;
+        let (rest, name) = expect(word, || self.missing()).parse(rest)?;
         let attribute = |name: &[u8]| {
             let name = name.to_ascii_uppercase();
             let (mode, name) = match name.split_first() {
@@ -423,6 +551,7 @@ impl Arguments<'_> {
             CommandBody::Store {
                 numbering,
                 set,
+                unchanged_since,
                 store,
             },
         ))
@@ -462,6 +591,30 @@ impl Arguments<'_> {
                 set,
                 mailbox,
             },
+        };
+        Ok((rest, body))
+    }
+
+    /// `replace = "REPLACE" SP seq-number SP mailbox append-message` (RFC 8508, section 5).
+    fn replace<'i>(&self, input: &'i [u8], numbering: Numbering) -> Parsed<'i, CommandBody> {
+        let (rest, number) = self.argument(input, word)?;
+        let message = match number {
+            b"*" => None,
+            _ => match super::lex::number(number) {
+                Ok((&[], number)) if number > 0 => std::num::NonZeroU32::new(number),
+                _ => return refuse(rest, self.invalid_sequence()),
+            },
+        };
+        let (rest, mailbox) = self.text(rest)?;
+        if rest.is_empty() {
+            return mismatch(rest);
+        }
+        let (rest, replacement) = Literals::new(self.staged).append_message(rest)?;
+        let body = CommandBody::Replace {
+            numbering,
+            message,
+            mailbox,
+            replacement: Box::new(replacement),
         };
         Ok((rest, body))
     }

@@ -53,12 +53,56 @@ pub enum SearchKey {
     Sequence(SequenceSet),
     /// `UID set`
     Uid(SequenceSet),
+    /// `MODSEQ n`: modification sequence at least `n`; the entry, if one is named, is ignored (RFC 7162, section 3.1.5).
+    ModSeq(Option<ModSeqEntry>, u64),
     /// `NOT key`
     Not(Box<SearchKey>),
     /// `OR key key`
     Or(Box<(SearchKey, SearchKey)>),
     /// `(key key ...)`
     And(Vec<SearchKey>),
+}
+
+/// `search-modseq-ext`: one flag's modification sequence (RFC 7162, section 3.1.5). Messages have one for all of them, so that
+/// it says no more than the message's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModSeqEntry {
+    /// The entry name, `/flags/\\Seen`.
+    pub name: Vec<u8>,
+    /// `priv`, `shared` or `all`.
+    pub kind: EntryKind,
+}
+
+/// `entry-type-req` (RFC 7162, section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// `priv`
+    Private,
+    /// `shared`
+    Shared,
+    /// `all`
+    All,
+}
+
+impl EntryKind {
+    const NAMES: [(Self, &'static str); 3] = [
+        (Self::Private, "priv"),
+        (Self::Shared, "shared"),
+        (Self::All, "all"),
+    ];
+}
+
+impl SearchKey {
+    /// Whether the key is MODSEQ, or has one within.
+    fn names_modseq(&self) -> bool {
+        match self {
+            Self::ModSeq(..) => true,
+            Self::Not(key) => key.names_modseq(),
+            Self::Or(keys) => keys.0.names_modseq() || keys.1.names_modseq(),
+            Self::And(keys) => keys.iter().any(Self::names_modseq),
+            _ => false,
+        }
+    }
 }
 
 /// Which date of a message.
@@ -105,6 +149,11 @@ impl SearchProgram {
     pub const MAX_DEPTH: usize = 64;
     /// How many keys a program may have.
     pub const MAX_KEYS: usize = 4_096;
+
+    /// Whether there is a MODSEQ key: then the answer tells the highest modification sequence (RFC 7162, section 3.1.5).
+    pub fn names_modseq(&self) -> bool {
+        self.keys.iter().any(SearchKey::names_modseq)
+    }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         if let Some(charset) = &self.charset {
@@ -182,6 +231,14 @@ impl SearchKey {
             Self::Smaller(size) => text(&format!("SMALLER {size}")),
             Self::Sequence(set) => text(&set.to_string()),
             Self::Uid(set) => text(&format!("UID {set}")),
+            Self::ModSeq(None, since) => text(&format!("MODSEQ {since}")),
+            Self::ModSeq(Some(entry), since) => {
+                text("MODSEQ ");
+                put_string(out, &entry.name);
+                let kind = EntryKind::NAMES.iter().find(|(kind, _)| *kind == entry.kind);
+                let kind = kind.map_or("all", |(_, name)| name);
+                out.extend_from_slice(format!(" {kind} {since}").as_bytes());
+            }
             Self::Not(key) => {
                 text("NOT ");
                 key.write(out);
@@ -296,6 +353,10 @@ fn search_key<'i>(input: &'i [u8], depth: usize, count: &mut usize) -> Parsed<'i
             let (rest, set) = expect(sequence_set, || INVALID.into()).parse(rest)?;
             Ok((rest, SearchKey::Uid(set)))
         }
+        b"MODSEQ" => {
+            let (rest, ()) = name.space(rest)?;
+            search_modsequence(rest)
+        }
         b"NOT" => {
             let (rest, ()) = name.space(rest)?;
             let (rest, key) = search_key(rest, depth + 1, count)?;
@@ -309,6 +370,42 @@ fn search_key<'i>(input: &'i [u8], depth: usize, count: &mut usize) -> Parsed<'i
             Ok((rest, SearchKey::Or(Box::new((first, second)))))
         }
         _ => refuse(input, INVALID),
+    }
+}
+
+/// `search-modsequence = "MODSEQ" [search-modseq-ext] SP mod-sequence-valzer` after its name (RFC 7162, section 7).
+fn search_modsequence(input: &[u8]) -> Parsed<'_, SearchKey> {
+    const INVALID: &str = "Invalid number in Search command";
+    let (rest, entry) = match input.first() {
+        Some(b'"' | b'{') => {
+            let (rest, entry) =
+                expect(search_modseq_ext, || "Invalid Search modseq entry".into()).parse(input)?;
+            (rest, Some(entry))
+        }
+        _ => (input, None),
+    };
+    let (rest, since) = expect(number64, || INVALID.into()).parse(rest)?;
+    Ok((rest, SearchKey::ModSeq(entry, since)))
+}
+
+/// `search-modseq-ext = SP entry-name SP entry-type-req` without its first space, with the one after it.
+fn search_modseq_ext(input: &[u8]) -> Parsed<'_, ModSeqEntry> {
+    let (rest, name) = super::lex::string(input)?;
+    let (rest, ()) = sp(rest)?;
+    let (rest, word) = key_word(rest)?;
+    let (rest, ()) = sp(rest)?;
+    let kind = EntryKind::NAMES
+        .iter()
+        .find(|(_, known)| word.eq_ignore_ascii_case(known.as_bytes()));
+    match kind {
+        Some(&(kind, _)) => Ok((
+            rest,
+            ModSeqEntry {
+                name: name.into_owned(),
+                kind,
+            },
+        )),
+        None => mismatch(input),
     }
 }
 

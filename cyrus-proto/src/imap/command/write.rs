@@ -1,9 +1,8 @@
 //! Writing commands back: the inverse of the grammar, for round-trip tests and for whoever speaks to another server.
 
-use super::append::{AppendContent, AppendMessage};
+use super::create::write_create_params;
 use super::lex::is_atom_char;
-use super::{Command, CommandBody, ListCommand, Metadata};
-use crate::imap::date::put_date_time;
+use super::{Command, CommandBody};
 use cyrus_store::FlagNames;
 
 /// Appends an astring in its shortest form: atom, quoted string, or non-synchronising literal.
@@ -33,7 +32,7 @@ pub(crate) fn put_string(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-fn put_flags(out: &mut Vec<u8>, flags: &FlagNames) {
+pub(super) fn put_flags(out: &mut Vec<u8>, flags: &FlagNames) {
     out.push(b'(');
     out.extend_from_slice(flags.system.to_string().as_bytes());
     for keyword in &flags.keywords {
@@ -45,7 +44,8 @@ fn put_flags(out: &mut Vec<u8>, flags: &FlagNames) {
     out.push(b')');
 }
 
-fn put_astring_list(out: &mut Vec<u8>, list: &[Vec<u8>]) {
+/// Appends astrings in parentheses.
+pub(crate) fn put_astring_list(out: &mut Vec<u8>, list: &[Vec<u8>]) {
     for (i, item) in list.iter().enumerate() {
         out.push(if i == 0 { b'(' } else { b' ' });
         put_astring(out, item);
@@ -79,7 +79,9 @@ impl CommandBody {
         };
         match self {
             C::Capability | C::Noop | C::Logout | C::StartTls | C::Namespace | C::Idle => {}
-            C::Check | C::Close | C::Unselect | C::Expunge => {}
+            C::Check | C::Close | C::Unselect | C::Expunge | C::Unauthenticate => {}
+            C::Compress { algorithm } => strings(&[algorithm]),
+            C::Language(ranges) => ranges.iter().for_each(|range| strings(&[range])),
             C::UidExpunge(set) => out.extend_from_slice(format!(" {set}").as_bytes()),
             C::Login { user, password } => strings(&[user, password]),
             C::Authenticate { mechanism, initial } => {
@@ -90,14 +92,27 @@ impl CommandBody {
                 }
             }
             C::Id(fields) => write_id(out, fields),
-            C::Select { mailbox, .. } | C::Delete { mailbox } => strings(&[mailbox]),
-            C::Subscribe { mailbox } | C::Unsubscribe { mailbox } => strings(&[mailbox]),
-            C::Create { mailbox, partition } => {
+            C::Select {
+                mailbox, parameters, ..
+            } => {
                 strings(&[mailbox]);
-                if let Some(partition) = partition {
+                parameters.write_list(out);
+            }
+            C::Enable(names) => {
+                for name in names {
                     out.push(b' ');
-                    put_astring(out, partition);
+                    out.extend_from_slice(name);
                 }
+            }
+            C::Delete { mailbox } => strings(&[mailbox]),
+            C::Subscribe { mailbox } | C::Unsubscribe { mailbox } => strings(&[mailbox]),
+            C::Create {
+                mailbox,
+                partition,
+                special_use,
+            } => {
+                strings(&[mailbox]);
+                write_create_params(out, partition.as_deref(), special_use.as_deref());
             }
             C::Rename { from, to, partition } => {
                 strings(&[from, to]);
@@ -107,7 +122,7 @@ impl CommandBody {
                 }
             }
             C::List(list) => list.write(out),
-            C::Lsub { reference, pattern } => {
+            C::Lsub { reference, pattern } | C::Rlsub { reference, pattern } => {
                 strings(&[reference]);
                 out.push(b' ');
                 put_string(out, pattern);
@@ -123,12 +138,41 @@ impl CommandBody {
                     message.write(out);
                 }
             }
-            C::Fetch { set, wanted, .. } => {
+            C::Replace {
+                message,
+                mailbox,
+                replacement,
+                ..
+            } => {
+                let number = message.map_or_else(|| "*".to_owned(), |number| number.to_string());
+                out.extend_from_slice(format!(" {number} ").as_bytes());
+                put_astring(out, mailbox);
+                replacement.write(out);
+            }
+            C::GenUrlAuth(urls) => super::urlauth::write_genurlauth(urls, out),
+            C::UrlFetch(urls) => super::urlauth::write_urlfetch(urls, out),
+            C::ResetKey { mailbox, mechanisms } => {
+                super::urlauth::write_resetkey(mailbox.as_deref(), mechanisms, out);
+            }
+            C::Fetch {
+                set,
+                wanted,
+                modifiers,
+                ..
+            } => {
                 out.extend_from_slice(format!(" {set} ").as_bytes());
                 wanted.write(out);
+                modifiers.write_list(out);
             }
-            C::Store { set, store, .. } => {
-                out.extend_from_slice(format!(" {set} {} ", store.item_name()).as_bytes());
+            C::Store {
+                set,
+                unchanged_since,
+                store,
+                ..
+            } => {
+                let modifier =
+                    unchanged_since.map_or_else(String::new, |since| format!("(UNCHANGEDSINCE {since}) "));
+                out.extend_from_slice(format!(" {set} {modifier}{} ", store.item_name()).as_bytes());
                 put_flags(out, &store.flags);
             }
             C::Search { program, .. } => program.write(out),
@@ -160,7 +204,10 @@ impl CommandBody {
                 }
                 out.push(b')');
             }
-            C::GetMetadata(query) => query.write(out),
+            C::GetMetadata(get) => get.write(out),
+            C::SetMetadata(set) => set.write(out),
+            C::GetAnnotation(get) => get.write(out),
+            C::SetAnnotation(set) => set.write(out),
         }
     }
 }
@@ -180,59 +227,4 @@ fn write_id(out: &mut Vec<u8>, fields: &[(Vec<u8>, Option<Vec<u8>>)]) {
         }
     }
     out.push(b')');
-}
-
-impl ListCommand {
-    fn write(&self, out: &mut Vec<u8>) {
-        if !self.select.is_empty() {
-            out.push(b' ');
-            self.select.write(out);
-        }
-        out.push(b' ');
-        put_astring(out, &self.reference);
-        out.push(b' ');
-        match self.patterns.as_slice() {
-            [one] => put_string(out, one),
-            many => {
-                for (i, pattern) in many.iter().enumerate() {
-                    out.push(if i == 0 { b'(' } else { b' ' });
-                    put_string(out, pattern);
-                }
-                out.push(b')');
-            }
-        }
-        if !self.returns.is_empty() {
-            out.extend_from_slice(b" RETURN ");
-            self.returns.write(out);
-        }
-    }
-}
-
-impl Metadata {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.push(b' ');
-        put_astring(out, &self.mailbox);
-        out.push(b' ');
-        put_astring_list(out, &self.entries);
-    }
-}
-
-impl AppendMessage {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.push(b' ');
-        if let Some(flags) = &self.flags {
-            put_flags(out, flags);
-            out.push(b' ');
-        }
-        if let Some(unix) = self.internal_date {
-            put_date_time(out, unix, 0);
-            out.push(b' ');
-        }
-        let bytes: &[u8] = match &self.content {
-            AppendContent::Memory(bytes) => bytes,
-            AppendContent::Staged(_) => b"",
-        };
-        out.extend_from_slice(format!("{{{}+}}\r\n", bytes.len()).as_bytes());
-        out.extend_from_slice(bytes);
-    }
 }

@@ -29,6 +29,11 @@ pub fn put_capability(out: &mut Vec<u8>, list: &str) {
     put_line(out, "CAPABILITY", list.as_bytes());
 }
 
+/// `* LANGUAGE (tag ...)` (RFC 5255, section 3.3).
+pub fn put_language(out: &mut Vec<u8>, languages: &[&str]) {
+    put_line(out, "LANGUAGE", format!("({})", languages.join(" ")).as_bytes());
+}
+
 /// `* FLAGS (...)`; `flags` is ready to print.
 pub fn put_flags_line(out: &mut Vec<u8>, flags: &str) {
     put_line(out, "FLAGS", format!("({flags})").as_bytes());
@@ -42,18 +47,57 @@ fn put_line(out: &mut Vec<u8>, name: &str, rest: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// `* SEARCH n n ...`
-pub fn put_search(out: &mut Vec<u8>, numbers: impl IntoIterator<Item = u32>) {
+/// `* SEARCH n n ...`, with `(MODSEQ n)` at its end if that is asked for (RFC 7162, section 3.1.5).
+pub fn put_search(out: &mut Vec<u8>, numbers: impl IntoIterator<Item = u32>, modseq: Option<u64>) {
     out.extend_from_slice(b"* SEARCH");
     for number in numbers {
         out.push(b' ');
         put_number(out, u64::from(number));
     }
+    if let Some(modseq) = modseq {
+        out.extend_from_slice(b" (MODSEQ ");
+        put_number(out, modseq);
+        out.push(b')');
+    }
     out.extend_from_slice(b"\r\n");
 }
 
-/// `* LIST (attributes) "/" name`, or LSUB.
+/// `* ENABLED extension ...` (RFC 5161, section 3.2).
+pub fn put_enabled(out: &mut Vec<u8>, names: impl IntoIterator<Item = &'static str>) {
+    out.extend_from_slice(b"* ENABLED");
+    for name in names {
+        out.push(b' ');
+        out.extend_from_slice(name.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `* LIST (attributes) "separator" name`, or LSUB, XLIST (RFC 3501, section 7.2.2).
 pub fn put_list(out: &mut Vec<u8>, response: &str, attributes: &str, separator: Option<char>, name: &[u8]) {
+    put_mailbox_list(out, response, attributes, separator, name);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `* LIST ... (CHILDINFO ("option"))`: something below the name meets the selection option (RFC 5258, section 4).
+pub fn put_list_with_children(
+    out: &mut Vec<u8>,
+    attributes: &str,
+    separator: Option<char>,
+    name: &[u8],
+    option: &str,
+) {
+    put_mailbox_list(out, "LIST", attributes, separator, name);
+    out.extend_from_slice(format!(" (CHILDINFO (\"{option}\"))\r\n").as_bytes());
+}
+
+/// `mailbox-list` (RFC 3501, section 9) after `*`.
+fn put_mailbox_list(
+    out: &mut Vec<u8>,
+    response: &str,
+    attributes: &str,
+    separator: Option<char>,
+    name: &[u8],
+) {
     out.extend_from_slice(b"* ");
     out.extend_from_slice(response.as_bytes());
     out.extend_from_slice(b" (");
@@ -64,7 +108,6 @@ pub fn put_list(out: &mut Vec<u8>, response: &str, attributes: &str, separator: 
         None => out.extend_from_slice(b"NIL "),
     }
     put_astring(out, name);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// `* NAMESPACE personal other shared` (RFC 2342); each a list of prefixes with the separator.
@@ -242,6 +285,29 @@ pub fn put_metadata(out: &mut Vec<u8>, mailbox: &[u8], entries: &[(String, Optio
             }
             value => super::put_nstring(out, value.as_deref()),
         }
+    }
+    out.extend_from_slice(b")\r\n");
+}
+
+/// `* ANNOTATION mailbox "entry" ("attribute" "value" ...)` of the draft before RFC 5464.
+pub fn put_annotation<'a>(
+    out: &mut Vec<u8>,
+    mailbox: &[u8],
+    entry: &str,
+    attributes: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>,
+) {
+    out.extend_from_slice(b"* ANNOTATION ");
+    put_astring(out, mailbox);
+    out.push(b' ');
+    put_string(out, entry.as_bytes());
+    out.extend_from_slice(b" (");
+    for (i, (attribute, value)) in attributes.into_iter().enumerate() {
+        if i > 0 {
+            out.push(b' ');
+        }
+        put_string(out, attribute.as_bytes());
+        out.push(b' ');
+        super::put_nstring(out, value);
     }
     out.extend_from_slice(b")\r\n");
 }

@@ -4,12 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cyrus_store::{Annotation, CachedRecord, IndexRead, MailboxError, Message, Store, Uid, UidSet};
+use cyrus_store::{
+    Annotation, Audience, CachedRecord, IndexRead, MailboxError, Message, ModSeq, Store, Uid, UidSet,
+};
 
 use super::body::{Body, put_body};
+use super::preview::preview;
 use super::unreadable::Unreadable;
 use super::{Chain, Pieces, Request, seconds};
-use crate::imap::command::{FetchAttributes, FetchItems, Numbering, SectionText};
+use crate::imap::command::{
+    AnnotationQuery, FetchAttributes, FetchItems, FetchModifiers, Numbering, SectionText,
+};
+use crate::imap::enabled::Enabled;
 use crate::imap::response::{Code, FetchLine, Reply};
 use crate::imap::selected::{News, Selected, View, keyword};
 use crate::imap::sequence::SequenceSet;
@@ -17,7 +23,16 @@ use crate::job::Job;
 use crate::output::Output;
 
 /// The job of a FETCH.
-pub(super) fn job(request: Request, numbering: Numbering, set: &SequenceSet, wanted: FetchAttributes) -> Job {
+pub(super) fn job(
+    request: Request,
+    numbering: Numbering,
+    set: &SequenceSet,
+    mut wanted: FetchAttributes,
+    modifiers: FetchModifiers,
+) -> Job {
+    if modifiers.changed_since.is_some() {
+        wanted.items = wanted.items.with(FetchItems::MODSEQ);
+    }
     let ranges = request
         .mailbox
         .as_ref()
@@ -26,10 +41,12 @@ pub(super) fn job(request: Request, numbering: Numbering, set: &SequenceSet, wan
         request: Some(request),
         numbering,
         wanted,
+        changed_since: ModSeq(modifiers.changed_since.unwrap_or(0)),
         ranges,
         at: 0,
         next: None,
         told: UidSet::new(),
+        unknown_cte: false,
         found: false,
         gone: false,
         unreadable: Unreadable::default(),
@@ -41,6 +58,8 @@ struct Fetch {
     request: Option<Request>,
     numbering: Numbering,
     wanted: FetchAttributes,
+    /// Messages with a higher modification sequence alone are wanted.
+    changed_since: ModSeq,
     /// The UIDs wanted, ascending.
     ranges: Vec<(Uid, Uid)>,
     /// The range at hand, and where in it to go on.
@@ -48,6 +67,8 @@ struct Fetch {
     next: Option<Uid>,
     /// Messages that became seen here, whose flags the client was told.
     told: UidSet,
+    /// Whether a part could not be decoded.
+    unknown_cte: bool,
     found: bool,
     /// Whether a message was expunged before its turn came.
     gone: bool,
@@ -62,9 +83,19 @@ impl Pieces for Fetch {
         };
         let service = Arc::clone(&request.service);
         let zone = &service.store;
-        let (noted, annotations) = match self.wanted.annotations {
-            Some(_) => annotations(request, &self.ranges, self.at, self.next)?,
+        let enabled = request.enabled;
+        let previews = self.wanted.items.intersects(PREVIEWS);
+        let preview_entry = match &service.options.preview_annotation {
+            Some(entry) if previews => Some(entry.as_str()),
+            _ => None,
+        };
+        let (noted, annotations) = match with_preview(self.wanted.annotations.as_ref(), preview_entry) {
+            Some(query) => annotations(request, &query, &self.ranges, self.at, self.next)?,
             None => (None, HashMap::new()),
+        };
+        let folder = match self.wanted.items.contains(FetchItems::FOLDER) {
+            true => request.selected_name(),
+            false => String::new(),
         };
         let selected = request.selected()?;
         let end = self.ranges.last().map(|&(_, end)| end);
@@ -73,7 +104,14 @@ impl Pieces for Fetch {
             && selected.mailbox.rights().contains(cyrus_acl::Rights::SEEN);
         // What becomes seen must be written before it is told: so the extent of this piece is fixed first.
         let (limit, seen) = match mark {
-            true => mark_seen(selected, &self.ranges, self.at, self.next, budget)?,
+            true => mark_seen(
+                selected,
+                &self.ranges,
+                self.at,
+                self.next,
+                self.changed_since,
+                budget,
+            )?,
             false => (end, UidSet::new()),
         };
         let limit = noted.into_iter().chain(limit).min();
@@ -88,7 +126,14 @@ impl Pieces for Fetch {
             wanted: &self.wanted,
             needs_cache: needs_cache(&self.wanted),
             seen: &seen,
+            with_seen: match enabled.contains(Enabled::CONDSTORE) {
+                true => FetchItems::FLAGS.with(FetchItems::MODSEQ),
+                false => FetchItems::FLAGS,
+            },
             annotations: &annotations,
+            preview_entry,
+            folder: &folder,
+            unknown_cte: &mut self.unknown_cte,
             zone,
             text: Vec::with_capacity(budget.min(RUN) + 4 * 1024),
             output,
@@ -114,6 +159,9 @@ impl Pieces for Fetch {
                     self.gone |= expected.skipped_before(uid);
                 }
                 self.found = true;
+                if message.modseq() <= self.changed_since {
+                    continue;
+                }
                 match piece.message(&message, number) {
                     Ok(()) => {}
                     Err(MailboxError::MessageGone) => self.gone = true,
@@ -155,6 +203,7 @@ impl Fetch {
         }
         let time = seconds(self.started);
         match self.numbering {
+            _ if self.unknown_cte => Reply::no("Unknown content transfer encoding").with(Code::UnknownCte),
             Numbering::Sequence if self.gone => {
                 Reply::no("Some of the messages no longer exist").with(Code::ExpungeIssued)
             }
@@ -236,6 +285,7 @@ fn mark_seen(
     ranges: &[(Uid, Uid)],
     at: usize,
     next: Option<Uid>,
+    changed_since: ModSeq,
     budget: usize,
 ) -> Result<(Option<Uid>, UidSet), MailboxError> {
     let mut unseen = Vec::new();
@@ -247,6 +297,9 @@ fn mark_seen(
         let mut next = next;
         'piece: for &(start, end) in ranges.get(at..).unwrap_or_default() {
             for message in read.range(next.take().unwrap_or(start)..=end) {
+                if message.modseq() <= changed_since {
+                    continue;
+                }
                 if octets >= budget {
                     break 'piece;
                 }
@@ -267,12 +320,27 @@ fn mark_seen(
     Ok((limit.or(ranges.last().map(|&(_, end)| end)), unseen))
 }
 
+/// What annotations are to be read: those asked for, and the one that is the preview.
+fn with_preview(asked: Option<&AnnotationQuery>, preview: Option<&str>) -> Option<AnnotationQuery> {
+    let Some(entry) = preview else {
+        return asked.cloned();
+    };
+    let mut query = asked.cloned().unwrap_or_else(|| AnnotationQuery {
+        entries: Vec::new(),
+        attributes: Vec::new(),
+    });
+    query.entries.push(entry.as_bytes().to_vec());
+    query.attributes.push(b"value.shared".to_vec());
+    Some(query)
+}
+
 /// The annotations of messages.
 type Annotations = HashMap<Uid, Vec<Annotation>>;
 
 /// The annotations of the messages of the next piece, and the last UID of it.
 fn annotations(
     request: &mut Request,
+    query: &AnnotationQuery,
     ranges: &[(Uid, Uid)],
     at: usize,
     next: Option<Uid>,
@@ -294,7 +362,7 @@ fn annotations(
     };
     let mut found = HashMap::with_capacity(uids.len());
     for &uid in &uids {
-        found.insert(uid, super::metadata::of_message(request, &name, uid)?);
+        found.insert(uid, super::annotation::of_message(request, &name, uid, query)?);
     }
     Ok((uids.last().copied(), found))
 }
@@ -304,8 +372,15 @@ struct Piece<'p, 'r> {
     read: &'p IndexRead<'r>,
     wanted: &'p FetchAttributes,
     needs_cache: bool,
+    /// Messages that have just become seen, and the items that tell so (RFC 3501, section 6.4.5; RFC 7162, section 3.1).
     seen: &'p UidSet,
+    with_seen: FetchItems,
     annotations: &'p Annotations,
+    /// The annotation that is the preview, where it is set.
+    preview_entry: Option<&'p str>,
+    /// The mailbox's name as the client knows it.
+    folder: &'p str,
+    unknown_cte: &'p mut bool,
     /// Whose clock dates follow.
     zone: &'p Store,
     /// Text not yet in the output.
@@ -333,19 +408,30 @@ impl Piece<'_, '_> {
     /// One FETCH response; nothing is written if the message cannot be read.
     fn message(&mut self, message: &Message<'_>, seqno: u32) -> Result<(), MailboxError> {
         let wanted = self.wanted;
-        let items = wanted.items;
+        let items = match self.seen.contains(message.uid()) {
+            true => wanted.items.with(self.with_seen),
+            false => wanted.items,
+        };
         // What can fail is done before the response begins.
         let cached = match self.needs_cache {
             true => Some(message.cache()?),
             false => None,
         };
         let body = Body::of(message, cached.as_ref(), wanted)?;
+        if let Some(body) = &body {
+            *self.unknown_cte |= body.has_unknown();
+            let alone =
+                items.is_empty() && wanted.annotations.is_none() && !self.seen.contains(message.uid());
+            if alone && body.is_unknown() {
+                return Ok(());
+            }
+        }
         if self.text.len() >= RUN {
             self.flush();
         }
         let read = self.read;
         let mut line = FetchLine::begin(&mut self.text, seqno);
-        if items.contains(FetchItems::FLAGS) || self.seen.contains(message.uid()) {
+        if items.contains(FetchItems::FLAGS) {
             let flags = message.flags();
             line.flags(message.is_recent(), flags.system, flags.keywords, |slot| {
                 keyword(read, slot)
@@ -354,9 +440,16 @@ impl Piece<'_, '_> {
         if items.contains(FetchItems::UID) {
             line.uid(message.uid().get());
         }
+        if items.contains(FetchItems::DIGEST_SHA1) {
+            line.word("DIGEST.SHA1", &message.guid().to_string());
+        }
         if items.contains(FetchItems::INTERNALDATE) {
             let date = message.internal_date();
             line.internal_date(date, self.zone.utc_offset(date));
+        }
+        if items.contains(FetchItems::LASTUPDATED) {
+            let date = i64::from(message.record()?.last_updated);
+            line.last_updated(date, self.zone.utc_offset(date));
         }
         if items.contains(FetchItems::MODSEQ) {
             line.modseq(message.modseq().0);
@@ -364,17 +457,44 @@ impl Piece<'_, '_> {
         if items.contains(FetchItems::SIZE) {
             line.size(u64::from(message.size()));
         }
+        if let Some(query) = &wanted.annotations {
+            let found = self.annotations.get(&message.uid());
+            super::annotation::put_annotations(&mut line, query, found.map_or(&[], Vec::as_slice));
+        }
+        let file = body.as_ref().and_then(Body::file);
+        if items.intersects(PREVIEWS) {
+            let stored = self.preview_entry.and_then(|entry| {
+                let found = self.annotations.get(&message.uid())?;
+                let shared = |found: &&Annotation| found.audience == Audience::Shared && found.entry == entry;
+                found.iter().find(shared).and_then(|found| found.value.clone())
+            });
+            let text = stored.or_else(|| Some(preview(file?, cached.as_ref()?).into_bytes()));
+            line.preview(text.as_deref());
+        }
+        if let Some(file) = file {
+            if items.contains(FetchItems::FILESIZE) {
+                line.word("RFC822.FILESIZE", &file.len().to_string());
+            }
+            if items.contains(FetchItems::SHA1) {
+                line.word("RFC822.SHA1", &file.guid().to_string());
+            }
+        }
         if items.intersects(LATER) {
             put_later_items(&mut line, message, items, self.zone);
+        }
+        if items.contains(FetchItems::CREATEDMODSEQ) {
+            line.created_modseq(message.created_modseq().0);
+        }
+        if items.contains(FetchItems::FOLDER) {
+            line.folder(self.folder);
+        }
+        if items.contains(FetchItems::UIDVALIDITY) {
+            line.word("UIDVALIDITY", &read.uidvalidity().0.to_string());
         }
         if let Some(cached) = &cached
             && items.intersects(CACHED)
         {
             put_cached(&mut line, cached, items);
-        }
-        if let Some(query) = &wanted.annotations {
-            let found = self.annotations.get(&message.uid());
-            super::metadata::put_annotations(&mut line, query, found.map_or(&[], Vec::as_slice));
         }
         match body {
             None => line.end(),
@@ -397,7 +517,9 @@ impl Piece<'_, '_> {
 
 /// Whether the cache record is of use: for cached items, parts, and header fields.
 fn needs_cache(wanted: &FetchAttributes) -> bool {
-    wanted.items.intersects(CACHED)
+    wanted.items.intersects(CACHED.with(PREVIEWS))
+        || wanted.binaries.iter().any(|section| !section.part.is_empty())
+        || !wanted.header_lines.is_empty()
         || wanted.sections.iter().any(|section| {
             let section = &section.section;
             !section.part.is_empty() || matches!(section.text, SectionText::HeaderFields(_))
@@ -407,6 +529,8 @@ fn needs_cache(wanted: &FetchAttributes) -> bool {
 const CACHED: FetchItems = FetchItems::ENVELOPE
     .with(FetchItems::BODYSTRUCTURE)
     .with(FetchItems::BODY);
+
+const PREVIEWS: FetchItems = FetchItems::PREVIEW.with(FetchItems::PREVIEW_LAZY);
 
 const LATER: FetchItems = FetchItems::EMAILID
     .with(FetchItems::THREADID)

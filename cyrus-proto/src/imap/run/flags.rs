@@ -1,10 +1,11 @@
 //! STORE (RFC 3501, section 6.4.6).
 
-use cyrus_store::{FlagChange, FlagMode, MailboxError};
+use cyrus_store::{FlagChange, FlagMode, MailboxError, ModSeq};
 
 use super::{Request, completed};
 use crate::imap::command::{Numbering, StoreFlags, StoreMode};
-use crate::imap::response::Reply;
+use crate::imap::enabled::Enabled;
+use crate::imap::response::{Code, Reply, uid_set};
 use crate::imap::selected::News;
 use crate::imap::sequence::SequenceSet;
 
@@ -12,6 +13,7 @@ pub(super) fn store(
     request: &mut Request,
     numbering: Numbering,
     set: &SequenceSet,
+    unchanged_since: Option<ModSeq>,
     store: StoreFlags,
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
@@ -27,6 +29,7 @@ pub(super) fn store(
             with_uid: false,
             known: None,
             changed: None,
+            silent: None,
         };
         request.refresh(&quiet, out)?;
     }
@@ -40,11 +43,21 @@ pub(super) fn store(
         },
         flags: store.flags,
     };
-    let stored = selected.mailbox.store_flags(&uids, &change, None)?;
+    let stored = selected.mailbox.store_flags(&uids, &change, unchanged_since)?;
+    let mut reply = completed();
+    if !stored.modified.is_empty() {
+        let modified = stored.modified.iter();
+        reply = reply.with(Code::Modified(match numbering {
+            Numbering::Uid => stored.modified.to_string(),
+            Numbering::Sequence => uid_set(modified.filter_map(|uid| selected.view.uids().seqno(uid))),
+        }));
+    }
     match store.silent {
+        // New modification sequences must be told (RFC 7162, section 3.1.3).
+        true if request.enabled.contains(Enabled::CONDSTORE) => news.silent = Some(&stored.changed),
         true => news.known = Some(&stored.changed),
         false => news.changed = Some(&stored.changed),
     }
     request.tell(&news, out);
-    Ok(completed())
+    Ok(reply)
 }

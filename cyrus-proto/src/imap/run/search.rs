@@ -32,6 +32,7 @@ pub(super) fn job(request: Request, numbering: Numbering, program: SearchProgram
         compiled: None,
         next: 1,
         found: Vec::new(),
+        modseq: 0,
         unreadable: Unreadable::default(),
         started: Instant::now(),
     }))
@@ -45,6 +46,8 @@ struct Search {
     /// The sequence number to go on with.
     next: u32,
     found: Vec<u32>,
+    /// The highest modification sequence of what was found.
+    modseq: u64,
     unreadable: Unreadable,
     started: Instant,
 }
@@ -87,10 +90,13 @@ impl Pieces for Search {
                     return Ok(None);
                 }
                 match program.matches(&read, &message, seqno, &mut octets) {
-                    Ok(true) => self.found.push(match self.numbering {
-                        Numbering::Sequence => seqno,
-                        Numbering::Uid => uid.get(),
-                    }),
+                    Ok(true) => {
+                        self.modseq = self.modseq.max(message.modseq().0);
+                        self.found.push(match self.numbering {
+                            Numbering::Sequence => seqno,
+                            Numbering::Uid => uid.get(),
+                        });
+                    }
                     Ok(false) | Err(MailboxError::MessageGone) => {}
                     Err(error) => self.unreadable.note(&service, error)?,
                 }
@@ -98,7 +104,9 @@ impl Pieces for Search {
             }
         }
         let mut out = Vec::with_capacity(self.found.len() * 7 + 16);
-        put_search(&mut out, self.found.iter().copied());
+        // With a MODSEQ key, what is found tells how new it is (RFC 7162, section 3.1.5).
+        let modseq = Some(self.modseq).filter(|&modseq| modseq > 0 && self.source.names_modseq());
+        put_search(&mut out, self.found.iter().copied(), modseq);
         output.put_vec(out);
         if let Some(reply) = self.unreadable.reply() {
             return Ok(Some(reply));

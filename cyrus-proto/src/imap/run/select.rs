@@ -58,9 +58,13 @@ pub(super) fn select(
     }
     tell(Code::UidValidity(read.uidvalidity().0));
     tell(Code::UidNext(read.uidnext()));
-    tell(Code::HighestModSeq(read.highest_modseq().0));
+    tell(match read.highest_modseq().0 {
+        0 => Code::NoModSeq,
+        highest => Code::HighestModSeq(highest),
+    });
     drop(read);
     tell(Code::MailboxId(mailbox.id().to_string()));
+    tell(Code::UrlMech("INTERNAL"));
     request.service.log.record(
         Level::Info,
         format_args!(
@@ -132,7 +136,11 @@ pub(super) fn close(request: &mut Request) -> Result<Reply, MailboxError> {
         && !selected.view.read_only
         && selected.mailbox.rights().contains(Rights::EXPUNGE)
     {
-        let expunged = selected.mailbox.expunge(Expunge::AllDeleted)?;
+        let expunged = match selected.mailbox.expunge(Expunge::AllDeleted) {
+            // What is gone needs no expunging.
+            Err(MailboxError::Deleted) => return Ok(completed()),
+            done => done?,
+        };
         selected.note_expunge(&expunged);
         selected.close()?;
     }

@@ -7,6 +7,10 @@ use crate::imap::options::ImapOptions;
 pub(crate) struct Situation<'a> {
     /// Whether the user is logged in.
     pub(crate) logged_in: bool,
+    /// Whether he is an administrator.
+    pub(crate) admin: bool,
+    /// Whether COMPRESS was obeyed.
+    pub(crate) compressed: bool,
     /// Whether TLS is up.
     pub(crate) secure: bool,
     pub(crate) protected: bool,
@@ -15,19 +19,37 @@ pub(crate) struct Situation<'a> {
 }
 
 /// What is always understood.
-const SHORT: [&str; 3] = ["IMAP4rev1", "LITERAL+", "ID"];
+const SHORT: &[&str] = &["IMAP4rev1", "LITERAL+", "ID", "ENABLE"];
 
 /// What is understood after the login.
-const REST: [&str; 9] = [
+const REST: &[&str] = &[
     "ACL",
+    "BINARY",
+    "CATENATE",
     "CHILDREN",
+    "CONDSTORE",
+    "CREATE-SPECIAL-USE",
+    "LIST-EXTENDED",
+    "LIST-MYRIGHTS",
+    "LIST-STATUS",
+    "MAILBOX-REFERRALS",
+    "METADATA",
+    "METADATA-SERVER",
     "MOVE",
     "MULTIAPPEND",
     "NAMESPACE",
+    "PREVIEW",
     "QUOTA",
+    "REPLACE",
     "RIGHTS=kxten",
+    "SPECIAL-USE",
     "UIDPLUS",
     "UNSELECT",
+    "URL-PARTIAL",
+    "URLAUTH",
+    "URLAUTH=BINARY",
+    "LIST-METADATA",
+    "XLIST",
 ];
 
 const QUOTAS: [&str; 4] = [
@@ -40,7 +62,8 @@ const QUOTAS: [&str; 4] = [
 /// The list of the greeting: what a client needs to log in.
 pub(crate) fn greeting(options: &ImapOptions, situation: Situation<'_>) -> String {
     let mut list = List::new(options);
-    list.add_all(&SHORT);
+    list.add_all(SHORT);
+    list.add("LANGUAGE");
     list.add_login(situation);
     list.text
 }
@@ -48,9 +71,19 @@ pub(crate) fn greeting(options: &ImapOptions, situation: Situation<'_>) -> Strin
 /// The whole list, as CAPABILITY and a good login tell it.
 pub(crate) fn full(options: &ImapOptions, situation: Situation<'_>) -> String {
     let mut list = List::new(options);
-    list.add_all(&SHORT);
-    list.add_all(&REST);
+    list.add_all(SHORT);
+    list.add_all(REST);
+    list.add("LANGUAGE");
+    if options.annotation_legacy_commands {
+        list.add("ANNOTATEMORE");
+    }
     list.add_login(situation);
+    if situation.admin {
+        list.add("UNAUTHENTICATE");
+    }
+    if !situation.compressed {
+        list.add("COMPRESS=DEFLATE");
+    }
     list.add_all(&QUOTAS);
     if !options.idle_poll.is_zero() {
         list.add("IDLE");
@@ -122,6 +155,8 @@ mod tests {
     fn situation(mechanisms: &[String]) -> Situation<'_> {
         Situation {
             logged_in: false,
+            admin: false,
+            compressed: false,
             secure: false,
             protected: false,
             mechanisms,
@@ -136,12 +171,12 @@ mod tests {
         let mechanisms = ["PLAIN".to_owned(), "LOGIN".to_owned()];
         assert_eq!(
             greeting(&options, situation(&mechanisms)),
-            "IMAP4rev1 LITERAL+ ID STARTTLS AUTH=PLAIN AUTH=LOGIN SASL-IR"
+            "IMAP4rev1 LITERAL+ ID ENABLE LANGUAGE STARTTLS AUTH=PLAIN AUTH=LOGIN SASL-IR"
         );
         options.allowplaintext = false;
         assert_eq!(
             greeting(&options, situation(&[])),
-            "IMAP4rev1 LITERAL+ ID STARTTLS LOGINDISABLED"
+            "IMAP4rev1 LITERAL+ ID ENABLE LANGUAGE STARTTLS LOGINDISABLED"
         );
         let tunnelled = Situation {
             protected: true,
@@ -149,7 +184,7 @@ mod tests {
         };
         assert_eq!(
             greeting(&options, tunnelled),
-            "IMAP4rev1 LITERAL+ ID STARTTLS AUTH=PLAIN AUTH=LOGIN SASL-IR"
+            "IMAP4rev1 LITERAL+ ID ENABLE LANGUAGE STARTTLS AUTH=PLAIN AUTH=LOGIN SASL-IR"
         );
     }
 
@@ -159,7 +194,7 @@ mod tests {
         options.suppress_capabilities = vec!["acl".into(), "IDLE".into()];
         options.literalminus = true;
         let list = full(&options, situation(&[]));
-        assert!(list.starts_with("IMAP4rev1 LITERAL- ID CHILDREN "), "{list}");
-        assert!(!list.contains("IDLE"));
+        assert!(list.starts_with("IMAP4rev1 LITERAL- ID ENABLE "), "{list}");
+        assert!(!list.contains("IDLE") && !list.contains(" ACL "));
     }
 }

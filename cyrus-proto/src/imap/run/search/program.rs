@@ -30,6 +30,8 @@ enum Test {
         than: u64,
     },
     Uids(UidSet),
+    /// Modification sequence at least this one.
+    ModSeq(u64),
     Text(Where, Box<Pattern>),
     Not(Box<Test>),
     Any(Vec<Test>),
@@ -128,6 +130,7 @@ impl Compiler<'_> {
             },
             SearchKey::Sequence(set) => Test::Uids(self.view.uid_set(set, Numbering::Sequence)),
             SearchKey::Uid(set) => Test::Uids(self.view.uid_set(set, Numbering::Uid)),
+            SearchKey::ModSeq(_, since) => Test::ModSeq(*since),
             SearchKey::Not(key) => Test::Not(Box::new(self.key(key))),
             SearchKey::Or(keys) => self.group(Test::Any, [&keys.0, &keys.1]),
             SearchKey::And(keys) => self.group(Test::All, keys),
@@ -155,6 +158,7 @@ impl Test {
             | Self::Keyword(..)
             | Self::Date { .. }
             | Self::Size { .. }
+            | Self::ModSeq(_)
             | Self::Uids(_) => Cost::Index,
         }
     }
@@ -202,6 +206,7 @@ impl Test {
                 let size = u64::from(message.size());
                 if *larger { size > *than } else { size < *than }
             }
+            Self::ModSeq(since) => message.modseq().0 >= *since,
             Self::Uids(uids) => uids.contains(message.uid()),
             Self::Text(place, pattern) => texts.contain(place, pattern)?,
             Self::Not(test) => !test.holds(read, message, texts)?,

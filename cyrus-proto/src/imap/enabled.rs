@@ -1,0 +1,80 @@
+//! What a client has switched on: extensions that change answers it did not ask for (RFC 5161).
+
+use super::command::CommandBody;
+
+/// A set of extensions that are switched on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Enabled(u8);
+
+impl Enabled {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// Modification sequences are told with flags (RFC 7162, section 3.1).
+    pub const CONDSTORE: Self = Self(1);
+
+    /// Extension, name, and what is switched on with it, in the order of ENABLED.
+    const NAMES: [(Self, &'static str, Self); 1] = [(Self::CONDSTORE, "CONDSTORE", Self::CONDSTORE)];
+
+    /// Whether all of `other` are switched on.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The extensions of both.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Those of `self` that are not in `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// What ENABLE of this name switches on; nothing if the name is not known.
+    pub fn named(name: &[u8]) -> Self {
+        Self::NAMES
+            .iter()
+            .find(|(_, known, _)| name.eq_ignore_ascii_case(known.as_bytes()))
+            .map_or(Self::NONE, |&(.., with)| with)
+    }
+
+    /// The names of what is switched on.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES
+            .into_iter()
+            .filter_map(move |(extension, name, _)| self.contains(extension).then_some(name))
+    }
+
+    /// What a command switches on by using it: CONDSTORE, by any of the CONDSTORE enabling commands (RFC 7162, section 3.1).
+    /// With the words in which that is told.
+    pub(crate) fn implied_by(body: &CommandBody) -> Option<(Self, &'static str)> {
+        use super::command::{FetchItems, StatusItems};
+        let what = match body {
+            CommandBody::Select { parameters, .. } if parameters.condstore => "SELECT",
+            CommandBody::Status { items, .. } if items.contains(StatusItems::HIGHESTMODSEQ) => "STATUS",
+            CommandBody::Fetch { modifiers, .. } if modifiers.changed_since.is_some() => "CHANGEDSINCE",
+            CommandBody::Fetch { wanted, .. } if wanted.items.contains(FetchItems::MODSEQ) => "MODSEQ fetch",
+            CommandBody::Store {
+                unchanged_since: Some(_),
+                ..
+            } => "UNCHANGEDSINCE",
+            CommandBody::Search { program, .. } if program.names_modseq() => "MODSEQ search",
+            _ => return None,
+        };
+        Some((Self::CONDSTORE, what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_in_any_case_and_told_in_their_own() {
+        let enabled = Enabled::named(b"CondStore").with(Enabled::named(b"X-NONE"));
+        assert_eq!(enabled.names().collect::<Vec<_>>(), ["CONDSTORE"]);
+        assert_eq!(enabled.without(Enabled::CONDSTORE), Enabled::NONE);
+    }
+}

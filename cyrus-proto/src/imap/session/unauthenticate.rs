@@ -1,0 +1,32 @@
+//! UNAUTHENTICATE (RFC 8437): one connection for one user after another, for administrators only, as in Cyrus.
+
+use cyrus_store::Level;
+
+use super::{ImapSession, Next, State, capability};
+use crate::imap::command::Tag;
+use crate::imap::enabled::Enabled;
+use crate::imap::response::{Code, Reply};
+
+impl ImapSession {
+    /// Forgets all that came with the login. What protects or compresses the connection ends behind the reply; TLS stays,
+    /// and so does what the client sent ahead.
+    pub(super) fn unauthenticate(&mut self, tag: &Tag) {
+        let Some(user) = self.current_user().filter(|user| user.is_admin()) else {
+            self.refuse_tagged(tag, "Unrecognized command");
+            return;
+        };
+        let (name, peer) = (user.name.clone(), self.log_name());
+        let log = &self.service.log;
+        log.record(
+            Level::Notice,
+            format_args!("unauthenticate: {peer} {name} User logged out"),
+        );
+        self.leave();
+        self.state = State::NotAuthenticated;
+        self.enabled = Enabled::NONE;
+        self.compressed = false;
+        let list = self.capabilities(capability::greeting);
+        self.reply(tag, &Reply::ok("Completed").with(Code::Capability(list)));
+        self.next = Some(Next::Bare);
+    }
+}
