@@ -77,9 +77,8 @@ impl StagedCounters {
     }
 
     /// Puts the new counters, synced, in the place of the old ones.
-    pub(crate) fn publish(mut self, store: &Store) -> Result<(), MailboxError> {
-        self.lock.replace(&**store.disk(), self.new)?;
-        Ok(())
+    pub(crate) fn publish(self, store: &Store) -> Result<(), MailboxError> {
+        put_in_place(store, self.lock, self.new)
     }
 }
 
@@ -164,13 +163,13 @@ impl Store {
         path: &Path,
         change: impl FnOnce(&mut Counters) -> T,
     ) -> Result<T, MailboxError> {
-        let (mut lock, before) = self.lock_counters(path)?;
+        let (lock, before) = self.lock_counters(path)?;
         let mut counters = before.clone();
         let result = change(&mut counters);
         if counters != before {
             let new = self.write_counters(path, counters)?;
             new.sync_data()?;
-            lock.replace(&**self.disk(), new)?;
+            put_in_place(self, lock, new)?;
         }
         Ok(result)
     }
@@ -189,6 +188,15 @@ impl Store {
         file.write_at(&counters.to_bytes(), 0)?;
         Ok(file)
     }
+}
+
+/// Gives new counters, synced, their name, durably: what is about to be written with them must not outlive them.
+fn put_in_place(store: &Store, mut lock: DataLock, new: File) -> Result<(), MailboxError> {
+    lock.replace(&**store.disk(), new)?;
+    if let Some(directory) = lock.path().parent() {
+        store.disk().sync_dir(directory)?;
+    }
+    Ok(())
 }
 
 fn read(path: &Path, file: &File) -> Result<Counters, MailboxError> {

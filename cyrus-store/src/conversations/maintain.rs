@@ -11,8 +11,8 @@ use super::{Conversations, Place};
 use crate::db::{self, Create};
 use crate::error::MailboxError;
 use crate::format::conversations::{
-    COUNTED_FLAGS, Conversation, FOLDER_IDS, FOLDER_NAMES, FolderStatus, MAX_COUNTED, NO_FOLDER, cid_of_key,
-    parse_folders,
+    COUNTED_FLAGS, Conversation, EmailQuota, FOLDER_IDS, FOLDER_NAMES, FolderStatus, GuidRow, MAX_COUNTED,
+    NO_FOLDER, cid_of_key, parse_folders,
 };
 use crate::format::index::Record;
 use crate::lock::Guard;
@@ -367,6 +367,9 @@ impl Conversations {
 fn difference(key: &[u8], live: &[u8], counted: Option<Vec<u8>>) -> Option<ConversationDifference> {
     let same = match (key.first(), &counted) {
         (Some(b'<' | b'$'), _) => true,
+        // A message without conversation is listed or not.
+        (Some(b'G'), None) => GuidRow::parse(live).is_ok_and(|row| row.cid == 0),
+        (Some(b'Q'), None) => EmailQuota::parse(live).is_ok_and(|quota| quota == EmailQuota::default()),
         (Some(b'F'), None) => FolderStatus::parse(live).is_ok_and(|row| row.threadexists == 0),
         (Some(b'F'), Some(counted)) => match (FolderStatus::parse(live), FolderStatus::parse(counted)) {
             (Ok(live), Ok(mut counted)) => {
