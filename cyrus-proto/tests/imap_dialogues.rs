@@ -18,6 +18,7 @@ dialogues!(
     acl,
     admin,
     annotatemore,
+    annotations,
     catenate,
     condstore,
     expunge,

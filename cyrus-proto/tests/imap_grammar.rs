@@ -144,6 +144,9 @@ STORE 1 (UNCHANGEDSINCE x) FLAGS (x) => Invalid argument to Store UNCHANGEDSINCE
 STORE 1 (UNCHANGEDSINCE 3 FLAGS (x) => Invalid Store modifier FLAGS
 STORE 1 FLAGS => Missing required argument to Store
 STORE 1 FOO \Seen => Invalid Store attribute
+STORE 1 ANNOTATION /comment (value.priv "y") => Missing paren for annotation entry
+STORE 1 ANNOTATION () => Missing annotation entry
+STORE 1 ANNOTATION (/comment) => Missing annotation attribute
 STORE 1 FLAGS \Foo => Invalid system flag in Store command
 STORE 1 FLAGS \Recent => Invalid system flag in Store command
 STORE 1 FLAGS (\Seen => Missing close parenthesis in Store
@@ -748,15 +751,17 @@ fn body() -> impl Strategy<Value = CommandBody> {
         }),
         vec((text(), option::of(text())), 0..4).prop_map(C::Id),
         vec("[A-Z0-9=-]{1,12}".prop_map(String::into_bytes), 1..4).prop_map(C::Enable),
-        (mailbox(), any::<bool>(), any::<bool>()).prop_map(|(mailbox, read_write, condstore)| C::Select {
-            mailbox,
-            parameters: SelectParameters { condstore },
-            access: if read_write {
-                Access::ReadWrite
-            } else {
-                Access::ReadOnly
-            },
-        }),
+        (mailbox(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+            |(mailbox, read_write, condstore, annotate)| C::Select {
+                mailbox,
+                parameters: SelectParameters { condstore, annotate },
+                access: if read_write {
+                    Access::ReadWrite
+                } else {
+                    Access::ReadOnly
+                },
+            }
+        ),
         (
             mailbox(),
             option::of(text()),

@@ -12,7 +12,7 @@ use cyrus_store::options::{DeleteMode, ExpungeMode};
 use cyrus_store::sys::{Open, SimDisk};
 use cyrus_store::{
     CopyMode, Expunge, FlagChange, FlagMode, Mailbox, MailboxError, MailboxName, NewMessage, QuotaRoot,
-    Resource, Splitting, Store, StoreOptions, SystemFlags, Uid, UidSet,
+    Reconstruct, Resource, Splitting, Store, StoreOptions, SystemFlags, Uid, UidSet,
 };
 
 fn options(disk: &SimDisk) -> StoreOptions {
@@ -463,4 +463,29 @@ fn crash_during_a_deletion_leaves_conversations_that_can_be_counted() {
             .unwrap();
         store.create(&name("user.a.Box"), &admin()).unwrap();
     });
+}
+
+#[test]
+fn a_reconstructed_mailbox_is_in_the_conversations_again() {
+    let store = store(&["user.a", "user.a.Box"], |_| {});
+    let (_, thread) = append(&store, "user.a", "1@x", "Hello", "");
+    append(&store, "user.a.Box", "2@x", "Hello", "<1@x>");
+    let entry = store.lookup(&name("user.a.Box")).unwrap().unwrap();
+    let (id, partition) = (entry.id.clone().unwrap(), entry.partition.clone().unwrap());
+    let paths = store
+        .options()
+        .mailbox_paths(&partition, &id, &entry.name, false)
+        .unwrap();
+    store.forget_idle();
+    store.options().disk.unlink(&paths.index).unwrap();
+    store
+        .reconstruct(&entry.name, &Reconstruct::default(), &mut |_| {})
+        .unwrap();
+    let mut mailbox = open(&store, "user.a.Box");
+    let read = mailbox.read().unwrap();
+    let found: Vec<u64> = read.messages().map(|message| message.thread_id()).collect();
+    assert_eq!(found, [thread]);
+    drop(read);
+    assert_eq!(conversation(&store, "a", thread).unwrap().exists, 2);
+    assert_counted(&store, "a");
 }

@@ -227,6 +227,14 @@ pub enum CommandBody {
         unchanged_since: Option<u64>,
         store: StoreFlags,
     },
+    /// `STORE set ANNOTATION (...)` (RFC 5257).
+    StoreAnnotations {
+        numbering: Numbering,
+        set: SequenceSet,
+        /// Only messages with a modification sequence up to this one (RFC 7162).
+        unchanged_since: Option<u64>,
+        changes: Vec<AnnotationChange>,
+    },
     Copy {
         numbering: Numbering,
         set: SequenceSet,
@@ -362,7 +370,7 @@ impl CommandBody {
             Self::Expunge | Self::UidExpunge(_) => Verb::Expunge,
             Self::Search { .. } => Verb::Search,
             Self::Fetch { .. } => Verb::Fetch,
-            Self::Store { .. } => Verb::Store,
+            Self::Store { .. } | Self::StoreAnnotations { .. } => Verb::Store,
             Self::Copy { .. } => Verb::Copy,
             Self::Move { .. } => Verb::Move,
             Self::SetAcl { .. } => Verb::SetAcl,
@@ -387,6 +395,7 @@ impl CommandBody {
             Self::Search { numbering, .. }
             | Self::Fetch { numbering, .. }
             | Self::Store { numbering, .. }
+            | Self::StoreAnnotations { numbering, .. }
             | Self::Replace { numbering, .. }
             | Self::Copy { numbering, .. }
             | Self::Move { numbering, .. } => Some(*numbering),

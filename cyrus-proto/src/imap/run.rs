@@ -125,6 +125,15 @@ fn run(
             unchanged_since,
             store,
         } => flags::store(request, numbering, &set, unchanged_since.map(ModSeq), store, out),
+        C::StoreAnnotations {
+            numbering,
+            set,
+            unchanged_since,
+            changes,
+        } => {
+            let since = unchanged_since.map(ModSeq);
+            flags::store_annotations(request, numbering, &set, since, &changes, out)
+        }
         C::Copy {
             numbering,
             set,
@@ -171,7 +180,7 @@ fn run(
         C::MyRights { mailbox } => acl::my_rights(request, &mailbox, out),
         C::GetQuota { root } => quota::get(request, &root, out),
         C::GetQuotaRoot { mailbox } => quota::root_of(request, &mailbox, out),
-        C::SetQuota { root, limits } => quota::set(request, &root, &limits),
+        C::SetQuota { root, limits } => quota::set(request, &root, &limits, out),
         C::SetMetadata(set) => metadata::set(request, &set),
         C::SetAnnotation(set) => annotation::set(request, &set),
         // These make no job, or one of their own.

@@ -19,7 +19,7 @@ use super::lex::{
     tag_rule, take_one, word,
 };
 use super::list::{list, list_mailbox, rlist, status_items};
-use super::metadata::{getannotation, getmetadata, setannotation, setmetadata};
+use super::metadata::{entry_att_list, getannotation, getmetadata, setannotation, setmetadata};
 use super::search::{end_of_keys, search_program};
 use super::sync::{enable, fetch_modifiers, select_params, store_modifiers};
 use super::urlauth::{genurlauth, resetkey, urlfetch};
@@ -540,6 +540,20 @@ impl Arguments<'_> {
                 _ => None,
             }
         };
+        if [&b"ANNOTATION"[..], b"ANNOTATION.SILENT"]
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+        {
+            let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
+            let (rest, changes) = entry_att_list(rest)?;
+            let annotations = CommandBody::StoreAnnotations {
+                numbering,
+                set,
+                unchanged_since,
+                changes,
+            };
+            return Ok((rest, annotations));
+        }
         let Some((mode, silent)) = attribute(name) else {
             return refuse(rest, "Invalid Store attribute");
         };

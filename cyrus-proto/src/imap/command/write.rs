@@ -2,6 +2,7 @@
 
 use super::create::write_create_params;
 use super::lex::is_atom_char;
+use super::metadata::put_entry_atts;
 use super::{Command, CommandBody};
 use cyrus_store::FlagNames;
 
@@ -174,6 +175,17 @@ impl CommandBody {
                     unchanged_since.map_or_else(String::new, |since| format!("(UNCHANGEDSINCE {since}) "));
                 out.extend_from_slice(format!(" {set} {modifier}{} ", store.item_name()).as_bytes());
                 put_flags(out, &store.flags);
+            }
+            C::StoreAnnotations {
+                set,
+                unchanged_since,
+                changes,
+                ..
+            } => {
+                let modifier =
+                    unchanged_since.map_or_else(String::new, |since| format!("(UNCHANGEDSINCE {since}) "));
+                out.extend_from_slice(format!(" {set} {modifier}ANNOTATION ").as_bytes());
+                put_entry_atts(out, changes);
             }
             C::Search { program, .. } => program.write(out),
             C::Copy { set, mailbox, .. } | C::Move { set, mailbox, .. } => {

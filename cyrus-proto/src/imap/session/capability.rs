@@ -40,6 +40,7 @@ const REST: &[&str] = &[
     "NAMESPACE",
     "PREVIEW",
     "QUOTA",
+    "QUOTASET",
     "REPLACE",
     "RIGHTS=kxten",
     "SPECIAL-USE",
@@ -52,11 +53,15 @@ const REST: &[&str] = &[
     "XLIST",
 ];
 
-const QUOTAS: [&str; 4] = [
+const QUOTAS: &[&str] = &[
     "X-QUOTA=STORAGE",
     "X-QUOTA=MESSAGE",
     "X-QUOTA=X-ANNOTATION-STORAGE",
     "X-QUOTA=X-NUM-FOLDERS",
+    "QUOTA=RES-STORAGE",
+    "QUOTA=RES-MESSAGE",
+    "QUOTA=RES-ANNOTATION-STORAGE",
+    "QUOTA=RES-MAILBOX",
 ];
 
 /// The list of the greeting: what a client needs to log in.
@@ -84,7 +89,7 @@ pub(crate) fn full(options: &ImapOptions, situation: Situation<'_>) -> String {
     if !situation.compressed {
         list.add("COMPRESS=DEFLATE");
     }
-    list.add_all(&QUOTAS);
+    list.add_all(QUOTAS);
     if !options.idle_poll.is_zero() {
         list.add("IDLE");
     }
