@@ -88,6 +88,17 @@ impl Store {
         }
     }
 
+    /// The conversations that tell the usage of a quota root, if it is at an INBOX and they are to.
+    pub(crate) fn conversations_of_root(&self, root: &str) -> Result<Option<Conversations>, MailboxError> {
+        let inbox = MailboxName::parse(root)
+            .ok()
+            .filter(|_| self.options().quota_use_conversations);
+        match inbox.filter(MailboxName::is_user_inbox) {
+            Some(inbox) => self.conversations(inbox.owner().as_deref()),
+            None => Ok(None),
+        }
+    }
+
     /// Whether a user has conversations.
     pub(crate) fn has_conversations(&self, owner: &str) -> Result<bool, MailboxError> {
         if !self.options().conversations {
@@ -329,10 +340,8 @@ impl Conversations {
         root: Option<&str>,
         usage: Usage,
     ) -> Result<Usage, MailboxError> {
-        let is_users = root
-            .and_then(|root| MailboxName::parse(root).ok())
-            .is_some_and(|root| root.owner().as_deref() == Some(self.owner.as_str()));
-        if !is_users || !self.store.options().quota_use_conversations {
+        let inbox = MailboxName::inbox_of(&self.owner)?;
+        if root != Some(inbox.as_str()) || !self.store.options().quota_use_conversations {
             return Ok(usage);
         }
         let after = self.quota()?;

@@ -11,8 +11,8 @@ use cyrus_store::format::counters::Counters;
 use cyrus_store::options::{DeleteMode, ExpungeMode};
 use cyrus_store::sys::{Open, SimDisk};
 use cyrus_store::{
-    CopyMode, Expunge, FlagChange, FlagMode, Mailbox, MailboxError, MailboxName, NewMessage, QuotaRoot,
-    Reconstruct, Resource, Splitting, Store, StoreOptions, SystemFlags, Uid, UidSet,
+    CopyMode, Expiry, Expunge, FlagChange, FlagMode, FlagNames, Mailbox, MailboxError, MailboxName,
+    NewMessage, QuotaRoot, Reconstruct, Resource, Splitting, Store, StoreOptions, SystemFlags, Uid, UidSet,
 };
 
 fn options(disk: &SimDisk) -> StoreOptions {
@@ -487,5 +487,32 @@ fn a_reconstructed_mailbox_is_in_the_conversations_again() {
     assert_eq!(found, [thread]);
     drop(read);
     assert_eq!(conversation(&store, "a", thread).unwrap().exists, 2);
+    assert_counted(&store, "a");
+}
+
+#[test]
+fn messages_that_are_removed_for_good_leave_conversations() {
+    let store = store(&["user.a"], |_| {});
+    let (uid, thread) = append(&store, "user.a", "1@x", "Hello", "");
+    let (back, other) = append(&store, "user.a", "2@x", "World", "");
+    let mut inbox = open(&store, "user.a");
+    let both: UidSet = [uid, back].into_iter().collect();
+    inbox
+        .store_flags(&both, &add(SystemFlags::DELETED), None)
+        .unwrap();
+    inbox.expunge(Expunge::AllDeleted).unwrap();
+    assert_eq!(conversation(&store, "a", thread).unwrap().num_records, 1);
+    let mut mailbox = store.open_mailbox(&name("user.a"), &AuthState::system()).unwrap();
+    let undelete = |flags: &mut FlagNames| flags.system = flags.system.without(SystemFlags::DELETED);
+    mailbox.unexpunge(&one(back), &undelete).unwrap();
+    assert_eq!(conversation(&store, "a", other).unwrap().exists, 1);
+    assert_counted(&store, "a");
+    let how = Expiry {
+        expunged_before: Some(u32::MAX),
+        ..Expiry::default()
+    };
+    mailbox.expire(&how).unwrap();
+    mailbox.close().unwrap();
+    assert_eq!(conversation(&store, "a", thread), None);
     assert_counted(&store, "a");
 }

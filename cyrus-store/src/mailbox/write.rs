@@ -147,6 +147,15 @@ impl IndexWrite {
         }
     }
 
+    /// Replaces a record of an expunged message: no counts and no modification sequence of the mailbox, but the owner's
+    /// conversations lose a message that is unlinked.
+    pub(crate) fn replace_counted(&mut self, number: u32, old: Record, new: Record) {
+        self.replace(number, &new);
+        if let Some(user) = &mut self.user {
+            user.note(old, new);
+        }
+    }
+
     /// Replaces a record silently: no counts, no modification sequence.
     pub(crate) fn replace(&mut self, number: u32, new: &Record) {
         let offset = self.before.offset_of(number);
