@@ -399,7 +399,7 @@ impl Store {
         Ok(txn.commit()?)
     }
 
-    fn annotations_path(&self) -> PathBuf {
+    pub(crate) fn annotations_path(&self) -> PathBuf {
         let options = self.options();
         options.database_path(options.databases.annotation_path.as_ref(), "annotations.db")
     }
