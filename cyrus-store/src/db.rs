@@ -28,7 +28,7 @@ use crate::sys::{Mode, Open};
 pub use crate::sys::Create;
 pub use error::DbError;
 pub use exercise::exercise;
-pub use maintain::{archive, check, checkpoint, recover, stamp_recovery};
+pub use maintain::{archive, check, checkpoint, dump, recover, stamp_recovery};
 pub use pool::{DbPool, Pooled};
 pub use quotalegacy::{QuotaFiles, QuotaLock, StagedQuota};
 pub use report::{Problem, Recovered, Report};
@@ -41,6 +41,9 @@ pub(crate) type Entry<'a> = (&'a [u8], &'a [u8]);
 /// The database is locked meanwhile: the callee must not open a transaction on it, nor take a lock that
 /// ranks before databases.
 pub type Each<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
+/// What is called with each line of a dump; it may stop the dump. The database is locked meanwhile.
+pub type Line<'a> = &'a mut dyn FnMut(&[u8]) -> ControlFlow<()>;
 
 /// A database: a sorted map of octet strings.
 ///
@@ -70,6 +73,10 @@ pub trait Db: Send {
 
     /// Mends the file as far as can be done without guessing, or fails and leaves it alone.
     fn recover(&mut self) -> Result<Recovered, DbError>;
+
+    /// Shows how the file is built, a line at a time, as `cyr_dbtool dump` does: every record with its offset and
+    /// its pointers, in the order of the file. Changes nothing, and shows damage where it meets it.
+    fn dump(&mut self, line: Line<'_>) -> Result<(), DbError>;
 
     /// Writes the file anew without what deletions and replacements left in it.
     fn checkpoint(&mut self) -> Result<(), DbError>;
@@ -109,6 +116,10 @@ pub trait Txn {
 
     /// Makes the changes durable and visible to others. Any number of them costs the same syncs.
     fn commit(self: Box<Self>) -> Result<(), DbError>;
+
+    /// Writes all that [`commit`](Self::commit) would but the last step, the one that makes it count: what is left
+    /// is what a process leaves that dies then, and whoever comes next undoes it. For those who try recovery.
+    fn break_off(self: Box<Self>) -> Result<(), DbError>;
 }
 
 /// The formats of a database.

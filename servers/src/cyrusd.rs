@@ -14,7 +14,8 @@ use cyrus_proto::net::{Listener, Service};
 use crate::config::{Config, DEFAULT_PATH};
 use crate::cyrus_conf::{self, CyrusConf};
 use crate::daemon::{exit, fail};
-use crate::engine::{Engine, ServiceSwitches};
+use crate::engine::Engine;
+use crate::protocol::Protocol;
 use crate::syslog::{self, Level, log};
 use crate::{getopt, limits, listen, privilege, serve};
 
@@ -114,7 +115,7 @@ fn start(
 fn bind(services: &CyrusConf) -> Result<Vec<Vec<Listener>>, u8> {
     let mut bound = Vec::new();
     for entry in &services.services {
-        if Kind::of(entry).is_none() {
+        if protocol(entry).is_none() {
             log(
                 Level::Warning,
                 &format!(
@@ -144,45 +145,27 @@ fn bind(services: &CyrusConf) -> Result<Vec<Vec<Listener>>, u8> {
 /// Connections that the kernel keeps for us while we are busy.
 const BACKLOG: i32 = 4096;
 
-/// What a service speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Imap,
-    Lmtp,
-}
-
-impl Kind {
-    /// By the program that master would start.
-    fn of(entry: &cyrus_conf::Service) -> Option<Self> {
-        let program = Path::new(entry.command.argv.first()?).file_name()?;
-        match program.to_str()? {
-            "imapd" => Some(Self::Imap),
-            "lmtpd" => Some(Self::Lmtp),
-            _ => None,
-        }
-    }
+/// What the program of an entry speaks, if this build has it.
+fn protocol(entry: &cyrus_conf::Service) -> Option<Protocol> {
+    Protocol::of_program(entry.command.argv.first()?)
 }
 
 fn service(engine: &Engine, imapd_conf: &str, entry: &cyrus_conf::Service) -> Result<Option<Service>, u8> {
-    let Some(kind) = Kind::of(entry) else {
+    let Some(protocol) = protocol(entry) else {
         return Ok(None);
     };
     let name = &entry.command.name;
+    let config_error = |error: &dyn std::fmt::Display| fail(exit::CONFIG, &format!("{name}: {error}"));
     let args = entry.command.argv.iter().skip(1).map(OsString::from);
-    let line = getopt::parse(args, "aC:DHNp:sT:U:")
-        .map_err(|error| fail(exit::CONFIG, &format!("{name}: {error}")))?;
-    let config = Config::load(line.argument('C').unwrap_or(imapd_conf), name)
-        .map_err(|error| fail(exit::CONFIG, &error.to_string()))?;
-    let switches = ServiceSwitches {
-        implicit_tls: line.has('s'),
-        preauthorised: line.has('a') || matches!(entry.listen, cyrus_conf::Listen::Unix(_)),
-        ..ServiceSwitches::default()
-    };
-    let made = match kind {
-        Kind::Imap => engine.imap(&config, switches),
-        Kind::Lmtp => engine.lmtp(&config, switches),
-    };
-    let mut service = made.map_err(|error| fail(exit::CONFIG, &error.to_string()))?;
+    let line = protocol
+        .command_line(args)
+        .map_err(|error| config_error(&error))?;
+    let config = Config::load(line.imapd_conf.as_deref().unwrap_or(imapd_conf), name)
+        .map_err(|error| config_error(&error))?;
+    let is_unix = matches!(entry.listen, cyrus_conf::Listen::Unix(_));
+    let mut service = protocol
+        .serve_with(engine, &config, line.switches, is_unix)
+        .map_err(|error| config_error(&error))?;
     if let Some(maxchild) = entry.maxchild {
         service.max_connections = usize::try_from(maxchild).unwrap_or(usize::MAX);
     }

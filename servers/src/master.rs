@@ -65,7 +65,7 @@ impl Fatal {
 
 /// Runs master with the arguments `args` (without the program's name); returns the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
-    signals::reserve_descriptors();
+    crate::service::reserve_descriptors();
     syslog::open_plain("master");
     let args: Vec<OsString> = args.into_iter().collect();
     let options = match options(&args) {

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::sync::Mutex;
 
@@ -191,6 +191,18 @@ const AVAILABLE: i32 = 1;
 const UNAVAILABLE: i32 = 2;
 const CONNECTION: i32 = 3;
 const CONNECTION_MULTI: i32 = 4;
+
+/// Keeps the numbers 3 and 4, which children use, from being given to a descriptor of this process's own.
+pub(crate) fn reserve_descriptors() {
+    let mut kept: Vec<OwnedFd> = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        if file.as_raw_fd() > sys::LISTENER {
+            break;
+        }
+        kept.push(file.into());
+    }
+    std::mem::forget(kept); // open as long as the process lives
+}
 
 #[cfg(test)]
 mod tests {

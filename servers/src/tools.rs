@@ -55,5 +55,7 @@ const UNAVAILABLE: u8 = 69;
 const DATA_ERROR: u8 = 65;
 /// A database or the system did not do what was asked (`EX_TEMPFAIL`).
 const TEMPORARY: u8 = 75;
+/// The program cannot go on (`EX_SOFTWARE`).
+const SOFTWARE: u8 = 70;
 /// `EX_OSERR`, which Cyrus's database tools have for relative paths.
 const OS_ERROR: u8 = 71;

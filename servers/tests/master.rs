@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::time::Duration;
 
 use rig::{Rig, eventually};
@@ -50,6 +50,34 @@ fn a_daemonised_start_returns_when_listeners_are_up_and_a_stop_leaves_nothing() 
     rig.stop();
     assert!(!ready.exists());
     assert_eq!(rig.processes(), Vec::<u32>::new(), "stray processes");
+}
+
+#[test]
+fn idled_serves_from_start_in_the_background_and_as_a_daemon_that_is_waited_for() {
+    for section in ["START", "DAEMON"] {
+        let mut rig = Rig::new();
+        let wait = if section == "DAEMON" { "wait=y" } else { "" };
+        rig.cyrus_conf(&format!(
+            "{section} {{\n idled cmd=\"{} -C DIR/imapd.conf\" {wait}\n}}\n",
+            env!("CARGO_BIN_EXE_idled")
+        ));
+        assert_eq!(rig.start(&["-d"]), 0, "{}", rig.output());
+        let socket = rig.path("conf/socket/idle");
+        let mode = fs::metadata(&socket).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o777, "{section}");
+        let session = UnixDatagram::bind(rig.path("session")).unwrap();
+        session.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        fs::set_permissions(rig.path("session"), fs::Permissions::from_mode(0o777)).unwrap();
+        let message = |number: std::ffi::c_long| [&number.to_ne_bytes()[..], b"user.bovik\0"].concat();
+        session.send_to(&message(0), &socket).unwrap();
+        session.send_to(&message(2), &socket).unwrap();
+        let mut buffer = [0; 64];
+        let size = session.recv(&mut buffer).unwrap();
+        assert_eq!(buffer[..size], message(2), "{section}");
+        rig.stop();
+        assert_eq!(rig.processes(), Vec::<u32>::new(), "stray processes");
+        assert!(!socket.exists(), "{section}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 
 use super::staged::Staged;
-use super::{Create, Db, DbContext, DbError, Each, Engine, Problem, Recovered, Report, Txn};
+use super::{Create, Db, DbContext, DbError, Each, Engine, Line, Problem, Recovered, Report, Txn};
 use crate::format::flat::{compare, escape, line, lower_bound, unescape};
 use crate::lock::{DataFile, DataLock, Mapping};
 use crate::sys::{Mode, Open};
@@ -47,6 +47,12 @@ impl Flat {
     }
 
     fn install(&self, lines: &Lines, mut lock: DataLock) -> Result<(), DbError> {
+        let disk = self.context.locks.disk();
+        self.stage(lines)?.install(&**disk, &mut lock)?;
+        Ok(())
+    }
+
+    fn stage(&self, lines: &Lines) -> Result<Staged, DbError> {
         let mut content = Vec::new();
         for (key, value) in lines {
             content.extend_from_slice(&key.0);
@@ -55,9 +61,7 @@ impl Flat {
             content.push(b'\n');
         }
         let disk = self.context.locks.disk();
-        let new = Staged::write(&**disk, self.file.path(), 0o666, |new| new.write_at(&content, 0))?;
-        new.install(&**disk, &mut lock)?;
-        Ok(())
+        Staged::write(&**disk, self.file.path(), 0o666, |new| new.write_at(&content, 0))
     }
 }
 
@@ -173,6 +177,12 @@ impl Db for Flat {
         })
     }
 
+    /// A flat file is its own dump.
+    fn dump(&mut self, _: Line<'_>) -> Result<(), DbError> {
+        drop(self.lock(Mode::Shared)?);
+        Ok(())
+    }
+
     /// There is never anything superfluous in a flat file.
     fn checkpoint(&mut self) -> Result<(), DbError> {
         Ok(())
@@ -258,6 +268,11 @@ impl Txn for FlatTxn<'_> {
             changed,
         } = *self;
         if changed { db.install(&lines, lock) } else { Ok(()) }
+    }
+
+    /// What is left is the new file, without the name.
+    fn break_off(self: Box<Self>) -> Result<(), DbError> {
+        self.db.stage(&self.lines).map(drop)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Create, Db, DbContext, DbError, Engine, Recovered, Report, engine_of, open};
+use super::{Create, Db, DbContext, DbError, Engine, Line, Recovered, Report, engine_of, open};
 use super::{flat, quotalegacy, skiplist, twoskip};
 use crate::lock::Recheck;
 use crate::sys::{Mode, Open};
@@ -19,6 +19,13 @@ pub fn check(context: &DbContext, path: &Path, configured: Engine) -> Result<Rep
 /// `configured` is the engine of a file whose first octets do not tell.
 pub fn recover(context: &DbContext, path: &Path, configured: Engine) -> Result<Recovered, DbError> {
     unopened(context, path, configured)?.recover()
+}
+
+/// Shows how a database is built ([`Db::dump`]). Works where [`open`] fails.
+///
+/// `configured` is the engine of a file whose first octets do not tell.
+pub fn dump(context: &DbContext, path: &Path, configured: Engine, line: Line<'_>) -> Result<(), DbError> {
+    unopened(context, path, configured)?.dump(line)
 }
 
 /// Writes a database anew without what deletions and replacements left in it.

@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{Create, Db, DbContext, DbError, Each, Engine, Problem, Recovered, Report, Txn};
+use super::{Create, Db, DbContext, DbError, Each, Engine, Line, Problem, Recovered, Report, Txn};
 use crate::lock::DataLock;
 use crate::name::layout::Hashing;
 use crate::sys::{File, FileKind, Mode, Open};
@@ -322,6 +322,11 @@ impl Db for QuotaLegacy {
         Ok(Recovered::Clean { records })
     }
 
+    /// The files are their own dump.
+    fn dump(&mut self, _: Line<'_>) -> Result<(), DbError> {
+        Ok(())
+    }
+
     /// There is never anything superfluous.
     fn checkpoint(&mut self) -> Result<(), DbError> {
         Ok(())
@@ -439,6 +444,11 @@ impl Txn for QuotaTxn<'_> {
         directories
             .iter()
             .try_for_each(|directory| disk.sync_dir(directory))?;
+        Ok(())
+    }
+
+    /// Files are replaced at once, and none has been.
+    fn break_off(self: Box<Self>) -> Result<(), DbError> {
         Ok(())
     }
 }

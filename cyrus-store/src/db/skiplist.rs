@@ -5,6 +5,7 @@
 //! a commit was left by a writer that died; the log tells what was committed, and whoever locks the file next
 //! writes it anew from that.
 
+mod dump;
 mod log;
 mod txn;
 mod view;
@@ -15,7 +16,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::staged::Staged;
-use super::{Create, Db, DbContext, DbError, Each, Engine, Entry, Problem, Recovered, Report, Txn};
+use super::{Create, Db, DbContext, DbError, Each, Engine, Entry, Line, Problem, Recovered, Report, Txn};
 use crate::format::skiplist::{self as format, Header, Kind, LISTS};
 use crate::lock::{DataFile, DataLock, Mapping};
 use crate::sys::{Mode, Open};
@@ -268,6 +269,11 @@ impl Db for Skiplist {
         } else {
             Recovered::Rebuilt { records }
         })
+    }
+
+    fn dump(&mut self, line: Line<'_>) -> Result<(), DbError> {
+        let lock = self.lock(Mode::Shared)?;
+        dump::dump(self.file.path(), self.map.refresh(&lock)?, line)
     }
 
     fn checkpoint(&mut self) -> Result<(), DbError> {

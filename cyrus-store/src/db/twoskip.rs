@@ -6,6 +6,7 @@
 //! whoever locks it next undoes the unfinished part ([`recover`]).
 
 mod anew;
+mod dump;
 mod recover;
 mod txn;
 mod view;
@@ -16,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::staged::Staged;
-use super::{Create, Db, DbContext, DbError, Each, Engine, Entry, Recovered, Report, Txn};
+use super::{Create, Db, DbContext, DbError, Each, Engine, Entry, Line, Recovered, Report, Txn};
 use crate::format::twoskip::{self as format, Damage, Header};
 use crate::lock::{DataFile, DataLock, Mapping};
 use crate::sys::{Disk, Mode, Open};
@@ -209,6 +210,11 @@ impl Db for Twoskip {
             }),
             Err(other) => Err(other),
         }
+    }
+
+    fn dump(&mut self, line: Line<'_>) -> Result<(), DbError> {
+        let lock = self.lock(Mode::Shared)?;
+        dump::dump(self.file.path(), self.map.refresh(&lock)?, line)
     }
 
     fn checkpoint(&mut self) -> Result<(), DbError> {

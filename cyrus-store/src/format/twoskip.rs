@@ -223,9 +223,14 @@ impl<'a> Record<'a> {
         Ok((record, be32(crcs, 0)))
     }
 
+    /// The CRC that key and value should have.
+    pub(crate) fn right_tail_crc(&self) -> u32 {
+        crc32fast::hash(self.tail)
+    }
+
     /// Checks the CRC of key and value.
     pub(crate) fn check_tail(&self) -> Result<(), Damage> {
-        if crc32fast::hash(self.tail) == self.tail_crc {
+        if self.right_tail_crc() == self.tail_crc {
             Ok(())
         } else {
             Err(Damage::TailCrc)
@@ -266,6 +271,13 @@ impl<'a> Record<'a> {
         );
         bytes
     }
+}
+
+/// Of a record whose head is of the right form, the CRC it has and the CRC it should have.
+pub(crate) fn head_checksums(bytes: &[u8]) -> Option<(u32, u32)> {
+    let (record, stored) = Record::read(bytes).ok()?;
+    let head = bytes.get(..record.head_size - 8)?;
+    Some((stored, crc32fast::hash(head)))
 }
 
 /// Appends a record to a piece of file that starts at `start`, after the padding that keeps all of its head

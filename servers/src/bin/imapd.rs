@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cyrus_servers::imapd::main(std::env::args_os().skip(1))
+    cyrus_servers::protocol::Protocol::Imap.main(std::env::args_os().skip(1))
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cyrus_servers::lmtpd::main(std::env::args_os().skip(1))
+    cyrus_servers::protocol::Protocol::Lmtp.main(std::env::args_os().skip(1))
 }

@@ -1,15 +1,12 @@
 //! Signals as flags and a wake-up, so that everything happens in one loop.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-
-use crate::sys;
 
 /// What has been signalled since the last look.
 pub(super) struct Signals {
@@ -54,16 +51,4 @@ impl Signals {
     pub(super) fn stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
-}
-
-/// Keeps the numbers 3 and 4, which children use, from being given to a descriptor of master's own.
-pub(super) fn reserve_descriptors() {
-    let mut kept: Vec<OwnedFd> = Vec::new();
-    while let Ok(file) = File::open("/dev/null") {
-        if file.as_raw_fd() > sys::LISTENER {
-            break;
-        }
-        kept.push(file.into());
-    }
-    std::mem::forget(kept); // open as long as the process lives
 }

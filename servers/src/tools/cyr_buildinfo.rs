@@ -40,7 +40,7 @@ fn sections() -> Sections {
                 ("event_notification", has(Area::Events)),
                 ("gssapi", "true"), // by libsasl2's module
                 ("autocreate", has(Area::Autocreate)),
-                ("idled", "true"), // idling sessions are told by the processes that change mailboxes
+                ("idled", "true"),
                 ("httpd", has(Area::Dav)),
                 ("kerberos_v4", "false"),
                 ("murder", has(Area::Murder)),

@@ -10,7 +10,7 @@ use std::path::Path;
 use cyrus_store::db::{self, Create, Db, DbError, Engine};
 
 use super::databases::{ABSOLUTE_PLEASE, BACKENDS, context};
-use super::{OS_ERROR, TEMPORARY, USAGE, enter, fatal};
+use super::{OS_ERROR, SOFTWARE, TEMPORARY, USAGE, enter, fatal};
 use crate::config::ConfigError;
 use crate::getopt::{self, BadSwitch};
 use crate::syslog::{Level, log};
@@ -57,6 +57,20 @@ pub fn run(args: impl IntoIterator<Item = OsString>, input: &mut dyn Read, out: 
         }
         let opens = db::open(&context, path, engine, Create::No).and_then(|mut file| file.get(b"$"));
         return if opens.is_ok() { INCONSISTENT } else { TEMPORARY };
+    }
+    // So can its structure.
+    if action == "dump" {
+        let shown = db::dump(&context, path, engine, &mut |line| match out
+            .write_all(line)
+            .and_then(|()| out.write_all(b"\n"))
+        {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        });
+        return match shown {
+            Ok(()) => 0,
+            Err(error) => fatal(&format_args!("can't open database: {error}"), TEMPORARY),
+        };
     }
     let mut database = match db::open(&context, path, engine, create) {
         Ok(database) => database,
@@ -109,6 +123,13 @@ fn perform(
         }
         ("consistency", ..) => {}
         ("repack", ..) => database.checkpoint()?,
+        ("damage", ..) => {
+            let mut transaction = database.begin()?;
+            transaction.put(b"INVALID", b"CRASHME")?;
+            transaction.break_off()?;
+            eprintln!("fatal error: stopped inside a commit, as was asked");
+            return Ok(SOFTWARE);
+        }
         ("batch", ..) => return batch::run(database, input, out),
         (unknown, ..) => {
             let _ = writeln!(out, "Unknown action {unknown}");
@@ -169,8 +190,10 @@ usage: cyr_dbtool [-C imapd.conf] [-n] <db file> <format> <action> [<key>] [<val
   get <key>           the value of a key
   set <key> <value>   makes or replaces an entry
   delete <key>        removes an entry
+  dump                how the file is built: its records and what they point to
   consistent          whether the file is without damage
   repack              writes the file anew without what is no longer needed
+  damage              begins a commit and stops in it, to try recovery
   batch               commands from stdin: SHOW, GET, SET, DELETE, BEGIN, COMMIT, ABORT
 
 Without key or value, get, set and delete read lines of key TAB value from stdin.

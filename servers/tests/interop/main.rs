@@ -9,6 +9,7 @@ mod corpus;
 mod crash;
 mod differential;
 mod fixtures;
+mod idle;
 mod reverse;
 mod rig;
 mod together;

@@ -71,6 +71,7 @@ impl<'db> SkiplistTxn<'db> {
         Ok(end as u32)
     }
 
+    /// Writes the changes; they do not count yet.
     fn write(&mut self) -> Result<(), DbError> {
         // Pointers in the appended part are filled in before it is written, the others afterwards.
         let mut in_place = Vec::new();
@@ -103,7 +104,11 @@ impl<'db> SkiplistTxn<'db> {
             self.lock.write_at(&bytes, at as u64)?;
         }
         self.lock.file().sync_data()?;
+        Ok(())
+    }
 
+    /// Makes what was written count.
+    fn write_commit(&mut self) -> Result<(), DbError> {
         let mut commit = Vec::new();
         put_commit(&mut commit);
         self.lock
@@ -182,6 +187,7 @@ impl Txn for SkiplistTxn<'_> {
             return Ok(());
         }
         self.write()?;
+        self.write_commit()?;
         let Self {
             db,
             mut lock,
@@ -197,6 +203,10 @@ impl Txn for SkiplistTxn<'_> {
             // again, and a full disk shows itself to whoever needs the space.
         }
         Ok(())
+    }
+
+    fn break_off(mut self: Box<Self>) -> Result<(), DbError> {
+        self.write()
     }
 }
 

@@ -75,6 +75,7 @@ impl<'db> TwoskipTxn<'db> {
         (links, hit.level())
     }
 
+    /// Writes the changes into a file that is marked dirty; they do not count yet.
     fn write(&mut self) -> Result<(), DbError> {
         let start = self.header.current_size;
         self.append(Kind::Commit, &[start], b"", b"");
@@ -114,10 +115,14 @@ impl<'db> TwoskipTxn<'db> {
             self.lock.write_at(&head, offset)?;
         }
         self.lock.file().sync_data()?;
+        Ok(())
+    }
 
+    /// Makes what was written count.
+    fn mark_clean(&mut self) -> Result<(), DbError> {
         self.header.dirty = false;
         self.header.records = self.records;
-        self.header.current_size = start + self.tail.len() as u64;
+        self.header.current_size += self.tail.len() as u64;
         self.lock.write_at(&self.header.encode(), 0)?;
         self.lock.file().sync_data()?;
         Ok(())
@@ -186,6 +191,7 @@ impl Txn for TwoskipTxn<'_> {
             return Ok(());
         }
         self.write()?;
+        self.mark_clean()?;
         let Self {
             db, mut lock, header, ..
         } = *self;
@@ -195,6 +201,10 @@ impl Txn for TwoskipTxn<'_> {
             // again, and a full disk or a damaged record shows itself to whoever needs that.
         }
         Ok(())
+    }
+
+    fn break_off(mut self: Box<Self>) -> Result<(), DbError> {
+        self.write()
     }
 }
 

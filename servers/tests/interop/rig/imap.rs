@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::value::{Value, announced_literal, latin1, parse};
 
@@ -109,8 +109,8 @@ impl Imap {
     pub(crate) fn connect(port: u16) -> io::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
-        stream.set_write_timeout(Some(Duration::from_secs(120)))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
         let mut imap = Self {
             stream: BufReader::with_capacity(1 << 16, stream),
             tags: 0,
@@ -153,6 +153,40 @@ impl Imap {
     pub(crate) fn append(&mut self, mailbox: &str, options: &str, message: &[u8]) -> io::Result<Reply> {
         let head = format!("APPEND {} {options}{{{}+}}\r\n", quote(mailbox), message.len());
         self.send(&[head.as_bytes(), message])
+    }
+
+    /// Begins IDLE.
+    pub(crate) fn idle(&mut self) -> io::Result<()> {
+        self.tags += 1;
+        let command = format!("t{} IDLE\r\n", self.tags);
+        self.stream.get_mut().write_all(command.as_bytes())?;
+        let answer = self.line()?;
+        match answer.starts_with(b"+ ") {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("IDLE: {}", latin1(&answer)))),
+        }
+    }
+
+    /// The lines that come while idling, up to one that contains `text`; an error if none does within `limit`.
+    pub(crate) fn hear(&mut self, text: &str, limit: Duration) -> io::Result<Vec<String>> {
+        let deadline = Instant::now() + limit;
+        let mut lines: Vec<String> = Vec::new();
+        while !lines.last().is_some_and(|line| line.contains(text)) {
+            let left = deadline
+                .saturating_duration_since(Instant::now())
+                .max(Duration::from_millis(1));
+            self.stream.get_ref().set_read_timeout(Some(left))?;
+            lines.push(latin1(&self.line()?));
+        }
+        self.stream.get_ref().set_read_timeout(Some(PATIENCE))?;
+        Ok(lines)
+    }
+
+    /// Ends IDLE.
+    pub(crate) fn done(&mut self) -> io::Result<Reply> {
+        self.stream.get_mut().write_all(b"DONE\r\n")?;
+        let tag = format!("t{} ", self.tags);
+        self.reply(tag.as_bytes())
     }
 
     fn send(&mut self, parts: &[&[u8]]) -> io::Result<Reply> {
@@ -225,3 +259,6 @@ impl Imap {
 pub(crate) fn quote(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
+
+/// How long a server may take for anything.
+const PATIENCE: Duration = Duration::from_secs(120);
