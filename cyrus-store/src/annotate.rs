@@ -53,6 +53,16 @@ pub struct Annotation {
     pub value: Vec<u8>,
 }
 
+impl Annotation {
+    /// The name as METADATA has it: `/shared/comment` (RFC 5464).
+    pub fn metadata_name(&self) -> String {
+        match self.audience {
+            Audience::Shared => format!("/shared{}", self.entry),
+            Audience::Private => format!("/private{}", self.entry),
+        }
+    }
+}
+
 impl Store {
     /// The value of an annotation.
     ///
@@ -124,6 +134,27 @@ impl Store {
         }
         found.sort_by(|a, b| (&a.entry, a.audience).cmp(&(&b.entry, b.audience)));
         Ok(found)
+    }
+
+    /// The annotations of the server or of a mailbox that somebody set, shared ones and the user's own; none that are computed.
+    ///
+    /// # Errors
+    /// As [`Store::annotation`].
+    pub fn stored_annotations(
+        &self,
+        scope: AnnotationScope<'_>,
+        auth: &AuthState,
+    ) -> Result<Vec<Annotation>, MailboxError> {
+        let (id, mailbox) = match scope {
+            AnnotationScope::Server | AnnotationScope::Message(..) => (String::new(), None),
+            AnnotationScope::Mailbox(name) => {
+                let entry = self.readable(name, Rights::LOOKUP | Rights::READ, auth)?;
+                (entry.storage()?.0.to_string(), Some(entry))
+            }
+        };
+        let own = private_key(mailbox.as_deref(), auth);
+        let engine = self.options().databases.annotation;
+        self.scan_annotations(self.annotations_path(), engine, &id, "", &own)
     }
 
     /// Sets the value of an annotation of the server or of a mailbox, or removes it.

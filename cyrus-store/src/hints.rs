@@ -157,6 +157,14 @@ impl Store {
         watch
     }
 
+    /// Whether hints come of what other processes commit, too: the system can tell of it, and no watch was refused.
+    pub fn sees_other_processes(&self) -> bool {
+        let table = &self.watchers().0;
+        cfg!(target_os = "linux")
+            && table.reported.get().is_none()
+            && table.others.get().is_none_or(Option::is_some)
+    }
+
     /// Tells the watchers of a mailbox, and whoever carries news to other programs, that it changed.
     pub(crate) fn publish(&self, name: &MailboxName, id: &MailboxId, modseq: ModSeq) {
         self.watchers()

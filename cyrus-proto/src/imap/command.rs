@@ -12,6 +12,7 @@ use super::sequence::SequenceSet;
 pub use self::append::{AppendContent, AppendMessage};
 pub use self::fetch::{AnnotationQuery, BodySection, FetchAttributes, FetchItems, Section, SectionText};
 pub use self::list::{ListCommand, ListOptions, StatusItems};
+pub use self::notify::{EventGroup, EventSet, Events, MailboxFilter, NotifySet};
 pub(crate) use self::parse::append_target;
 pub use self::parse::{Head, Refusal, arguments, head, parse};
 pub use self::search::{DateField, DateTest, EntryKind, ModSeqEntry, SearchKey, SearchProgram, TextField};
@@ -24,6 +25,7 @@ mod fetch;
 mod language;
 pub(crate) mod lex;
 mod list;
+mod notify;
 mod parse;
 mod search;
 mod sync;
@@ -168,6 +170,8 @@ pub enum CommandBody {
     },
     /// RFC 8437.
     Unauthenticate,
+    /// RFC 5465; none for `NONE`.
+    Notify(Option<Box<NotifySet>>),
     /// RFC 5255: language ranges, best first; none to ask for the list.
     Language(Vec<Vec<u8>>),
     Check,
@@ -318,6 +322,7 @@ impl CommandBody {
             Self::Idle => Verb::Idle,
             Self::Compress { .. } => Verb::Compress,
             Self::Unauthenticate => Verb::Unauthenticate,
+            Self::Notify(_) => Verb::Notify,
             Self::Language(_) => Verb::Language,
             Self::Check => Verb::Check,
             Self::Close => Verb::Close,

@@ -53,6 +53,8 @@ pub struct ImapOptions {
     pub eight_bit_headers: EightBitHeaders,
     /// `quotawarn`: per cent from which SELECT warns.
     pub quotawarn: u8,
+    /// The most mailboxes that one session is notified of (RFC 5465); Cyrus has no option for it.
+    pub max_notify_mailboxes: usize,
     /// `allowsetacl`
     pub allowsetacl: bool,
     /// `foolstupidclients`: `LIST "" *` means `LIST "" INBOX*`.
@@ -106,6 +108,7 @@ impl ImapOptions {
             maxmessagesize: 0,
             eight_bit_headers: EightBitHeaders::Munge,
             quotawarn: 90,
+            max_notify_mailboxes: 2_000,
             allowsetacl: true,
             foolstupidclients: false,
             allowallsubscribe: false,

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::command::Tag;
+use super::command::{EventSet, Tag};
 
 pub use self::data::*;
 pub use self::fetch::FetchLine;
@@ -48,6 +48,8 @@ pub enum Code {
     AppendUid(u32, String),
     /// Credentials were wrong (RFC 5530).
     AuthenticationFailed,
+    /// An event of NOTIFY is not known; these are (RFC 5465).
+    BadEvent,
     /// The charset of a SEARCH is not known; these are.
     BadCharset(&'static [&'static str]),
     /// What the server can do.
@@ -70,6 +72,8 @@ pub enum Code {
     Modified(String),
     /// The mailbox keeps no modification sequences (RFC 7162).
     NoModSeq,
+    /// There are more notifications than the server gives (RFC 5465).
+    NotificationOverflow,
     /// A quota would be exceeded (RFC 5530).
     OverQuota,
     /// The flags that can be changed for good, ready to print.
@@ -98,6 +102,11 @@ impl fmt::Display for Code {
             Self::Alert => f.write_str("ALERT"),
             Self::AppendUid(validity, uids) => write!(f, "APPENDUID {validity} {uids}"),
             Self::AuthenticationFailed => f.write_str("AUTHENTICATIONFAILED"),
+            Self::BadEvent => write!(
+                f,
+                "BADEVENT ({})",
+                EventSet::NAMES.map(|(_, name)| name).join(" ")
+            ),
             Self::BadCharset(charsets) => write!(f, "BADCHARSET ({})", charsets.join(" ")),
             Self::Capability(list) => write!(f, "CAPABILITY {list}"),
             Self::CompressionActive => f.write_str("COMPRESSIONACTIVE"),
@@ -109,6 +118,7 @@ impl fmt::Display for Code {
             Self::MailboxId(id) => write!(f, "MAILBOXID ({id})"),
             Self::Modified(set) => write!(f, "MODIFIED {set}"),
             Self::NoModSeq => f.write_str("NOMODSEQ"),
+            Self::NotificationOverflow => f.write_str("NOTIFICATIONOVERFLOW"),
             Self::OverQuota => f.write_str("OVERQUOTA"),
             Self::PermanentFlags(flags) => write!(f, "PERMANENTFLAGS ({flags})"),
             Self::ReadOnly => f.write_str("READ-ONLY"),

@@ -8,6 +8,7 @@ use cyrus_store::{ErrorClass, Level, MailboxError, MailboxName, ModSeq};
 
 use super::command::{CommandBody, Numbering};
 use super::enabled::Enabled;
+use super::notify::Notify;
 use super::response::{Code, Reply, Status};
 use super::selected::{News, Selected};
 use super::session::{ImapService, User};
@@ -24,6 +25,7 @@ mod list;
 mod login;
 mod mailboxes;
 mod metadata;
+mod notify;
 mod quota;
 mod search;
 mod select;
@@ -31,6 +33,7 @@ mod unreadable;
 
 pub(super) use self::append::{StagedMessage, staging};
 pub(super) use self::login::{LoginTurn, authenticate, authenticate_step, login};
+pub(super) use self::notify::{look, push, set as notify};
 
 /// What a job needs of its session; the mailbox comes back with the outcome.
 pub(super) struct Request {
@@ -59,6 +62,12 @@ pub(super) enum Outcome {
     Idle {
         mailbox: Box<Selected>,
         gone: Option<Reply>,
+    },
+    /// NOTIFY is answered, or a look for it is done; `reply` is of the command, or the end of the session.
+    Notify {
+        reply: Option<Reply>,
+        mailbox: Option<Box<Selected>>,
+        notify: Option<Box<Notify>>,
     },
     /// The mailbox that was left is tidied up.
     Left,
@@ -94,6 +103,9 @@ fn run(
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
     use CommandBody as C;
+    if let (C::Expunge | C::UidExpunge(_) | C::Move { .. }, Some(selected)) = (&body, &mut request.mailbox) {
+        selected.view.want_counts();
+    }
     match body {
         C::Noop | C::Check => {
             request.refresh(&News::ALL, out)?;
@@ -157,6 +169,7 @@ fn run(
         | C::Compress { .. }
         | C::Unauthenticate
         | C::Language(_)
+        | C::Notify(_)
         | C::Fetch { .. }
         | C::Search { .. } => Ok(completed()),
     }

@@ -11,11 +11,12 @@
 //! C2: ... S2: ...                  a second connection; any number of them
 //! ```
 //!
-//! All that a server says after a `C` line must be in the `S` lines that follow, in order. The scripts need nothing but
+//! All that a server says after a `C` line must be in the `S` lines that follow, in order; where it has said all, an `S` line
+//! waits for what it says unasked. The scripts need nothing but
 //! a network client to be run at another server.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use cyrus_acl::AuthState;
@@ -62,6 +63,7 @@ impl Server {
                     };
                     store.unixhierarchysep = on;
                 }
+                "max_notify_mailboxes" => options.max_notify_mailboxes = value.parse().expect("a number"),
                 "allowallsubscribe" => store.allowallsubscribe = on,
                 "partition-other" => store = store.partition("other", directory.path().join("other")),
                 name => panic!("the driver does not know the option {name}"),
@@ -105,18 +107,46 @@ pub(crate) struct Client {
     pub(crate) closed: bool,
     /// Whether the server asked for a TLS handshake.
     pub(crate) wants_tls: bool,
+    /// Whether there is news for the session.
+    woken: Arc<Bell>,
+}
+
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Bell {
+    fn ring(&self) {
+        *self.rung.lock().expect("nobody panics while holding it") = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until it rings; whether it did in time.
+    fn heard(&self, patience: Duration) -> bool {
+        let rung = self.rung.lock().expect("nobody panics while holding it");
+        let (mut rung, _) = self
+            .changed
+            .wait_timeout_while(rung, patience, |rung| !*rung)
+            .expect("nobody panics while holding it");
+        std::mem::take(&mut *rung)
+    }
 }
 
 impl Client {
     pub(crate) fn connect(server: &Server) -> Self {
         let now = Instant::now();
         let mut session = ImapSession::new(server.service.clone());
-        session.begin(&Link::detached(Peer::Unix), now);
+        let woken = Arc::<Bell>::default();
+        let bell = woken.clone();
+        session.begin(&Link::new(Peer::Unix, Arc::new(move || bell.ring())), now);
         Self {
             session,
             now,
             closed: false,
             wants_tls: false,
+            woken,
         }
     }
 
@@ -200,6 +230,18 @@ impl Client {
         self.output()
     }
 
+    /// What the server says unasked, once it does; nothing if it does not for long.
+    pub(crate) fn news(&mut self) -> String {
+        let patience = Duration::from_secs(10);
+        while self.woken.heard(patience) {
+            let said = self.hint();
+            if !said.is_empty() {
+                return said;
+            }
+        }
+        String::new()
+    }
+
     /// What the server said and nobody took yet.
     pub(crate) fn output(&mut self) -> String {
         let output = self.session.output();
@@ -250,6 +292,9 @@ pub(crate) fn run(name: &str, script: &str) {
             );
             *said = client.line(text);
             continue;
+        }
+        if said.is_empty() {
+            *said = client.news();
         }
         let (first, rest) = said.split_once("\r\n").unwrap_or((said.as_str(), ""));
         assert!(

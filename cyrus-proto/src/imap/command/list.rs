@@ -10,7 +10,7 @@ use nom::multi::separated_list1;
 use super::lex::{Parsed, astring, expect, is_atom_char, keyword, printable, refuse, sp, string, word};
 
 /// `LIST [selection] reference patterns [RETURN (...)]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListCommand {
     /// Which mailboxes, of those that match.
     pub select: ListOptions,
@@ -96,6 +96,11 @@ impl StatusItems {
     /// Whether all of `other` are in the set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
     }
 
     /// The items of both.

@@ -18,6 +18,7 @@ use super::lex::{
     tag_rule, take_one, word,
 };
 use super::list::{list, list_mailbox, status_items};
+use super::notify::notify;
 use super::search::{end_of_keys, search_program};
 use super::sync::{enable, fetch_modifiers, select_params, store_modifiers};
 use super::{
@@ -200,6 +201,7 @@ impl Arguments<'_> {
             Verb::Idle => Ok((input, C::Idle)),
             Verb::Unauthenticate => Ok((input, C::Unauthenticate)),
             Verb::Compress => self.argument_after_sp(input, compress),
+            Verb::Notify => self.argument_after_sp(input, notify),
             Verb::Language => language_cmd(input),
             Verb::Check => Ok((input, C::Check)),
             Verb::Close => Ok((input, C::Close)),

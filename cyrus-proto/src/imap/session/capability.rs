@@ -57,6 +57,7 @@ pub(crate) fn full(options: &ImapOptions, situation: Situation<'_>) -> String {
     list.add_all(&SHORT);
     list.add_all(&REST);
     list.add("LANGUAGE");
+    list.add("NOTIFY");
     list.add_login(situation);
     if situation.admin {
         list.add("UNAUTHENTICATE");

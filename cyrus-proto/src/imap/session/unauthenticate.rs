@@ -25,6 +25,7 @@ impl ImapSession {
         self.state = State::NotAuthenticated;
         self.enabled = Enabled::NONE;
         self.compressed = false;
+        self.notify = None;
         let list = self.capabilities(capability::greeting);
         self.reply(tag, &Reply::ok("Completed").with(Code::Capability(list)));
         self.next = Some(Next::Bare);
