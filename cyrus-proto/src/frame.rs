@@ -461,8 +461,9 @@ impl<S: Sink> Framer<S> {
                     self.skip_literal(&literal);
                     return Some(Event::Refused(refused));
                 }
-                let room = self.limits.command.saturating_sub(self.text.len()) as u64;
-                literal.fits_in_memory = literal.size <= room;
+                // What follows a literal needs room, too: after many small ones comes a staged one, not a command too long.
+                let room = (self.limits.command - self.limits.command / 8).saturating_sub(self.text.len());
+                literal.fits_in_memory = literal.size <= room as u64;
                 self.state = State::Decide(literal);
                 None
             }

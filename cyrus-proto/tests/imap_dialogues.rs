@@ -368,3 +368,21 @@ fn an_administrator_sees_deleted_mailboxes_and_users_do_not() {
 fn an_idle_session_is_small() {
     assert!(std::mem::size_of::<cyrus_proto::imap::ImapSession>() <= 1_024);
 }
+
+#[test]
+fn many_small_messages_in_one_append_go_to_files_when_memory_is_used_up() {
+    let server = server(&[]);
+    let mut client = logged_in(&server);
+    let message = format!("Subject: one of many\r\n\r\n{}\r\n", "x".repeat(2000));
+    let mut command = "b APPEND INBOX".to_owned();
+    for _ in 0..700 {
+        command.push_str(&format!(" {{{}+}}\r\n{message}", message.len()));
+    }
+    let reply = client.line(&command);
+    assert!(reply.starts_with("b OK [APPENDUID "), "{reply}");
+    let status = client.line("c STATUS INBOX (MESSAGES)");
+    assert!(
+        status.starts_with("* STATUS INBOX (MESSAGES 700)\r\n"),
+        "{status}"
+    );
+}

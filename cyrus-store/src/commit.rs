@@ -29,7 +29,7 @@ use crate::staging::Staged;
 use crate::store::Store;
 use crate::uid::{Uid, UidValidity};
 
-pub(crate) use steps::{Namespaces, Source};
+pub(crate) use steps::{Held, Source};
 
 /// Messages for one mailbox, all or none.
 #[derive(Debug)]
@@ -134,18 +134,14 @@ impl Store {
             if slots.iter().any(|slot| !slot.is_filled()) {
                 let batch =
                     std::mem::take(&mut *committer.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-                run(self, batch, Vec::new(), Wait::Never);
+                run(self, batch, Held::default(), Wait::Never);
             }
         }
         slots.iter().map(|slot| self.outcome(slot)).collect()
     }
 
-    /// Appends messages to one mailbox under namespace locks that the caller holds.
-    pub(crate) fn append_under(
-        &self,
-        request: AppendRequest,
-        held: Namespaces,
-    ) -> Result<Appends, MailboxError> {
+    /// Appends messages to one mailbox under locks that the caller holds.
+    pub(crate) fn append_under(&self, request: AppendRequest, held: Held) -> Result<Appends, MailboxError> {
         let slot = Arc::new(Slot::default());
         run(self, vec![(request, slot.clone())], held, self.wait());
         self.outcome(&slot)
@@ -156,7 +152,7 @@ impl Store {
             match slot.take() {
                 Some(Outcome::Done(result)) => return result,
                 Some(Outcome::Contended(request)) => {
-                    run(self, vec![(request, slot.clone())], Vec::new(), self.wait())
+                    run(self, vec![(request, slot.clone())], Held::default(), self.wait())
                 }
                 // The thread that led the batch died of a panic.
                 None => {
@@ -170,7 +166,7 @@ impl Store {
 }
 
 /// Commits a batch. `wait` is how long to wait for the first mailbox; no lock is waited for while another is held.
-fn run(store: &Store, batch: Waiting, held: Namespaces, wait: Wait) {
+fn run(store: &Store, batch: Waiting, held: Held, wait: Wait) {
     // Mailboxes are locked in the order of their names, like everywhere.
     let mut by_mailbox: BTreeMap<(String, String), Waiting> = BTreeMap::new();
     for (request, slot) in batch {

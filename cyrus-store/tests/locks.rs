@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cyrus_store::lock::{LockError, LockTable, Mapping, Recheck, Wait};
+use cyrus_store::lock::{Guard, LockError, LockTable, Mapping, Recheck, Wait};
 use cyrus_store::sys::{Disk, Mode, Open, RealDisk, SimDisk};
 
 fn real() -> LockTable {
@@ -22,6 +22,11 @@ fn soon() -> Wait {
 
 fn is_busy<T>(result: Result<T, LockError>) -> bool {
     matches!(result, Err(LockError::Busy { .. }))
+}
+
+/// Locks as another thread of this process.
+fn elsewhere(table: &LockTable, path: &Path, mode: Mode, wait: Wait) -> Result<Guard, LockError> {
+    thread::scope(|scope| scope.spawn(|| table.lock_file(path, mode, wait)).join().unwrap())
 }
 
 /// Another process that holds a lock by `fcntl`, as Cyrus does.
@@ -90,16 +95,12 @@ fn exclusive_lock_keeps_out_everybody_and_shared_locks_share() {
     let table = LockTable::new(Arc::new(SimDisk::new()));
     let path = Path::new("/lock/deep/user.lock");
     let one = table.lock_file(path, Mode::Shared, Wait::Forever).unwrap();
-    let two = table.lock_file(path, Mode::Shared, Wait::Never).unwrap();
-    assert!(is_busy(table.lock_file(path, Mode::Exclusive, soon())));
+    let two = elsewhere(&table, path, Mode::Shared, Wait::Never).unwrap();
+    assert!(is_busy(elsewhere(&table, path, Mode::Exclusive, soon())));
     drop(one);
-    assert!(is_busy(table.lock_file(path, Mode::Exclusive, Wait::Never)));
+    assert!(is_busy(elsewhere(&table, path, Mode::Exclusive, Wait::Never)));
     let alone = two.relock(Mode::Exclusive, Wait::Never).unwrap();
-    let elsewhere = table.clone();
-    let path = path.to_owned();
-    thread::spawn(move || assert!(is_busy(elsewhere.lock_file(&path, Mode::Shared, Wait::Never))))
-        .join()
-        .unwrap();
+    assert!(is_busy(elsewhere(&table, path, Mode::Shared, Wait::Never)));
     assert_eq!(alone.mode(), Mode::Exclusive);
     assert_eq!(table.len(), 1);
     drop(alone);
@@ -141,10 +142,12 @@ fn one_that_gives_up_does_not_hold_up_those_behind_it() {
     let table = LockTable::new(Arc::new(SimDisk::new()));
     let path = Path::new("/f.lock");
     let first = table.lock_file(path, Mode::Shared, Wait::Forever).unwrap();
-    let elsewhere = table.clone();
-    let waiting = thread::spawn(move || is_busy(elsewhere.lock_file(path, Mode::Exclusive, soon())));
+    let waiting = thread::spawn({
+        let table = table.clone();
+        move || is_busy(table.lock_file(path, Mode::Exclusive, soon()))
+    });
     thread::sleep(Duration::from_millis(20));
-    let second = table.lock_file(path, Mode::Shared, Wait::Forever).unwrap();
+    let second = elsewhere(&table, path, Mode::Shared, Wait::Forever).unwrap();
     assert!(waiting.join().unwrap());
     drop((first, second));
     assert!(table.is_empty());
@@ -158,6 +161,14 @@ fn thread_that_would_wait_for_itself_is_told() {
         .unwrap();
     let again = table.lock_file(Path::new("/f.lock"), Mode::Shared, soon());
     assert!(matches!(again, Err(LockError::Reentrant { .. })) || !cfg!(debug_assertions));
+    let _shared = table
+        .lock_file(Path::new("/g.lock"), Mode::Shared, Wait::Forever)
+        .unwrap();
+    let again = table.lock_file(Path::new("/g.lock"), Mode::Shared, soon());
+    assert!(
+        matches!(again, Err(LockError::Reentrant { .. })) || !cfg!(debug_assertions),
+        "it would wait for itself as soon as somebody wants the lock exclusively"
+    );
 }
 
 #[test]
@@ -268,11 +279,39 @@ fn shared_lock_of_another_process_is_shared() {
         return;
     };
     let held = table.lock_file(&path, Mode::Shared, Wait::Never).unwrap();
-    assert!(is_busy(table.lock_file(&path, Mode::Exclusive, Wait::Never)));
+    assert!(is_busy(elsewhere(&table, &path, Mode::Exclusive, Wait::Never)));
     drop(held);
     assert!(is_busy(table.lock_file(&path, Mode::Exclusive, Wait::Never)));
     other.finish();
     drop(table.lock_file(&path, Mode::Exclusive, Wait::Forever).unwrap());
+}
+
+#[test]
+fn threads_that_share_a_lock_one_after_the_other_let_another_process_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, start) = (dir.path().join("f.lock"), dir.path().join("start"));
+    std::fs::write(&path, "").unwrap();
+    std::fs::write(&start, "").unwrap();
+    let table = real();
+    let first = table.lock_file(&path, Mode::Shared, Wait::Forever).unwrap();
+    let wants_all = format!("fcntl.lockf(open('{}', 'r+b'), fcntl.LOCK_EX)", path.display());
+    let Some(other) = Other::holding(&start, Mode::Exclusive, &wants_all) else {
+        return;
+    };
+    let other = thread::spawn(move || other.finish());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut held = first;
+    while !other.is_finished() {
+        assert!(Instant::now() < deadline, "the other process never had its turn");
+        // The next one shares the lock before this one gives it back, if that is allowed; else it gives up, and waits.
+        let next = elsewhere(&table, &path, Mode::Shared, soon());
+        drop(held);
+        held = match next {
+            Ok(next) => next,
+            Err(_) => elsewhere(&table, &path, Mode::Shared, Wait::Forever).unwrap(),
+        };
+    }
+    other.join().unwrap();
 }
 
 #[test]
@@ -281,7 +320,7 @@ fn lock_of_the_last_holder_only_is_given_back_to_other_processes() {
     let path = dir.path().join("f.lock");
     let table = real();
     let one = table.lock_file(&path, Mode::Shared, Wait::Forever).unwrap();
-    let two = table.lock_file(&path, Mode::Shared, Wait::Forever).unwrap();
+    let two = elsewhere(&table, &path, Mode::Shared, Wait::Forever).unwrap();
     drop(one);
     // Somebody in this process looks at the file without the table.
     drop(std::fs::read(&path).unwrap());

@@ -32,6 +32,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("mboxentry", cyrus_store::fuzz::mboxentry),
     ("message", store::message),
     ("quota", cyrus_store::fuzz::quota),
+    ("sasl", proto::sasl),
     ("seen", cyrus_store::fuzz::seen),
     ("skiplist", store::skiplist),
     ("twoskip", store::twoskip),

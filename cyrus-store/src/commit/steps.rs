@@ -11,6 +11,7 @@ use crate::flags::SystemFlags;
 use crate::format::index::{Record, options};
 use crate::format::quota::Usage;
 use crate::format::{Damage, Fault};
+use crate::hot::{Hot, NameLocks};
 use crate::lock::{Guard, Wait};
 use crate::mailbox::{CachedRecord, IndexWrite, write_annotations};
 use crate::quota::QuotaCharges;
@@ -19,8 +20,14 @@ use crate::store::Store;
 use crate::sys::{DiskError, File, Mode};
 use crate::uid::{Uid, UidSet, UidValidity};
 
-/// Exclusive namespace locks, by owner.
-pub(crate) type Namespaces = Vec<(Arc<str>, Arc<Guard>)>;
+/// Locks that whoever appends has already: a thread must not ask for one twice.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Held {
+    /// Exclusive namespace locks, by owner.
+    pub(crate) namespaces: Vec<(Arc<str>, Arc<Guard>)>,
+    /// A mailbox, and its shared lock.
+    pub(crate) mailbox: Option<(Arc<Hot>, NameLocks)>,
+}
 
 /// Where a message comes from.
 #[derive(Clone, Debug)]
@@ -124,8 +131,8 @@ const MAX_OPEN: usize = 256;
 
 /// Commits the requests of a batch, grouped by mailbox, mailboxes in the order of their names.
 ///
-/// `held` are the namespaces that the caller has locked exclusively.
-pub(super) fn commit(store: &Store, groups: Vec<Waiting>, held: Namespaces, wait: Wait) {
+/// `held` is what the caller has locked.
+pub(super) fn commit(store: &Store, groups: Vec<Waiting>, held: Held, wait: Wait) {
     let locked = lock(store, groups, held, wait);
     let mut charges = match open_quotas(store, &locked) {
         Ok(charges) => charges,
@@ -169,14 +176,14 @@ pub(super) fn commit(store: &Store, groups: Vec<Waiting>, held: Namespaces, wait
 }
 
 /// Locks the mailboxes of the batch: the first as patiently as `wait` says, the others only if nobody holds them.
-fn lock(store: &Store, groups: Vec<Waiting>, mut namespaces: Namespaces, wait: Wait) -> Vec<Locked> {
+fn lock(store: &Store, groups: Vec<Waiting>, mut held: Held, wait: Wait) -> Vec<Locked> {
     let mut locked: Vec<Locked> = Vec::new();
     for requests in groups {
         let Some(target) = requests.first().map(|(request, _)| request.target.clone()) else {
             continue;
         };
         let wait = if locked.is_empty() { wait } else { Wait::Never };
-        let write = lock_one(store, &target, &mut namespaces, wait)
+        let write = lock_one(store, &target, &mut held, wait)
             .map_err(|error| store.deleted_or_damaged(error, &target.id, &target.hot));
         match write {
             Ok(write) => locked.push(Locked {
@@ -195,26 +202,24 @@ fn lock(store: &Store, groups: Vec<Waiting>, mut namespaces: Namespaces, wait: W
     locked
 }
 
-fn lock_one(
-    store: &Store,
-    target: &Target,
-    namespaces: &mut Namespaces,
-    wait: Wait,
-) -> Result<IndexWrite, MailboxError> {
+fn lock_one(store: &Store, target: &Target, held: &mut Held, wait: Wait) -> Result<IndexWrite, MailboxError> {
     let hot = &target.hot;
     let namespace = match &target.owner {
         None => None,
-        Some(owner) => match namespaces.iter().find(|(known, _)| known == owner) {
+        Some(owner) => match held.namespaces.iter().find(|(known, _)| known == owner) {
             Some((_, guard)) => Some(guard.clone()),
             None => {
                 let path = store.options().namespace_lock_path(Some(owner));
                 let guard = Arc::new(store.locks().lock_file(&path, Mode::Exclusive, wait)?);
-                namespaces.push((owner.clone(), guard.clone()));
+                held.namespaces.push((owner.clone(), guard.clone()));
                 Some(guard)
             }
         },
     };
-    let names = hot.lock_mailbox(store, namespace, Mode::Shared, wait)?;
+    let names = match &held.mailbox {
+        Some((mailbox, locks)) if mailbox.paths.lock == hot.paths.lock => locks.clone(),
+        _ => hot.lock_mailbox(store, namespace, Mode::Shared, wait)?,
+    };
     let locks = hot.lock_index(names, Mode::Exclusive, wait)?;
     IndexWrite::begin(store, hot, locks)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{LockError, Wait};
 use crate::sys::{Disk, File, Mode};
@@ -103,13 +103,36 @@ struct State {
     acquiring: bool,
     next_ticket: u64,
     queue: VecDeque<u64>,
-    /// Who holds the lock exclusively, in debug builds.
-    owner: Option<ThreadId>,
+    /// When the process got the lock that it shares now.
+    since: Option<Instant>,
+    /// The threads that hold the lock, in debug builds.
+    holders: Vec<ThreadId>,
 }
 
 impl State {
     fn admits(&self, mode: Mode) -> bool {
-        !self.acquiring && !self.exclusive && (mode == Mode::Shared || self.shared == 0)
+        !self.acquiring
+            && !self.exclusive
+            && (self.shared == 0 || (mode == Mode::Shared && self.may_be_joined()))
+    }
+
+    /// In debug builds, notes that this thread holds the lock: it must not ask for it again.
+    fn note_holder(&mut self) -> Option<ThreadId> {
+        let holder = cfg!(debug_assertions).then(|| thread::current().id());
+        self.holders.extend(holder);
+        holder
+    }
+
+    fn forget_holder(&mut self, holder: Option<ThreadId>) {
+        if let Some(at) = self.holders.iter().position(|known| Some(*known) == holder) {
+            self.holders.swap_remove(at);
+        }
+    }
+
+    /// Whether further threads may share the lock that the process has. Not for ever: one after the other, they would
+    /// keep another process out that wants it for itself.
+    fn may_be_joined(&self) -> bool {
+        self.since.is_some_and(|since| since.elapsed() < SHARED_SPELL)
     }
 }
 
@@ -138,7 +161,14 @@ impl Pin {
     ) -> Result<Held, LockError> {
         let pin = self.clone();
         let kept = match self.turn(mode, wait)? {
-            Turn::Joined(file) => return Ok(Held { pin, mode, file }),
+            Turn::Joined(file, holder) => {
+                return Ok(Held {
+                    pin,
+                    mode,
+                    file,
+                    holder,
+                });
+            }
             Turn::First(kept) => kept,
         };
         let result = locked(kept);
@@ -148,20 +178,26 @@ impl Pin {
         let file = result?;
         state.file = Some(file.clone());
         match mode {
-            Mode::Shared => state.shared = 1,
-            Mode::Exclusive => {
-                state.exclusive = true;
-                state.owner = cfg!(debug_assertions).then(|| thread::current().id());
+            Mode::Shared => {
+                state.shared = 1;
+                state.since = Some(Instant::now());
             }
+            Mode::Exclusive => state.exclusive = true,
         }
+        let holder = state.note_holder();
         drop(state);
-        Ok(Held { pin, mode, file })
+        Ok(Held {
+            pin,
+            mode,
+            file,
+            holder,
+        })
     }
 
     /// Waits in the queue until this thread may hold the lock.
     fn turn(&self, mode: Mode, wait: Wait) -> Result<Turn, LockError> {
         let mut state = lock(&self.entry.state);
-        if state.owner.is_some_and(|owner| owner == thread::current().id()) {
+        if !state.holders.is_empty() && state.holders.contains(&thread::current().id()) {
             return Err(LockError::Reentrant {
                 path: self.path().to_owned(),
             });
@@ -172,7 +208,7 @@ impl Pin {
         while state.queue.front() != Some(&ticket) || !state.admits(mode) {
             let left = match wait {
                 Wait::Forever => None,
-                Wait::Never => Some(std::time::Duration::ZERO),
+                Wait::Never => Some(Duration::ZERO),
                 Wait::Until(deadline) => Some(deadline.saturating_duration_since(Instant::now())),
             };
             state = match left {
@@ -200,9 +236,10 @@ impl Pin {
         state.queue.pop_front();
         if let (Mode::Shared, 1.., Some(file)) = (mode, state.shared, state.file.clone()) {
             state.shared += 1;
+            let holder = state.note_holder();
             // The next in the queue may be a shared one, too.
             self.entry.changed.notify_all();
-            return Ok(Turn::Joined(file));
+            return Ok(Turn::Joined(file, holder));
         }
         state.acquiring = true;
         Ok(Turn::First(state.file.clone()))
@@ -236,7 +273,7 @@ impl Drop for Pin {
 
 enum Turn {
     /// The process has the record lock and shares it.
-    Joined(File),
+    Joined(File, Option<ThreadId>),
     /// The record lock is to be taken, on this file if it is open.
     First(Option<File>),
 }
@@ -247,6 +284,8 @@ pub(super) struct Held {
     pin: Pin,
     mode: Mode,
     file: File,
+    /// The thread that gained it, in debug builds.
+    holder: Option<ThreadId>,
 }
 
 impl Held {
@@ -278,11 +317,9 @@ impl Drop for Held {
         let mut state = lock(&self.pin.entry.state);
         match self.mode {
             Mode::Shared => state.shared = state.shared.saturating_sub(1),
-            Mode::Exclusive => {
-                state.exclusive = false;
-                state.owner = None;
-            }
+            Mode::Exclusive => state.exclusive = false,
         }
+        state.forget_holder(self.holder);
         if state.shared == 0 && !state.exclusive && self.file.unlock().is_err() {
             // Closing the descriptor releases the lock for certain; the next to come opens another.
             state.file = None;
@@ -290,6 +327,9 @@ impl Drop for Held {
         self.pin.entry.changed.notify_all();
     }
 }
+
+/// How long threads of one process may go on joining each other in a shared lock.
+const SHARED_SPELL: Duration = Duration::from_millis(100);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cyrus_acl::Rights;
 
 use super::{IndexRead, IndexWrite, Mailbox, annotations};
-use crate::commit::{AppendRequest, Incoming, Namespaces, Source};
+use crate::commit::{AppendRequest, Held, Incoming, Source};
 use crate::error::MailboxError;
 use crate::flags::{FlagNames, Flags, Keyword};
 use crate::hot::NameLocks;
@@ -47,7 +47,7 @@ impl Copied {
 /// The locks that a copy holds from reading the originals until it is done.
 struct CopyLocks {
     source: NameLocks,
-    namespaces: Namespaces,
+    held: Held,
 }
 
 impl Mailbox {
@@ -87,7 +87,7 @@ impl Mailbox {
             messages,
             policy,
         };
-        let appends = self.store.append_under(request, locks.namespaces.clone())?;
+        let appends = self.store.append_under(request, locks.held.clone())?;
         if mode == CopyMode::Move {
             self.expunge_moved(&originals, &locks)?;
         }
@@ -132,8 +132,12 @@ impl Mailbox {
             .lock_mailbox(&self.store, own, Mode::Shared, self.store.wait())?;
         guards.retain(|(_, guard)| guard.mode() == Mode::Exclusive);
         Ok(CopyLocks {
+            held: Held {
+                namespaces: guards,
+                // A mailbox may be copied into itself.
+                mailbox: Some((self.hot.clone(), source.clone())),
+            },
             source,
-            namespaces: guards,
         })
     }
 
