@@ -17,12 +17,15 @@ macro_rules! dialogues {
 dialogues!(
     acl,
     admin,
+    annotatemore,
     condstore,
     expunge,
     fetch,
     gone,
+    listing,
     login,
     mailboxes,
+    metadata,
     namespace_netnews,
     notify,
     quota,
@@ -30,6 +33,7 @@ dialogues!(
     select,
     session,
     sessions,
+    special_use,
     store
 );
 

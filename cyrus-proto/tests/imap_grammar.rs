@@ -1,10 +1,11 @@
 //! The grammar of IMAP commands: what is read, what is refused and in which words, and that nothing is lost on the way.
 
 use cyrus_proto::imap::command::{
-    Access, AnnotationQuery, AppendContent, AppendMessage, BodySection, Command, CommandBody, DateField,
-    DateTest, EntryKind, EventGroup, EventSet, Events, FetchAttributes, FetchItems, FetchModifiers,
-    ListCommand, ListOptions, MailboxFilter, Metadata, ModSeqEntry, NotifySet, Numbering, SearchKey,
-    SearchProgram, Section, SectionText, SelectParameters, StatusItems, StoreFlags, StoreMode, Tag,
+    Access, AnnotationChange, AnnotationQuery, AppendContent, AppendMessage, BodySection, Command,
+    CommandBody, DateField, DateTest, EntryKind, EventGroup, EventSet, Events, FetchAttributes, FetchItems,
+    FetchModifiers, GetAnnotation, GetMetadata, ListCommand, ListForm, ListReturns, ListSelection,
+    MailboxFilter, MetadataDepth, ModSeqEntry, NotifySet, Numbering, SearchKey, SearchProgram, Section,
+    SectionText, SelectParameters, SetAnnotation, SetMetadata, StatusItems, StoreFlags, StoreMode, Tag,
     TextField, parse,
 };
 use cyrus_proto::imap::date::Date;
@@ -63,6 +64,31 @@ UNSUBSCRIBE => Missing required argument to Unsubscribe
 LIST => Missing required argument to List
 LIST "" => Missing required argument to List: mailbox pattern
 LIST "" * x => Unexpected extra argument to List: "x"
+LIST (FOO) "" % => Invalid List selection option "foo"
+LIST (RECURSIVEMATCH) "" % => Invalid combination of selection options
+LIST (REMOTE RECURSIVEMATCH) "" % => Invalid combination of selection options
+LIST "" () => Invalid syntax in List command
+LIST "" * RETURN (FOO) => Invalid List return option "foo"
+LIST "" * RETURN (SUBSCRIBED => Missing close parenthesis for List return options
+LIST "" * RETURN CHILDREN => Missing return argument list
+LIST "" % RETURN (STATUS) => Bad status string
+LIST "" % RETURN (STATUS (MESSAGES FOO)) => Invalid Status attributes foo
+LIST "" % RETURN (METADATA) => Missing metadata entry
+CREATE x (USE => Invalid partition name in Create
+CREATE x () => Invalid partition name in Create
+CREATE x (FOO (bar)) => Unrecognized Create parameter FOO
+GETMETADATA => Missing required argument to Getmetadata
+GETMETADATA INBOX => Missing arguments to Getmetadata
+GETMETADATA INBOX () => Missing metadata entry
+GETMETADATA INBOX /shared/comment extra => Missing arguments to Getmetadata
+GETMETADATA INBOX (/shared/comment => Missing close paren in metadata entry list 
+GETMETADATA (DEPTH 2) INBOX /shared => Missing arguments to Getmetadata
+GETMETADATA (MAXSIZE x) INBOX /shared => Missing arguments to Getmetadata
+SETMETADATA INBOX /shared/comment "x" => Missing metadata entry list
+SETMETADATA INBOX () => Missing metadata entry
+SETMETADATA INBOX (/shared/comment) => Missing metadata entry
+SETANNOTATION INBOX => Missing annotation entry
+GETANNOTATION INBOX /comment => Missing annotation attribute
 LSUB => Missing required argument to Lsub
 LSUB "" INBOX extra => Unexpected extra arguments to Lsub
 NAMESPACE x => Unexpected extra arguments to Namespace
@@ -324,6 +350,70 @@ fn list_takes_selection_patterns_and_return_options() {
     };
     assert!(list.select.special_use && list.returns.subscribed && list.returns.children);
     assert_eq!(list.patterns, [b"a".to_vec(), b"b%".to_vec()]);
+    assert_eq!(list.form, ListForm::Extended);
+    let text =
+        "a LIST \"\" % RETURN (MYRIGHTS STATUS (MESSAGES UNSEEN) METADATA (/shared/comment \"/private/x\"))";
+    let CommandBody::List(list) = read(text).body else {
+        panic!("not a LIST")
+    };
+    let items = StatusItems::MESSAGES.with(StatusItems::UNSEEN);
+    assert_eq!(list.returns.status, Some(items));
+    assert_eq!(
+        list.returns.metadata,
+        Some(vec![b"/shared/comment".to_vec(), b"/private/x".to_vec()])
+    );
+    for (text, form) in [
+        ("a LIST \"\" %", ListForm::Plain),
+        ("a LIST () \"\" %", ListForm::Extended),
+        ("a LIST \"\" (%)", ListForm::Extended),
+        ("a XLIST \"\" %", ListForm::Xlist),
+        ("a RLIST \"\" %", ListForm::Rlist),
+    ] {
+        assert!(
+            matches!(read(text).body, CommandBody::List(list) if list.form == form),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn create_takes_special_uses_and_a_partition() {
+    let CommandBody::Create {
+        mailbox,
+        partition,
+        special_use,
+    } = read("a CREATE x (PARTITION p USE (\\Sent \\Junk))").body
+    else {
+        panic!("not a CREATE")
+    };
+    assert_eq!((mailbox, partition), (b"x".to_vec(), Some(b"p".to_vec())));
+    assert_eq!(special_use, Some(vec![b"\\Sent".to_vec(), b"\\Junk".to_vec()]));
+}
+
+#[test]
+fn metadata_options_stand_before_the_mailbox_or_after_it() {
+    for text in [
+        "a GETMETADATA (MAXSIZE 5 DEPTH infinity) INBOX /shared/x",
+        "a GETMETADATA INBOX (depth INFINITY maxsize 5) (/shared/x)",
+    ] {
+        let CommandBody::GetMetadata(get) = read(text).body else {
+            panic!("not a GETMETADATA")
+        };
+        assert_eq!((get.max_size, get.depth), (Some(5), MetadataDepth::Infinity));
+        assert_eq!(get.entries, [b"/shared/x".to_vec()]);
+    }
+    let CommandBody::SetMetadata(set) =
+        read("a SETMETADATA \"\" (/shared/a ~{2+}\r\n\0x /shared/b NIL)").body
+    else {
+        panic!("not a SETMETADATA")
+    };
+    assert_eq!(
+        set.values,
+        [
+            (b"/shared/a".to_vec(), Some(b"\0x".to_vec())),
+            (b"/shared/b".to_vec(), None)
+        ]
+    );
 }
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
@@ -468,14 +558,96 @@ fn fetch_attributes() -> impl Strategy<Value = FetchAttributes> {
     })
 }
 
-fn options(children: bool) -> impl Strategy<Value = ListOptions> {
-    (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(move |(subscribed, special_use, kids)| {
-        ListOptions {
+fn list() -> impl Strategy<Value = ListCommand> {
+    let select = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(subscribed, remote, recursive, special_use)| ListSelection {
             subscribed,
+            remote,
+            recursive_match: recursive && subscribed,
             special_use,
-            children: kids && children,
-        }
-    })
+        },
+    );
+    let words = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let returns = (
+        words,
+        option::of(Just(StatusItems::MESSAGES)),
+        option::of(vec(text(), 1..3)),
+    );
+    let returns = returns.prop_map(|(words, status, metadata)| ListReturns {
+        subscribed: words.0,
+        children: words.1,
+        special_use: words.2,
+        my_rights: words.3,
+        status,
+        metadata,
+    });
+    let form = prop_oneof![
+        Just(ListForm::Plain),
+        Just(ListForm::Extended),
+        Just(ListForm::Xlist),
+        Just(ListForm::Rlist)
+    ];
+    (form, select, text(), vec(text(), 1..4), returns).prop_map(
+        |(form, select, reference, patterns, returns)| {
+            let command = ListCommand {
+                form,
+                select,
+                reference,
+                patterns,
+                returns,
+            };
+            match form {
+                ListForm::Extended => command,
+                _ => ListCommand {
+                    select: ListSelection::default(),
+                    patterns: command.patterns[..1].to_vec(),
+                    returns: ListReturns::default(),
+                    ..command
+                },
+            }
+        },
+    )
+}
+
+fn values() -> impl Strategy<Value = Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+    vec((text(), option::of(text())), 1..3)
+}
+
+fn changes() -> impl Strategy<Value = Vec<AnnotationChange>> {
+    let change = (text(), values()).prop_map(|(entry, attributes)| AnnotationChange { entry, attributes });
+    vec(change, 1..3)
+}
+
+fn metadata() -> impl Strategy<Value = CommandBody> {
+    use CommandBody as C;
+    let depth = prop_oneof![
+        Just(MetadataDepth::Zero),
+        Just(MetadataDepth::One),
+        Just(MetadataDepth::Infinity)
+    ];
+    let entries = || vec(text(), 1..3);
+    prop_oneof![
+        (option::of(any::<u32>()), depth, text(), entries()).prop_map(
+            |(max_size, depth, mailbox, entries)| {
+                C::GetMetadata(GetMetadata {
+                    max_size,
+                    depth,
+                    mailbox,
+                    entries,
+                })
+            }
+        ),
+        (text(), values()).prop_map(|(mailbox, values)| C::SetMetadata(SetMetadata { mailbox, values })),
+        (text(), entries(), entries()).prop_map(|(mailbox, entries, attributes)| {
+            C::GetAnnotation(GetAnnotation {
+                mailbox,
+                entries,
+                attributes,
+            })
+        }),
+        (text(), changes())
+            .prop_map(|(mailbox, changes)| C::SetAnnotation(SetAnnotation { mailbox, changes })),
+    ]
 }
 
 fn event_group() -> impl Strategy<Value = EventGroup> {
@@ -548,16 +720,7 @@ fn body() -> impl Strategy<Value = CommandBody> {
                 .with(StatusItems::RECENT)
         ),
     ];
-    let list = (options(false), text(), vec(text(), 1..4), options(true)).prop_map(
-        |(select, reference, patterns, returns)| {
-            C::List(ListCommand {
-                select,
-                reference,
-                patterns,
-                returns,
-            })
-        },
-    );
+    let list = list().prop_map(C::List);
     let message = (
         option::of(flags()),
         option::of(0_i64..4_000_000_000),
@@ -641,13 +804,23 @@ fn body() -> impl Strategy<Value = CommandBody> {
                 Access::ReadOnly
             },
         }),
-        (mailbox(), option::of(text())).prop_map(|(mailbox, partition)| C::Create { mailbox, partition }),
+        (
+            mailbox(),
+            option::of(text()),
+            option::of(vec("\\\\[A-Za-z]{1,8}", 0..3))
+        )
+            .prop_map(|(mailbox, partition, uses)| C::Create {
+                mailbox,
+                partition,
+                special_use: uses.map(|uses| uses.into_iter().map(String::into_bytes).collect()),
+            }),
         (mailbox(), mailbox(), option::of(text())).prop_map(|(from, to, partition)| C::Rename {
             from,
             to,
             partition
         }),
         (text(), text()).prop_map(|(reference, pattern)| C::Lsub { reference, pattern }),
+        (text(), text()).prop_map(|(reference, pattern)| C::Rlsub { reference, pattern }),
         (mailbox(), status).prop_map(|(mailbox, items)| C::Status { mailbox, items }),
         (mailbox(), text(), text()).prop_map(|(mailbox, identifier, rights)| C::SetAcl {
             mailbox,
@@ -663,8 +836,6 @@ fn body() -> impl Strategy<Value = CommandBody> {
                 .map(|(name, limit)| (name.into_bytes(), limit))
                 .collect(),
         }),
-        (mailbox(), vec(text(), 1..3))
-            .prop_map(|(mailbox, entries)| C::GetMetadata(Metadata { mailbox, entries })),
     ];
     let messages = prop_oneof![
         (mailbox(), vec(message, 1..3)).prop_map(|(mailbox, messages)| C::Append { mailbox, messages }),
@@ -685,7 +856,7 @@ fn body() -> impl Strategy<Value = CommandBody> {
             mailbox
         }),
     ];
-    prop_oneof![simple, named, messages, list, store, fetch]
+    prop_oneof![simple, named, messages, list, store, fetch, metadata()]
 }
 
 proptest! {

@@ -131,6 +131,18 @@ pub enum MailboxError {
     /// The user's server-side settings forbid it.
     #[error("{0}")]
     Refused(String),
+    /// The value of an annotation is longer than values may be.
+    #[error("Annotation value too long: at most {limit} octets")]
+    AnnotationTooLong {
+        /// The most octets.
+        limit: usize,
+    },
+    /// A mailbox or the server has as many annotations as it can have.
+    #[error("Too many annotations")]
+    TooManyAnnotations,
+    /// An annotation has no private values, only everybody's.
+    #[error("Permission denied")]
+    NoPrivateAnnotation,
     /// An operation that was made for several callers at once failed.
     #[error("{0}")]
     Shared(String),

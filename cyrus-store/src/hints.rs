@@ -51,6 +51,8 @@ pub(crate) enum Subject {
     Subscriptions(Arc<str>),
     /// Annotations of mailboxes and of the server.
     Annotations,
+    /// Messages of the server to all, which are annotations, too.
+    Messages,
 }
 
 #[derive(Clone)]
@@ -145,9 +147,13 @@ impl Store {
         Ok(self.watch_file(subject, &path, callback))
     }
 
-    /// As [`Store::watch_list`], of the annotations of mailboxes and of the server.
-    pub fn watch_annotations(&self, callback: Arc<dyn Fn() + Send + Sync>) -> Watch {
-        self.watch_file(Subject::Annotations, &self.annotations_path(), callback)
+    /// As [`Store::watch_list`], of the annotations of mailboxes and of the server, some of which are in files of their own.
+    pub fn watch_annotations(&self, callback: Arc<dyn Fn() + Send + Sync>) -> [Watch; 2] {
+        let messages = self.options().config_dir.join("msg");
+        [
+            self.watch_file(Subject::Annotations, &self.annotations_path(), callback.clone()),
+            self.watch_file(Subject::Messages, &messages, callback),
+        ]
     }
 
     fn watch_file(&self, subject: Subject, path: &Path, callback: Arc<dyn Fn() + Send + Sync>) -> Watch {

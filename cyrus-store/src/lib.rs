@@ -56,7 +56,9 @@ mod uid;
 mod user;
 pub mod utf7;
 
-pub use annotate::{Annotation, AnnotationScope, Audience};
+pub use annotate::{
+    Annotation, AnnotationScope, AnnotationUpdate, Audience, DefinedScope, Definition, Definitions, ValueType,
+};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
 pub use error::{ErrorClass, MailboxError};
 pub use flags::{FlagNames, Flags, Keyword, KeywordBits, SystemFlags};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cyrus_acl::{DeleteRight, Mechanism, Policy, Unix};
 
+use crate::annotate::Definitions;
 use crate::db::Engine;
 use crate::hints::Announcer;
 use crate::ident::Partition;
@@ -81,6 +82,12 @@ pub struct StoreOptions {
     pub allowusermoves: bool,
     /// `specialuse_protect`: mailboxes with these special uses cannot be deleted.
     pub specialuse_protect: Vec<String>,
+    /// `specialuse_extra`: special uses beside those of RFC 6154.
+    pub specialuse_extra: Vec<String>,
+    /// `specialuse_nochildren`: special uses of mailboxes that cannot have mailboxes below them.
+    pub specialuse_nochildren: Vec<String>,
+    /// `annotation_definitions` and `annotation_allow_undefined`: which annotations there may be.
+    pub annotations: Definitions,
     /// `maxword`-like bound on keywords that clients may create in a mailbox; 100 in Cyrus.
     pub max_keywords: usize,
     /// How long to wait for a mailbox that somebody else holds; `None` is for ever, as Cyrus does.
@@ -256,6 +263,9 @@ impl StoreOptions {
             ]
             .map(str::to_owned)
             .to_vec(),
+            specialuse_extra: Vec::new(),
+            specialuse_nochildren: Vec::new(),
+            annotations: Definitions::default(),
             max_keywords: crate::format::header::MAX_CLIENT_KEYWORDS,
             lock_timeout: None,
             disk: Arc::new(RealDisk),

@@ -228,6 +228,15 @@ pub enum Mode {
 /// Names made or removed (`open` with creation, `link`, `rename`, `unlink`) are durable after [`sync_dir`]
 /// of their directory, or, as on ext4 and XFS, once the file itself has been synced under a new name.
 ///
+/// The room on a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Octets that ordinary users may still use.
+    pub available: u64,
+    /// Octets of the whole.
+    pub total: u64,
+}
+
 /// [`sync_dir`]: Disk::sync_dir
 pub trait Disk: Send + Sync + fmt::Debug {
     /// Opens a file. The descriptor is not inherited by programs started later.
@@ -264,6 +273,11 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// three times faster for ten files but writes what others left dirty there, too. A sync that fails
     /// leaves it unknown which files are durable: the caller must treat none of them so.
     fn sync_many(&self, files: &[&File]) -> DiskResult<()>;
+
+    /// How much room the file system of a directory has; nothing if this kind of disk cannot tell.
+    fn space(&self, _path: &Path) -> DiskResult<Option<Space>> {
+        Ok(None)
+    }
 
     /// What the file is, or nothing if there is none.
     fn try_stat(&self, path: &Path) -> DiskResult<Option<Stat>> {

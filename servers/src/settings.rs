@@ -10,7 +10,7 @@ use cyrus_proto::lmtp::{DeliveryOptions, EightBitHeaders, LmtpOptions};
 use cyrus_proto::net::{ClientCertificates, TlsOptions, TlsVersion};
 use cyrus_store::db::Engine;
 use cyrus_store::options::{Databases, DeleteMode, ExpungeMode, MetaFiles, PartitionPaths};
-use cyrus_store::{Namespace, Partition, Separator, StoreOptions, VirtualDomains};
+use cyrus_store::{Definitions, Level, Log, Namespace, Partition, Separator, StoreOptions, VirtualDomains};
 
 use crate::config::{Config, Opt};
 use crate::syslog::StoreLog;
@@ -99,9 +99,30 @@ pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
     options.allowsetacl = config.switch(Opt::Allowsetacl);
     options.anyoneuseracl = config.switch(Opt::Anyoneuseracl);
     options.specialuse_protect = config.words(Opt::SpecialuseProtect);
+    options.specialuse_extra = config.words(Opt::SpecialuseExtra);
+    options.specialuse_nochildren = config.words(Opt::SpecialuseNochildren);
+    options.annotations = annotations(config)?;
     options.allowusermoves = config.switch(Opt::Allowusermoves);
     options.log = Arc::new(StoreLog);
     Ok(options)
+}
+
+/// Which annotations there may be.
+fn annotations(config: &Config) -> Result<Definitions, SettingError> {
+    let mut definitions = match config.file(Opt::AnnotationDefinitions) {
+        None => Definitions::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(&path).map_err(|error| {
+                let what = format!("{}: {error}", path.display());
+                bad(config, Opt::AnnotationDefinitions, what)
+            })?;
+            Definitions::with_file(&text, &mut |complaint| {
+                StoreLog.record(Level::Warning, format_args!("{}: {complaint}", path.display()));
+            })
+        }
+    };
+    definitions.allow_undefined = config.switch(Opt::AnnotationAllowUndefined);
+    Ok(definitions)
 }
 
 fn partition(config: &Config, option: Opt, name: &str) -> Result<Partition, SettingError> {
@@ -236,6 +257,8 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     options.quotawarn = u8::try_from(config.int(Opt::Quotawarn).clamp(0, 100)).unwrap_or(90);
     options.allowsetacl = config.switch(Opt::Allowsetacl);
     options.foolstupidclients = config.switch(Opt::Foolstupidclients);
+    options.specialusealways = config.switch(Opt::Specialusealways);
+    options.annotation_legacy_commands = config.switch(Opt::AnnotationEnableLegacyCommands);
     options.allowallsubscribe = config.switch(Opt::Allowallsubscribe);
     options.namespace = namespace(config);
     options

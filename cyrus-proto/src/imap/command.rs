@@ -11,7 +11,10 @@ use super::sequence::SequenceSet;
 
 pub use self::append::{AppendContent, AppendMessage};
 pub use self::fetch::{AnnotationQuery, BodySection, FetchAttributes, FetchItems, Section, SectionText};
-pub use self::list::{ListCommand, ListOptions, StatusItems};
+pub use self::list::{ListCommand, ListForm, ListReturns, ListSelection, StatusItems};
+pub use self::metadata::{
+    AnnotationChange, GetAnnotation, GetMetadata, MetadataChange, MetadataDepth, SetAnnotation, SetMetadata,
+};
 pub use self::notify::{EventGroup, EventSet, Events, MailboxFilter, NotifySet};
 pub(crate) use self::parse::append_target;
 pub use self::parse::{Head, Refusal, arguments, head, parse};
@@ -21,10 +24,12 @@ pub use self::verb::{Needs, Verb};
 
 mod append;
 mod compress;
+mod create;
 mod fetch;
 mod language;
 pub(crate) mod lex;
 mod list;
+mod metadata;
 mod notify;
 mod parse;
 mod search;
@@ -127,10 +132,11 @@ pub enum CommandBody {
         access: Access,
         parameters: SelectParameters,
     },
-    /// With the partition that administrators may name.
+    /// With the partition that administrators may name, and special uses (RFC 6154).
     Create {
         mailbox: Vec<u8>,
         partition: Option<Vec<u8>>,
+        special_use: Option<Vec<Vec<u8>>>,
     },
     Delete {
         mailbox: Vec<u8>,
@@ -149,6 +155,11 @@ pub enum CommandBody {
     },
     List(ListCommand),
     Lsub {
+        reference: Vec<u8>,
+        pattern: Vec<u8>,
+    },
+    /// RFC 2193.
+    Rlsub {
         reference: Vec<u8>,
         pattern: Vec<u8>,
     },
@@ -241,8 +252,12 @@ pub enum CommandBody {
         root: Vec<u8>,
         limits: Vec<(Vec<u8>, i64)>,
     },
-    /// RFC 5464, reading only.
-    GetMetadata(Metadata),
+    /// RFC 5464.
+    GetMetadata(GetMetadata),
+    SetMetadata(SetMetadata),
+    /// The draft that became RFC 5464, as Cyrus has it.
+    GetAnnotation(GetAnnotation),
+    SetAnnotation(SetAnnotation),
 }
 
 /// What STORE does to flags (RFC 3501, section 6.4.6).
@@ -280,15 +295,6 @@ impl StoreFlags {
     }
 }
 
-/// `GETMETADATA mailbox entries` (RFC 5464, section 4.2).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Metadata {
-    /// Empty for the server's own.
-    pub mailbox: Vec<u8>,
-    /// Full names, `/shared/...` or `/private/...`.
-    pub entries: Vec<Vec<u8>>,
-}
-
 impl CommandBody {
     /// The command's name, `UID` apart.
     pub fn verb(&self) -> Verb {
@@ -314,8 +320,13 @@ impl CommandBody {
             Self::Rename { .. } => Verb::Rename,
             Self::Subscribe { .. } => Verb::Subscribe,
             Self::Unsubscribe { .. } => Verb::Unsubscribe,
-            Self::List(_) => Verb::List,
+            Self::List(list) => match list.form {
+                ListForm::Plain | ListForm::Extended => Verb::List,
+                ListForm::Xlist => Verb::Xlist,
+                ListForm::Rlist => Verb::Rlist,
+            },
             Self::Lsub { .. } => Verb::Lsub,
+            Self::Rlsub { .. } => Verb::Rlsub,
             Self::Namespace => Verb::Namespace,
             Self::Status { .. } => Verb::Status,
             Self::Append { .. } => Verb::Append,
@@ -342,6 +353,9 @@ impl CommandBody {
             Self::GetQuotaRoot { .. } => Verb::GetQuotaRoot,
             Self::SetQuota { .. } => Verb::SetQuota,
             Self::GetMetadata(_) => Verb::GetMetadata,
+            Self::SetMetadata(_) => Verb::SetMetadata,
+            Self::GetAnnotation(_) => Verb::GetAnnotation,
+            Self::SetAnnotation(_) => Verb::SetAnnotation,
         }
     }
 

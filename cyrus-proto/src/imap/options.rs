@@ -61,6 +61,10 @@ pub struct ImapOptions {
     pub foolstupidclients: bool,
     /// `allowallsubscribe`: subscriptions to names that do not exist.
     pub allowallsubscribe: bool,
+    /// `specialusealways`: LIST and LSUB tell special uses without being asked.
+    pub specialusealways: bool,
+    /// `annotation_enable_legacy_commands`: GETANNOTATION and SETANNOTATION.
+    pub annotation_legacy_commands: bool,
     /// How names look.
     pub namespace: Namespace,
 }
@@ -112,6 +116,8 @@ impl ImapOptions {
             allowsetacl: true,
             foolstupidclients: false,
             allowallsubscribe: false,
+            specialusealways: true,
+            annotation_legacy_commands: false,
             namespace: Namespace::default(),
         }
     }

@@ -54,6 +54,10 @@ pub enum Code {
     BadCharset(&'static [&'static str]),
     /// What the server can do.
     Capability(String),
+    /// An annotation of a message cannot be stored: `TOOBIG` or `TOOMANY` (RFC 5257).
+    Annotate(&'static str),
+    /// The most octets of an annotation of a message (RFC 5257).
+    Annotations(usize),
     /// Something compresses the connection already (RFC 4978).
     CompressionActive,
     /// An earlier mailbox is no longer selected (RFC 7162).
@@ -68,6 +72,8 @@ pub enum Code {
     HighestModSeq(u64),
     /// The mailbox's unique id (RFC 8474).
     MailboxId(String),
+    /// What became of metadata: `LONGENTRIES n`, `MAXSIZE n`, `TOOMANY` or `NOPRIVATE` (RFC 5464).
+    Metadata(String),
     /// Messages that a conditional STORE left alone, ready to print (RFC 7162).
     Modified(String),
     /// The mailbox keeps no modification sequences (RFC 7162).
@@ -82,6 +88,8 @@ pub enum Code {
     ReadOnly,
     /// The mailbox is open for reading and writing.
     ReadWrite,
+    /// Where else to look: URLs (RFC 2193, RFC 2221).
+    Referral(String),
     /// Something the client sent is too big (RFC 4469).
     TooBig,
     /// CREATE first.
@@ -92,6 +100,8 @@ pub enum Code {
     UidValidity(u32),
     /// Something the server needs is out of order; try later (RFC 5530).
     Unavailable,
+    /// A special use that the new mailbox cannot have (RFC 6154).
+    UseAttr,
     /// The first message not seen.
     Unseen(u32),
 }
@@ -100,6 +110,8 @@ impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Alert => f.write_str("ALERT"),
+            Self::Annotate(problem) => write!(f, "ANNOTATE {problem}"),
+            Self::Annotations(size) => write!(f, "ANNOTATIONS {size}"),
             Self::AppendUid(validity, uids) => write!(f, "APPENDUID {validity} {uids}"),
             Self::AuthenticationFailed => f.write_str("AUTHENTICATIONFAILED"),
             Self::BadEvent => write!(
@@ -116,6 +128,7 @@ impl fmt::Display for Code {
             Self::HasChildren => f.write_str("HASCHILDREN"),
             Self::HighestModSeq(modseq) => write!(f, "HIGHESTMODSEQ {modseq}"),
             Self::MailboxId(id) => write!(f, "MAILBOXID ({id})"),
+            Self::Metadata(what) => write!(f, "METADATA {what}"),
             Self::Modified(set) => write!(f, "MODIFIED {set}"),
             Self::NoModSeq => f.write_str("NOMODSEQ"),
             Self::NotificationOverflow => f.write_str("NOTIFICATIONOVERFLOW"),
@@ -123,10 +136,12 @@ impl fmt::Display for Code {
             Self::PermanentFlags(flags) => write!(f, "PERMANENTFLAGS ({flags})"),
             Self::ReadOnly => f.write_str("READ-ONLY"),
             Self::ReadWrite => f.write_str("READ-WRITE"),
+            Self::Referral(urls) => write!(f, "REFERRAL {urls}"),
             Self::TooBig => f.write_str("TOOBIG"),
             Self::TryCreate => f.write_str("TRYCREATE"),
             Self::UidNext(uid) => write!(f, "UIDNEXT {uid}"),
             Self::UidValidity(validity) => write!(f, "UIDVALIDITY {validity}"),
+            Self::UseAttr => f.write_str("USEATTR"),
             Self::Unavailable => f.write_str("UNAVAILABLE"),
             Self::Unseen(seqno) => write!(f, "UNSEEN {seqno}"),
         }

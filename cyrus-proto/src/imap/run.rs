@@ -16,6 +16,7 @@ use crate::job::{Done, Job, Link, Progress, Work};
 use crate::output::Output;
 
 mod acl;
+mod annotation;
 mod append;
 mod body;
 mod copy;
@@ -83,6 +84,12 @@ pub(super) fn job(request: Request, body: CommandBody, staged: Vec<io::Result<St
             modifiers,
         } => fetch::job(request, numbering, &set, wanted, modifiers),
         CommandBody::Search { numbering, program } => search::job(request, numbering, program),
+        CommandBody::List(command) => list::job(request, command),
+        CommandBody::Lsub { reference, pattern } | CommandBody::Rlsub { reference, pattern } => {
+            list::lsub_job(request, reference, pattern)
+        }
+        CommandBody::GetMetadata(get) => metadata::get_job(request, get),
+        CommandBody::GetAnnotation(get) => annotation::get_job(request, get),
         body => Job::once(move |output: &mut Output| {
             let mut request = request;
             let mut out = Vec::new();
@@ -133,15 +140,20 @@ fn run(
             mailbox,
         } => copy::move_messages(request, numbering, &set, &mailbox, out),
         C::Append { mailbox, messages } => append::append(request, &mailbox, messages, staged, out),
-        C::Create { mailbox, partition } => mailboxes::create(request, &mailbox, partition.as_deref()),
+        C::Create {
+            mailbox,
+            partition,
+            special_use,
+        } => {
+            let special_use = special_use.unwrap_or_default();
+            mailboxes::create(request, &mailbox, partition.as_deref(), &special_use)
+        }
         C::Delete { mailbox } => mailboxes::delete(request, &mailbox),
         C::Rename { from, to, partition } => {
             mailboxes::rename(request, &from, &to, partition.as_deref(), out)
         }
         C::Subscribe { mailbox } => mailboxes::subscribe(request, &mailbox),
         C::Unsubscribe { mailbox } => mailboxes::unsubscribe(request, &mailbox),
-        C::List(command) => list::list(request, &command, out),
-        C::Lsub { reference, pattern } => list::lsub(request, &reference, &pattern, out),
         C::Namespace => mailboxes::namespace(request, out),
         C::Status { mailbox, items } => mailboxes::status(request, &mailbox, items, out),
         C::SetAcl {
@@ -156,7 +168,8 @@ fn run(
         C::GetQuota { root } => quota::get(request, &root, out),
         C::GetQuotaRoot { mailbox } => quota::root_of(request, &mailbox, out),
         C::SetQuota { root, limits } => quota::set(request, &root, &limits),
-        C::GetMetadata(query) => metadata::get(request, &query, out),
+        C::SetMetadata(set) => metadata::set(request, &set),
+        C::SetAnnotation(set) => annotation::set(request, &set),
         // These make no job, or one of their own.
         C::Capability
         | C::Logout
@@ -166,6 +179,11 @@ fn run(
         | C::Login { .. }
         | C::Enable(_)
         | C::Idle
+        | C::List(_)
+        | C::Lsub { .. }
+        | C::Rlsub { .. }
+        | C::GetMetadata(_)
+        | C::GetAnnotation(_)
         | C::Compress { .. }
         | C::Unauthenticate
         | C::Language(_)

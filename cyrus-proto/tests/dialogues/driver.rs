@@ -64,6 +64,13 @@ impl Server {
                     store.unixhierarchysep = on;
                 }
                 "max_notify_mailboxes" => options.max_notify_mailboxes = value.parse().expect("a number"),
+                "annotation_enable_legacy_commands" => options.annotation_legacy_commands = on,
+                "specialusealways" => options.specialusealways = on,
+                "specialuse_extra" => store.specialuse_extra = value.split(' ').map(str::to_owned).collect(),
+                "specialuse_nochildren" => {
+                    store.specialuse_nochildren = value.split(' ').map(str::to_owned).collect();
+                }
+                "annotation_allow_undefined" => store.annotations.allow_undefined = on,
                 "allowallsubscribe" => store.allowallsubscribe = on,
                 "partition-other" => store = store.partition("other", directory.path().join("other")),
                 name => panic!("the driver does not know the option {name}"),

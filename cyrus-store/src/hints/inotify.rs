@@ -65,7 +65,7 @@ impl FileWatch {
             None if followed.by_subject.len() >= Self::MOST => return Err(Errno::NOSPC.into()),
             _ => {}
         }
-        let number = self.shared.add(subject, file)?;
+        let (number, _) = self.shared.add(subject, file)?;
         self.shared.enter(&mut followed, subject, number, file.to_owned());
         Ok(())
     }
@@ -84,20 +84,22 @@ impl Shared {
         self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Watches the file; if it is not there, and can come, the directory in which the way to it ends.
-    fn add(&self, subject: &Subject, file: &Path) -> io::Result<i32> {
+    /// Watches the file, or what is in it, if it is a directory; if it is not there, and can come, the directory in which
+    /// the way to it ends. Says whether it is there.
+    fn add(&self, subject: &Subject, file: &Path) -> io::Result<(i32, bool)> {
         // ATTRIB: the last name of the file went, because another one was renamed over it.
-        let events =
+        let of_file =
             WatchFlags::MODIFY | WatchFlags::ATTRIB | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+        let events = of_file | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE;
         match inotify::add_watch(&self.inotify, file, events) {
             Err(Errno::NOENT) if !matches!(subject, Subject::Mailbox(_)) => {}
-            result => return Ok(result?),
+            result => return Ok((result?, true)),
         }
         let events = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
         for directory in file.ancestors().skip(1) {
             match inotify::add_watch(&self.inotify, directory, events) {
                 Err(Errno::NOENT) => {}
-                result => return Ok(result?),
+                result => return Ok((result?, false)),
             }
         }
         Err(Errno::NOENT.into())
@@ -132,15 +134,15 @@ impl Shared {
 
     /// The file that was watched for a subject is perhaps no more the one, or came just now: watches the one that is. Says
     /// whether there is news.
-    fn renew(&self, followed: &mut Followed, subject: &Subject, events: ReadFlags) -> bool {
+    fn renew(&self, followed: &mut Followed, subject: &Subject) -> bool {
         let Some((number, file)) = followed.by_subject.get(subject).cloned() else {
             return false;
         };
         match self.add(subject, &file) {
-            Ok(new) => {
+            Ok((new, is_there)) => {
                 self.enter(followed, subject, new, file);
-                // Something else came into the directory in which a file is expected.
-                new != number || !events.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO)
+                // Otherwise something else came into the directory in which a file is expected.
+                new != number || is_there
             }
             // The mailbox is gone, or its place is: whoever watches will look, and see.
             Err(_) => {
@@ -183,7 +185,7 @@ impl Shared {
             if events.contains(ReadFlags::QUEUE_OVERFLOW) {
                 let all: Vec<Subject> = followed.by_subject.keys().cloned().collect();
                 for subject in all {
-                    self.renew(&mut followed, &subject, events);
+                    self.renew(&mut followed, &subject);
                     news.insert(subject);
                 }
                 continue;
@@ -196,7 +198,7 @@ impl Shared {
                 continue;
             }
             for subject in subjects.clone() {
-                if self.renew(&mut followed, &subject, events) {
+                if self.renew(&mut followed, &subject) {
                     news.insert(subject);
                 }
             }

@@ -1,15 +1,196 @@
-//! Annotations of messages, as far as counts depend on them: `cyrus.annotations`.
+//! Annotations of messages (RFC 5257): `cyrus.annotations`, and what of it is counted in the index.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::time::UNIX_EPOCH;
 
-use crate::db::{Create, DbError, Pooled};
+use cyrus_acl::Rights;
+
+use super::read::header_of;
+use super::{FlagsStored, IndexWrite, Mailbox};
+use crate::annotate::{AnnotationUpdate, Audience, DefinedScope};
+use crate::db::{Create, Db, DbError, Pooled};
 use crate::error::MailboxError;
 use crate::format::annotation::{AnnotationValue, OWNER_TOKEN, key, split_key};
 use crate::format::crc32;
+use crate::format::index::IndexHeader;
 use crate::hot::Hot;
 use crate::store::Store;
-use crate::uid::{Uid, UidSet};
+use crate::sys::Mode;
+use crate::uid::{ModSeq, Uid, UidSet};
+
+impl Mailbox {
+    /// Octets of the value of an annotation of a message, at most.
+    pub const MAX_ANNOTATION: usize = 65_536;
+
+    /// Changes annotations of messages; UIDs that do not exist are passed over, as are messages that are so annotated
+    /// already.
+    ///
+    /// With `unchanged_since`, messages with a higher modification sequence are left alone and returned as modified. On
+    /// return the change is on stable storage. After a crash earlier than that some annotations may be changed without
+    /// being counted, until the mailbox is reconstructed.
+    ///
+    /// # Errors
+    /// [`MailboxError::PermissionDenied`]: shared annotations need the right `n`, private ones `r`, and there must be a
+    /// definition. [`MailboxError::OverQuota`], [`MailboxError::AnnotationTooLong`], [`MailboxError::Refused`] for a value
+    /// that the definition does not allow.
+    pub fn annotate(
+        &mut self,
+        uids: &UidSet,
+        changes: &[AnnotationUpdate],
+        unchanged_since: Option<ModSeq>,
+    ) -> Result<FlagsStored, MailboxError> {
+        self.check_writable()?;
+        self.refresh_entry()?;
+        let changes = self.checked_annotations(changes)?;
+        let locks = self.lock(Mode::Exclusive)?;
+        let mut write = IndexWrite::begin(&self.store, &self.hot, locks)?;
+        let mut db = open(&self.store, &self.hot)?;
+        let mut stored = FlagsStored::default();
+        let mut rows = Vec::new();
+        let mut more = 0_i64;
+        for range in uids.ranges() {
+            let mut number = write.find(range.start().get());
+            while let Some(view) = write.view(number).filter(|view| view.uid() <= range.end().get()) {
+                let this = number;
+                number += 1;
+                if view.is_expunged() {
+                    continue;
+                }
+                let Some(record) = write.record(this)? else { break };
+                let Some(uid) = Uid::new(record.uid) else { continue };
+                if unchanged_since.is_some_and(|since| record.modseq > since.0) {
+                    stored.modified.insert(uid);
+                    continue;
+                }
+                let mut differing = Vec::new();
+                for change in &changes {
+                    let (row, _) = change.row(record.uid, self.owner.as_deref(), 0);
+                    let old = value_of(db.as_deref_mut(), &row)?;
+                    if old.as_deref().unwrap_or_default() != change.value.as_slice() {
+                        differing.push((change, old));
+                    }
+                }
+                if differing.is_empty() {
+                    continue;
+                }
+                write.change(this, &record, record.clone());
+                stored.changed.insert(uid);
+                for (change, old) in differing {
+                    let header = &mut write.header;
+                    if let Some(value) = old {
+                        let old = Annotation {
+                            value,
+                            ..change.clone()
+                        };
+                        header.sync_annot ^= old.sync(record.uid);
+                        more -= i64::from(old.octets());
+                    }
+                    if !change.value.is_empty() {
+                        header.sync_annot ^= change.sync(record.uid);
+                        more += i64::from(change.octets());
+                    }
+                    rows.push(change.row(record.uid, self.owner.as_deref(), header.highestmodseq));
+                }
+            }
+        }
+        drop(db);
+        if rows.is_empty() {
+            return Ok(stored);
+        }
+        self.store.check_annotation_room(&write, more)?;
+        let used = i64::from(write.header.quota_annot_used).saturating_add(more);
+        write.header.quota_annot_used = u32::try_from(used.max(0)).unwrap_or(u32::MAX);
+        self::write(&self.store, &self.hot, &rows)?;
+        write.commit(&self.entry.name, &self.id)?;
+        Ok(stored)
+    }
+
+    /// The messages with an annotation that is `wanted` by entry, audience and value: everybody's annotations and the
+    /// user's own are looked at, in one pass over all of the mailbox.
+    ///
+    /// # Errors
+    /// As [`Mailbox::read`].
+    pub fn annotated(
+        &mut self,
+        wanted: &dyn Fn(&str, Audience, &[u8]) -> bool,
+    ) -> Result<UidSet, MailboxError> {
+        self.refresh_entry()?;
+        self.require(Rights::READ)?;
+        let mut found = UidSet::new();
+        let owner = self.owner.as_deref();
+        each_row(&self.store, &self.hot, None, &mut |uid, entry, user, value| {
+            let audience = match user {
+                "" => Audience::Shared,
+                OWNER_TOKEN if owner == Some(self.auth.userid()) => Audience::Private,
+                user if user == self.auth.userid() => Audience::Private,
+                _ => return,
+            };
+            if let Some(uid) = Uid::new(uid)
+                && wanted(entry, audience, &value.value)
+            {
+                found.insert(uid);
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// Changes of annotations that the user may make, in the form in which they are kept; an empty value removes.
+    pub(super) fn checked_annotations(
+        &self,
+        changes: &[AnnotationUpdate],
+    ) -> Result<Vec<Annotation>, MailboxError> {
+        let mut checked = Vec::with_capacity(changes.len());
+        for change in changes {
+            let definition = self
+                .store
+                .options()
+                .annotations
+                .find(DefinedScope::Message, &change.entry);
+            let definition = definition.ok_or(MailboxError::PermissionDenied)?;
+            let needed = match change.audience {
+                Audience::Shared => Rights::ANNOTATE,
+                Audience::Private => Rights::READ,
+            };
+            if !self.rights.contains(needed | definition.extra_rights) && !self.auth.is_system() {
+                return Err(MailboxError::PermissionDenied);
+            }
+            let (_, value) =
+                self.store
+                    .checked_update(DefinedScope::Message, change, Self::MAX_ANNOTATION)?;
+            checked.push(Annotation {
+                entry: change.entry.clone(),
+                userid: match change.audience {
+                    Audience::Shared => String::new(),
+                    Audience::Private => self.auth.userid().to_owned(),
+                },
+                value: value.unwrap_or_default(),
+            });
+        }
+        Ok(checked)
+    }
+
+    /// The header of the index as of now, and when the file was last written, Unix seconds.
+    pub(crate) fn index_header(&mut self) -> Result<(IndexHeader, i64), MailboxError> {
+        let locks = self.lock(Mode::Shared)?;
+        let mut mapping = self.hot.borrow_mapping();
+        let file = mapping.refresh(&locks.index)?;
+        let header = header_of(&self.hot, file);
+        let written = locks.index.file().stat()?.modified;
+        self.hot.return_mapping(mapping);
+        let written = written.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok((header?, i64::try_from(written.as_secs()).unwrap_or(i64::MAX)))
+    }
+}
+
+/// The value in a row, if there is one that is not removed.
+fn value_of(db: Option<&mut (dyn Db + '_)>, row: &[u8]) -> Result<Option<Vec<u8>>, MailboxError> {
+    let Some(found) = db.map(|db| db.get(row)).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    let value = AnnotationValue::parse(&found).ok();
+    Ok(value.filter(|value| !value.deleted).map(|value| value.value))
+}
 
 /// What the annotations of one message add to the counts of its mailbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +231,7 @@ impl Annotation {
         let value = AnnotationValue {
             value: self.value.clone(),
             modseq,
-            deleted: false,
+            deleted: self.value.is_empty(),
         };
         (key(&uid.to_string(), &self.entry, user), value.to_bytes())
     }
@@ -103,13 +284,33 @@ fn each(
     uids: &UidSet,
     each: &mut dyn FnMut(u32, &str, &str, AnnotationValue),
 ) -> Result<(), MailboxError> {
+    if uids.len() <= SOUGHT_SINGLY {
+        for uid in uids.iter() {
+            each_row(store, hot, Some(uid), each)?;
+        }
+        return Ok(());
+    }
+    each_row(store, hot, None, &mut |uid, entry, user, value| {
+        if Uid::new(uid).is_some_and(|uid| uids.contains(uid)) {
+            each(uid, entry, user, value);
+        }
+    })
+}
+
+/// Calls `each` with UID, entry, user and value of every annotation, or of those of one message.
+fn each_row(
+    store: &Store,
+    hot: &Hot,
+    uid: Option<Uid>,
+    each: &mut dyn FnMut(u32, &str, &str, AnnotationValue),
+) -> Result<(), MailboxError> {
     let Some(mut db) = open(store, hot)? else {
         return Ok(());
     };
-    db.scan(b"", &mut |key, row| {
+    let prefix = uid.map_or_else(Vec::new, |uid| format!("{uid}\0").into_bytes());
+    db.scan(&prefix, &mut |key, row| {
         let parts = split_key(key).and_then(|(uid, entry, user)| Some((uid.parse().ok()?, entry, user)));
         if let Some((uid, entry, user)) = parts
-            && Uid::new(uid).is_some_and(|uid| uids.contains(uid))
             && let Ok(value) = AnnotationValue::parse(row)
             && !value.deleted
         {
@@ -119,6 +320,9 @@ fn each(
     })?;
     Ok(())
 }
+
+/// So many messages are looked up one by one; for more, all of the database is read.
+const SOUGHT_SINGLY: u64 = 16;
 
 /// The annotations of these messages, by UID; messages without are left out.
 pub(super) fn of_messages(

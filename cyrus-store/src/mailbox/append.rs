@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cyrus_acl::Rights;
 
 use super::Mailbox;
+use crate::annotate::AnnotationUpdate;
 use crate::commit::{AppendRequest, Incoming, Target};
 use crate::error::MailboxError;
 use crate::flags::{FlagNames, SystemFlags};
@@ -20,6 +21,7 @@ pub struct NewMessage {
     content: Content,
     flags: FlagNames,
     internal_date: Option<i64>,
+    annotations: Vec<AnnotationUpdate>,
 }
 
 #[derive(Clone, Debug)]
@@ -35,6 +37,7 @@ impl NewMessage {
             content: Content::Bytes(message.into()),
             flags: FlagNames::default(),
             internal_date: None,
+            annotations: Vec::new(),
         }
     }
 
@@ -44,6 +47,7 @@ impl NewMessage {
             content: Content::Staged(message),
             flags: FlagNames::default(),
             internal_date: None,
+            annotations: Vec::new(),
         }
     }
 
@@ -58,6 +62,13 @@ impl NewMessage {
     #[must_use]
     pub fn internal_date(mut self, seconds: i64) -> Self {
         self.internal_date = Some(seconds);
+        self
+    }
+
+    /// With these annotations; that the user may not make one of them fails the append.
+    #[must_use]
+    pub fn annotations(mut self, annotations: Vec<AnnotationUpdate>) -> Self {
+        self.annotations = annotations;
         self
     }
 }
@@ -135,7 +146,10 @@ impl Mailbox {
             let date = message
                 .internal_date
                 .map_or(now, |date| u32::try_from(date.max(0)).unwrap_or(u32::MAX));
-            incoming.push(Incoming::new(staged, self.permitted(message.flags), date));
+            let mut one = Incoming::new(staged, self.permitted(message.flags), date);
+            one.annotations = self.checked_annotations(&message.annotations)?;
+            one.annotations.retain(|annotation| annotation.octets() > 0);
+            incoming.push(one);
         }
         let request = AppendRequest {
             target: self.target(),

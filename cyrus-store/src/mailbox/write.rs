@@ -320,6 +320,17 @@ impl IndexWrite {
         if !self.is_changed() {
             return Ok(());
         }
+        // Usage is raised first and lowered last: a crash in between leaves it too high, never too low.
+        let usage = self.usage();
+        let raised = Usage(usage.0.map(|more| more.max(0)));
+        let lowered = Usage(usage.0.map(|more| more.min(0)));
+        let root = self.names.header.quota_root.clone();
+        let store = self.store.clone();
+        if let Some(root) = &root
+            && !raised.is_zero()
+        {
+            store.charge_quota(root, raised)?;
+        }
         if let Some(file) = self.write_names()? {
             file.sync()?;
         }
@@ -327,13 +338,9 @@ impl IndexWrite {
         self.write_records()?;
         self.write_header()?;
         self.index_file().sync_data()?;
-        // Usage only shrinks here. It is lowered last: a crash in between leaves it too high, never too low.
-        let usage = self.usage();
-        let root = self.names.header.quota_root.clone();
-        let store = self.store.clone();
         if let Some(root) = root
-            && !usage.is_zero()
-            && let Err(error) = store.charge_quota(&root, usage)
+            && !lowered.is_zero()
+            && let Err(error) = store.charge_quota(&root, lowered)
         {
             store.report(
                 &format!("quota root {root} was not charged for {name}; run quota -f"),

@@ -66,8 +66,8 @@ impl Store {
         {
             return Err(MailboxError::InvalidPartition);
         }
-        self.check_special_use(name, &options.special_use, auth)?;
         let namespaces = self.lock_namespaces([name])?;
+        let special_use = self.check_special_use(name, &options.special_use, auth)?;
         let missing = self.missing_parents(name)?;
         self.check_may_create(name, auth)?;
         for parent in &missing {
@@ -78,8 +78,8 @@ impl Store {
             self.create_one(parent, &bare, auth)?;
         }
         self.create_one(name, options, auth)?;
-        if !options.special_use.is_empty() {
-            self.set_special_use(name, &options.special_use)?;
+        if !special_use.is_empty() {
+            self.set_special_use(name, &special_use)?;
         }
         drop(namespaces);
         self.lookup(name)?.ok_or(MailboxError::NotFound)
@@ -120,6 +120,11 @@ impl Store {
         }
         // Whatever is in a user's tree hangs below his INBOX.
         if name.owner().is_some() && !name.is_user_inbox() && above.is_none() {
+            return Err(MailboxError::PermissionDenied);
+        }
+        if let Some(above) = &above
+            && self.forbids_children(above)?
+        {
             return Err(MailboxError::PermissionDenied);
         }
         if auth.is_admin() {

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use super::{
     Access, Create, DirEntry, Disk, DiskError, DiskFile, DiskResult, File, FileKind, Identity, Map, Mode,
-    Open, Stat,
+    Open, Space, Stat,
 };
 
 /// The files of this machine.
@@ -51,6 +51,14 @@ impl Disk for RealDisk {
         fs::metadata(path)
             .and_then(|data| stat_of(&data))
             .map_err(|error| DiskError::new("stat", path, error))
+    }
+
+    fn space(&self, path: &Path) -> DiskResult<Option<Space>> {
+        let found = rustix::fs::statvfs(path).map_err(|error| DiskError::new("statvfs", path, error))?;
+        Ok(Some(Space {
+            available: found.f_bavail.saturating_mul(found.f_frsize),
+            total: found.f_blocks.saturating_mul(found.f_frsize),
+        }))
     }
 
     fn link(&self, from: &Path, to: &Path) -> DiskResult<()> {

@@ -107,7 +107,7 @@ macro_rules! areas {
 
 areas! {
     Acl true "access control";
-    Annotations false "annotation definitions and callouts";
+    Annotations true "annotation definitions and callouts";
     Archive false "archive partitions";
     Autocreate false "automatic creation of mailboxes";
     Backup false "backups";
@@ -147,6 +147,8 @@ areas! {
 
 /// Options of capabilities that this build has, which nothing here obeys yet. Setting one is reported.
 pub(crate) const NOT_OBEYED: &[Opt] = &[
+    Opt::AnnotationCallout,
+    Opt::AnnotationCalloutDisableAppend,
     Opt::Allowdeleted,
     Opt::Auditlog,
     Opt::Autoexpunge,
@@ -190,9 +192,6 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::Rfc2047Utf8,
     Opt::SkiplistAlwaysCheckpoint,
     Opt::SkiplistUnsafe,
-    Opt::SpecialuseExtra,
-    Opt::SpecialuseNochildren,
-    Opt::Specialusealways,
     Opt::Srvtab,
     Opt::TempPath,
     Opt::TlsClientCert,

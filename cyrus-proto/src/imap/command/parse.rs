@@ -11,18 +11,20 @@ use nom::multi::{separated_list0, separated_list1};
 
 use super::append::{FlagWords, append_messages, flag, flag_list};
 use super::compress::compress;
-use super::fetch::{fetch_attributes, one_or_list};
+use super::create::{CreateParams, create_params};
+use super::fetch::fetch_attributes;
 use super::language::language_cmd;
 use super::lex::{
     Flaw, Parsed, astring, expect, is_atom_char, keyword, mismatch, nstring, number64, refuse, sp, string,
     tag_rule, take_one, word,
 };
-use super::list::{list, list_mailbox, status_items};
+use super::list::{list, list_mailbox, rlist, status_items};
+use super::metadata::{getannotation, getmetadata, setannotation, setmetadata};
 use super::notify::notify;
 use super::search::{end_of_keys, search_program};
 use super::sync::{enable, fetch_modifiers, select_params, store_modifiers};
 use super::{
-    Access, Command, CommandBody, FetchItems, Metadata, Numbering, StoreFlags, StoreMode, Tag, Verb,
+    Access, Command, CommandBody, FetchItems, ListForm, Numbering, StoreFlags, StoreMode, Tag, Verb,
 };
 use crate::imap::sequence::sequence_set;
 
@@ -218,8 +220,31 @@ impl Arguments<'_> {
             Verb::Examine => self.select(input, Access::ReadOnly),
             Verb::Create => {
                 let (rest, mailbox) = self.text(input)?;
-                let (rest, partition) = self.optional_text(rest)?;
-                Ok((rest, C::Create { mailbox, partition }))
+                let (rest, params) = match rest.starts_with(b" (") {
+                    true => create_params(rest)?,
+                    false => {
+                        let (rest, partition) = self.optional_text(rest)?;
+                        (
+                            rest,
+                            CreateParams {
+                                partition,
+                                special_use: None,
+                            },
+                        )
+                    }
+                };
+                let CreateParams {
+                    partition,
+                    special_use,
+                } = params;
+                Ok((
+                    rest,
+                    C::Create {
+                        mailbox,
+                        partition,
+                        special_use,
+                    },
+                ))
             }
             Verb::Rename => {
                 let (rest, from) = self.text(input)?;
@@ -239,11 +264,16 @@ impl Arguments<'_> {
                 let (rest, command) = list(rest)?;
                 Ok((rest, C::List(command)))
             }
-            Verb::Lsub => {
+            Verb::Xlist => self.rlist(input, ListForm::Xlist),
+            Verb::Rlist => self.rlist(input, ListForm::Rlist),
+            Verb::Lsub | Verb::Rlsub => {
                 let (rest, reference) = self.text(input)?;
                 let (rest, pattern) = self.argument(rest, list_mailbox)?;
                 let pattern = pattern.into_owned();
-                Ok((rest, C::Lsub { reference, pattern }))
+                Ok(match self.verb {
+                    Verb::Rlsub => (rest, C::Rlsub { reference, pattern }),
+                    _ => (rest, C::Lsub { reference, pattern }),
+                })
             }
             Verb::Status => {
                 let (rest, mailbox) = self.text(input)?;
@@ -288,11 +318,28 @@ impl Arguments<'_> {
             }
             Verb::SetQuota => self.set_quota(input),
             Verb::GetMetadata => {
-                let (rest, mailbox) = self.text(input)?;
-                let (rest, entries) = self.argument(rest, one_or_list)?;
-                Ok((rest, C::GetMetadata(Metadata { mailbox, entries })))
+                let (rest, get) = self.argument(input, getmetadata)?;
+                Ok((rest, C::GetMetadata(get)))
+            }
+            Verb::SetMetadata => {
+                let (rest, set) = self.argument(input, setmetadata)?;
+                Ok((rest, C::SetMetadata(set)))
+            }
+            Verb::GetAnnotation => {
+                let (rest, get) = self.argument(input, getannotation)?;
+                Ok((rest, C::GetAnnotation(get)))
+            }
+            Verb::SetAnnotation => {
+                let (rest, set) = self.argument(input, setannotation)?;
+                Ok((rest, C::SetAnnotation(set)))
             }
         }
+    }
+
+    /// `SP` reference `SP` pattern
+    fn rlist<'i>(&self, input: &'i [u8], form: ListForm) -> Parsed<'i, CommandBody> {
+        let (rest, command) = self.argument(input, |input| rlist(input, form))?;
+        Ok((rest, CommandBody::List(command)))
     }
 
     /// `uid = "UID" SP (copy / fetch / search / store)` (RFC 3501, section 9); MOVE (RFC 6851), EXPUNGE (RFC 4315).

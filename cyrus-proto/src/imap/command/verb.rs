@@ -30,6 +30,7 @@ pub enum Verb {
     Expunge,
     Fetch,
     GetAcl,
+    GetAnnotation,
     GetMetadata,
     GetQuota,
     GetQuotaRoot,
@@ -47,9 +48,13 @@ pub enum Verb {
     Noop,
     Notify,
     Rename,
+    Rlist,
+    Rlsub,
     Search,
     Select,
     SetAcl,
+    SetAnnotation,
+    SetMetadata,
     SetQuota,
     StartTls,
     Status,
@@ -59,6 +64,7 @@ pub enum Verb {
     Unauthenticate,
     Unselect,
     Unsubscribe,
+    Xlist,
 }
 
 impl Verb {
@@ -78,6 +84,7 @@ impl Verb {
         (Self::Expunge, "Expunge", Needs::Selected),
         (Self::Fetch, "Fetch", Needs::Selected),
         (Self::GetAcl, "Getacl", Needs::Authenticated),
+        (Self::GetAnnotation, "Getannotation", Needs::Authenticated),
         (Self::GetMetadata, "Getmetadata", Needs::Authenticated),
         (Self::GetQuota, "Getquota", Needs::Authenticated),
         (Self::GetQuotaRoot, "Getquotaroot", Needs::Authenticated),
@@ -95,9 +102,13 @@ impl Verb {
         (Self::Noop, "Noop", Needs::Nothing),
         (Self::Notify, "Notify", Needs::Authenticated),
         (Self::Rename, "Rename", Needs::Authenticated),
+        (Self::Rlist, "Rlist", Needs::Authenticated),
+        (Self::Rlsub, "Rlsub", Needs::Authenticated),
         (Self::Search, "Search", Needs::Selected),
         (Self::Select, "Select", Needs::Authenticated),
         (Self::SetAcl, "Setacl", Needs::Authenticated),
+        (Self::SetAnnotation, "Setannotation", Needs::Authenticated),
+        (Self::SetMetadata, "Setmetadata", Needs::Authenticated),
         (Self::SetQuota, "Setquota", Needs::Authenticated),
         (Self::StartTls, "Starttls", Needs::Nothing),
         (Self::Status, "Status", Needs::Authenticated),
@@ -107,6 +118,7 @@ impl Verb {
         (Self::Unauthenticate, "Unauthenticate", Needs::Authenticated),
         (Self::Unselect, "Unselect", Needs::Selected),
         (Self::Unsubscribe, "Unsubscribe", Needs::Authenticated),
+        (Self::Xlist, "Xlist", Needs::Authenticated),
     ];
 
     /// The command of this name, in any case.

@@ -1,8 +1,9 @@
 //! Writing commands back: the inverse of the grammar, for round-trip tests and for whoever speaks to another server.
 
 use super::append::{AppendContent, AppendMessage};
+use super::create::write_create_params;
 use super::lex::is_atom_char;
-use super::{Command, CommandBody, ListCommand, Metadata};
+use super::{Command, CommandBody};
 use crate::imap::date::put_date_time;
 use cyrus_store::FlagNames;
 
@@ -45,7 +46,8 @@ fn put_flags(out: &mut Vec<u8>, flags: &FlagNames) {
     out.push(b')');
 }
 
-fn put_astring_list(out: &mut Vec<u8>, list: &[Vec<u8>]) {
+/// Appends astrings in parentheses.
+pub(crate) fn put_astring_list(out: &mut Vec<u8>, list: &[Vec<u8>]) {
     for (i, item) in list.iter().enumerate() {
         out.push(if i == 0 { b'(' } else { b' ' });
         put_astring(out, item);
@@ -108,12 +110,13 @@ impl CommandBody {
             }
             C::Delete { mailbox } => strings(&[mailbox]),
             C::Subscribe { mailbox } | C::Unsubscribe { mailbox } => strings(&[mailbox]),
-            C::Create { mailbox, partition } => {
+            C::Create {
+                mailbox,
+                partition,
+                special_use,
+            } => {
                 strings(&[mailbox]);
-                if let Some(partition) = partition {
-                    out.push(b' ');
-                    put_astring(out, partition);
-                }
+                write_create_params(out, partition.as_deref(), special_use.as_deref());
             }
             C::Rename { from, to, partition } => {
                 strings(&[from, to]);
@@ -123,7 +126,7 @@ impl CommandBody {
                 }
             }
             C::List(list) => list.write(out),
-            C::Lsub { reference, pattern } => {
+            C::Lsub { reference, pattern } | C::Rlsub { reference, pattern } => {
                 strings(&[reference]);
                 out.push(b' ');
                 put_string(out, pattern);
@@ -189,7 +192,10 @@ impl CommandBody {
                 }
                 out.push(b')');
             }
-            C::GetMetadata(query) => query.write(out),
+            C::GetMetadata(get) => get.write(out),
+            C::SetMetadata(set) => set.write(out),
+            C::GetAnnotation(get) => get.write(out),
+            C::SetAnnotation(set) => set.write(out),
         }
     }
 }
@@ -209,41 +215,6 @@ fn write_id(out: &mut Vec<u8>, fields: &[(Vec<u8>, Option<Vec<u8>>)]) {
         }
     }
     out.push(b')');
-}
-
-impl ListCommand {
-    fn write(&self, out: &mut Vec<u8>) {
-        if !self.select.is_empty() {
-            out.push(b' ');
-            self.select.write(out);
-        }
-        out.push(b' ');
-        put_astring(out, &self.reference);
-        out.push(b' ');
-        match self.patterns.as_slice() {
-            [one] => put_string(out, one),
-            many => {
-                for (i, pattern) in many.iter().enumerate() {
-                    out.push(if i == 0 { b'(' } else { b' ' });
-                    put_string(out, pattern);
-                }
-                out.push(b')');
-            }
-        }
-        if !self.returns.is_empty() {
-            out.extend_from_slice(b" RETURN ");
-            self.returns.write(out);
-        }
-    }
-}
-
-impl Metadata {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.push(b' ');
-        put_astring(out, &self.mailbox);
-        out.push(b' ');
-        put_astring_list(out, &self.entries);
-    }
 }
 
 impl AppendMessage {

@@ -72,8 +72,32 @@ pub fn put_enabled(out: &mut Vec<u8>, names: impl IntoIterator<Item = &'static s
     out.extend_from_slice(b"\r\n");
 }
 
-/// `* LIST (attributes) "/" name`, or LSUB.
+/// `* LIST (attributes) "separator" name`, or LSUB, XLIST (RFC 3501, section 7.2.2).
 pub fn put_list(out: &mut Vec<u8>, response: &str, attributes: &str, separator: Option<char>, name: &[u8]) {
+    put_mailbox_list(out, response, attributes, separator, name);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `* LIST ... (CHILDINFO ("option"))`: something below the name meets the selection option (RFC 5258, section 4).
+pub fn put_list_with_children(
+    out: &mut Vec<u8>,
+    attributes: &str,
+    separator: Option<char>,
+    name: &[u8],
+    option: &str,
+) {
+    put_mailbox_list(out, "LIST", attributes, separator, name);
+    out.extend_from_slice(format!(" (CHILDINFO (\"{option}\"))\r\n").as_bytes());
+}
+
+/// `mailbox-list` (RFC 3501, section 9) after `*`.
+fn put_mailbox_list(
+    out: &mut Vec<u8>,
+    response: &str,
+    attributes: &str,
+    separator: Option<char>,
+    name: &[u8],
+) {
     out.extend_from_slice(b"* ");
     out.extend_from_slice(response.as_bytes());
     out.extend_from_slice(b" (");
@@ -84,7 +108,6 @@ pub fn put_list(out: &mut Vec<u8>, response: &str, attributes: &str, separator: 
         None => out.extend_from_slice(b"NIL "),
     }
     put_astring(out, name);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// `* NAMESPACE personal other shared` (RFC 2342); each a list of prefixes with the separator.
@@ -273,6 +296,29 @@ pub fn put_metadata(out: &mut Vec<u8>, mailbox: &[u8], entries: &[(String, Optio
             }
             value => super::put_nstring(out, value.as_deref()),
         }
+    }
+    out.extend_from_slice(b")\r\n");
+}
+
+/// `* ANNOTATION mailbox "entry" ("attribute" "value" ...)` of the draft before RFC 5464.
+pub fn put_annotation<'a>(
+    out: &mut Vec<u8>,
+    mailbox: &[u8],
+    entry: &str,
+    attributes: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>,
+) {
+    out.extend_from_slice(b"* ANNOTATION ");
+    put_astring(out, mailbox);
+    out.push(b' ');
+    put_string(out, entry.as_bytes());
+    out.extend_from_slice(b" (");
+    for (i, (attribute, value)) in attributes.into_iter().enumerate() {
+        if i > 0 {
+            out.push(b' ');
+        }
+        put_string(out, attribute.as_bytes());
+        out.push(b' ');
+        super::put_nstring(out, value);
     }
     out.extend_from_slice(b")\r\n");
 }

@@ -9,7 +9,9 @@ use cyrus_store::{Annotation, CachedRecord, IndexRead, MailboxError, Message, Mo
 use super::body::{Body, put_body};
 use super::unreadable::Unreadable;
 use super::{Chain, Pieces, Request, seconds};
-use crate::imap::command::{FetchAttributes, FetchItems, FetchModifiers, Numbering, SectionText};
+use crate::imap::command::{
+    AnnotationQuery, FetchAttributes, FetchItems, FetchModifiers, Numbering, SectionText,
+};
 use crate::imap::enabled::Enabled;
 use crate::imap::response::{Code, FetchLine, Reply};
 use crate::imap::selected::{News, Selected, View, keyword};
@@ -76,8 +78,8 @@ impl Pieces for Fetch {
         let service = Arc::clone(&request.service);
         let zone = &service.store;
         let enabled = request.enabled;
-        let (noted, annotations) = match self.wanted.annotations {
-            Some(_) => annotations(request, &self.ranges, self.at, self.next)?,
+        let (noted, annotations) = match &self.wanted.annotations {
+            Some(query) => annotations(request, query, &self.ranges, self.at, self.next)?,
             None => (None, HashMap::new()),
         };
         let selected = request.selected()?;
@@ -305,6 +307,7 @@ type Annotations = HashMap<Uid, Vec<Annotation>>;
 /// The annotations of the messages of the next piece, and the last UID of it.
 fn annotations(
     request: &mut Request,
+    query: &AnnotationQuery,
     ranges: &[(Uid, Uid)],
     at: usize,
     next: Option<Uid>,
@@ -326,7 +329,7 @@ fn annotations(
     };
     let mut found = HashMap::with_capacity(uids.len());
     for &uid in &uids {
-        found.insert(uid, super::metadata::of_message(request, &name, uid)?);
+        found.insert(uid, super::annotation::of_message(request, &name, uid, query)?);
     }
     Ok((uids.last().copied(), found))
 }
@@ -411,7 +414,7 @@ impl Piece<'_, '_> {
         }
         if let Some(query) = &wanted.annotations {
             let found = self.annotations.get(&message.uid());
-            super::metadata::put_annotations(&mut line, query, found.map_or(&[], Vec::as_slice));
+            super::annotation::put_annotations(&mut line, query, found.map_or(&[], Vec::as_slice));
         }
         match body {
             None => line.end(),

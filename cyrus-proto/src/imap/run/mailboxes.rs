@@ -10,17 +10,29 @@ pub(super) fn create(
     request: &Request,
     client: &[u8],
     partition: Option<&[u8]>,
+    special_use: &[Vec<u8>],
 ) -> Result<Reply, MailboxError> {
     let name = request.new_name(client)?;
     let partition = partition_argument(request, partition)?;
+    let special_use = special_use
+        .iter()
+        .map(|used| String::from_utf8_lossy(used).into_owned());
     let options = CreateOptions {
         partition,
+        special_use: special_use.collect(),
         ..CreateOptions::default()
     };
-    let entry = request
+    let created = request
         .service
         .store
-        .create_with(&name, &options, &request.user.auth)?;
+        .create_with(&name, &options, &request.user.auth);
+    let entry = match created {
+        // RFC 6154, section 3: the client must learn that the use is the reason.
+        Err(error @ MailboxError::Refused(_)) if !options.special_use.is_empty() => {
+            return Ok(request.refusal(&error).with(Code::UseAttr));
+        }
+        created => created?,
+    };
     Ok(match &entry.id {
         Some(id) => completed().with(Code::MailboxId(id.to_string())),
         None => completed(),
@@ -116,9 +128,16 @@ pub(super) fn status(
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
     let name = request.name(client)?;
+    let data = status_data(request, &name)?;
+    put_status(out, client, items, &data);
+    Ok(completed())
+}
+
+/// What STATUS tells of a mailbox.
+pub(super) fn status_data(request: &Request, name: &MailboxName) -> Result<StatusData, MailboxError> {
     let store = &request.service.store;
-    let status = store.status(&name, &request.user.auth)?;
-    let data = StatusData {
+    let status = store.status(name, &request.user.auth)?;
+    Ok(StatusData {
         messages: status.messages,
         recent: status.recent,
         uidnext: status.uidnext,
@@ -128,9 +147,7 @@ pub(super) fn status(
         size: status.size,
         deleted: status.deleted,
         highestmodseq: status.highestmodseq.0,
-    };
-    put_status(out, client, items, &data);
-    Ok(completed())
+    })
 }
 
 pub(super) fn namespace(request: &Request, out: &mut Vec<u8>) -> Result<Reply, MailboxError> {

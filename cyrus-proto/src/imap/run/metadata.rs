@@ -1,141 +1,254 @@
-//! GETMETADATA and FETCH ANNOTATION, reading only (RFC 5464, RFC 5257).
+//! GETMETADATA and SETMETADATA (RFC 5464).
 
-use cyrus_store::{Annotation, AnnotationScope, Audience, MailboxError, MailboxName, Uid};
+use cyrus_store::{
+    Annotation, AnnotationScope, AnnotationUpdate, Audience, ErrorClass, MailboxError, MailboxName,
+};
 
-use super::{Request, completed};
-use crate::imap::command::{AnnotationQuery, Metadata};
-use crate::imap::response::{FetchLine, Reply, put_metadata};
+use super::annotation::matches;
+use super::{Chain, Pieces, Request, completed};
+use crate::imap::command::{GetMetadata, MetadataDepth, SetMetadata};
+use crate::imap::response::{Code, Reply, put_metadata};
+use crate::imap::selected::News;
+use crate::job::Job;
+use crate::output::Output;
 
-pub(super) fn get(request: &Request, query: &Metadata, out: &mut Vec<u8>) -> Result<Reply, MailboxError> {
-    let store = &request.service.store;
-    let name = match query.mailbox.is_empty() {
-        true => None,
-        false => Some(request.name(&query.mailbox)?),
-    };
-    let scope = match &name {
-        None => AnnotationScope::Server,
-        Some(name) => AnnotationScope::Mailbox(name),
-    };
-    let mut found = Vec::new();
-    for wanted in &query.entries {
-        let wanted = String::from_utf8_lossy(wanted).to_ascii_lowercase();
-        let (audience, entry) = match (wanted.strip_prefix("/shared"), wanted.strip_prefix("/private")) {
-            (Some(entry), _) if is_entry(entry) => (Audience::Shared, entry),
-            (_, Some(entry)) if is_entry(entry) => (Audience::Private, entry),
-            _ => return Ok(Reply::bad("entry must begin with /shared or /private")),
+/// An entry with its full name, and its value.
+type Entry = (String, Option<Vec<u8>>);
+
+/// Entries that a client asks for by their full names, `/shared/...` or `/private/...`.
+pub(super) struct Wanted {
+    entries: Vec<(Audience, String)>,
+    depth: MetadataDepth,
+}
+
+impl Wanted {
+    /// `None` if a name begins with neither.
+    pub(super) fn new(entries: &[Vec<u8>], depth: MetadataDepth) -> Option<Self> {
+        let entries = entries.iter().map(|entry| split_entry(entry));
+        Some(Self {
+            entries: entries.collect::<Option<_>>()?,
+            depth,
+        })
+    }
+
+    /// The entries of a scope, with full names.
+    pub(super) fn find(
+        &self,
+        request: &Request,
+        scope: AnnotationScope<'_>,
+    ) -> Result<Vec<Entry>, MailboxError> {
+        let is_wanted = |name: &str, audience| {
+            let of_audience = self.entries.iter().filter(|(wanted, _)| *wanted == audience);
+            let mut entries = of_audience.map(|(_, entry)| entry);
+            entries.any(|entry| {
+                let below = |suffix: &str| matches(format!("{entry}{suffix}").as_bytes(), name.as_bytes());
+                below("")
+                    || match self.depth {
+                        MetadataDepth::Zero => false,
+                        MetadataDepth::One => below("/%"),
+                        MetadataDepth::Infinity => below("/*"),
+                    }
+            })
         };
-        let value = store.annotation(scope, entry, audience, &request.user.auth)?;
-        found.push((wanted, value));
+        let store = &request.service.store;
+        let mut found = store.find_annotations(scope, &is_wanted, &request.user.auth)?;
+        // What is named without wildcards is told in any case.
+        for (_, entry) in &self.entries {
+            for audience in [Audience::Private, Audience::Shared] {
+                let named = self
+                    .entries
+                    .iter()
+                    .any(|wanted| *wanted == (audience, entry.clone()));
+                let is_pattern = entry.contains(['*', '%']);
+                let is_known = |found: &Annotation| found.audience == audience && found.entry == *entry;
+                if named && !is_pattern && !found.iter().any(is_known) {
+                    found.push(Annotation {
+                        entry: entry.clone(),
+                        audience,
+                        value: None,
+                    });
+                }
+            }
+        }
+        let full = found.into_iter().map(|found| {
+            let prefix = match found.audience {
+                Audience::Shared => "/shared",
+                Audience::Private => "/private",
+            };
+            (format!("{prefix}{}", found.entry), found.value)
+        });
+        Ok(full.collect())
     }
-    found.sort();
-    put_metadata(out, &query.mailbox, &found);
-    Ok(completed())
 }
 
-/// Whether this may follow `/shared` or `/private`; both are entries themselves, without values.
-fn is_entry(rest: &str) -> bool {
-    rest.is_empty() || rest.starts_with('/')
+/// `/shared/comment` as audience and entry; case does not count.
+fn split_entry(full: &[u8]) -> Option<(Audience, String)> {
+    let full = String::from_utf8_lossy(full).to_ascii_lowercase();
+    let (audience, entry) = match full.strip_prefix("/shared") {
+        Some(entry) => (Audience::Shared, entry),
+        None => (Audience::Private, full.strip_prefix("/private")?),
+    };
+    (entry.is_empty() || entry.starts_with('/')).then(|| (audience, entry.to_owned()))
 }
 
-/// The annotations of one message that a FETCH asks for.
-///
-/// Takes locks of its own: not to be called while the mailbox is being read.
-pub(super) fn of_message(
-    request: &Request,
-    name: &MailboxName,
-    uid: Uid,
-) -> Result<Vec<Annotation>, MailboxError> {
-    let scope = AnnotationScope::Message(name, uid);
-    request
-        .service
-        .store
-        .list_annotations(scope, "/", &request.user.auth)
+fn bad_entry() -> Reply {
+    Reply::bad("entry must begin with /shared or /private")
 }
 
-/// `ANNOTATION (...)` with those of `found` that `query` asks for, and NIL for entries that it names.
-pub(super) fn put_annotations(line: &mut FetchLine<'_>, query: &AnnotationQuery, found: &[Annotation]) {
-    let mut entries: Vec<&str> = found.iter().map(|found| found.entry.as_str()).collect();
-    entries.retain(|entry| {
-        let matches = |pattern: &Vec<u8>| matches(pattern, entry.as_bytes());
-        query.entries.iter().any(matches)
-    });
-    let named = query
-        .entries
-        .iter()
-        .filter(|entry| !entry.iter().any(|c| b"*%".contains(c)));
-    entries.extend(named.filter_map(|entry| std::str::from_utf8(entry).ok()));
-    entries.sort_unstable();
-    entries.dedup();
-    let value = |entry: &str, audience| {
-        let found = found
+/// The job of a GETMETADATA.
+pub(super) fn get_job(request: Request, get: GetMetadata) -> Job {
+    Job::new(Chain(Get {
+        wanted: Wanted::new(&get.entries, get.depth),
+        request: Some(request),
+        get,
+        left: None,
+        longest: 0,
+    }))
+}
+
+struct Get {
+    request: Option<Request>,
+    get: GetMetadata,
+    wanted: Option<Wanted>,
+    /// The mailboxes that are left to tell, once they have been looked up.
+    left: Option<std::vec::IntoIter<(String, MailboxName)>>,
+    /// Octets of the longest value that was too long to be told.
+    longest: usize,
+}
+
+impl Get {
+    /// Tells what is wanted of one scope.
+    fn tell(
+        &mut self,
+        client: &[u8],
+        scope: AnnotationScope<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), MailboxError> {
+        let Some((request, wanted)) = self.request.as_ref().zip(self.wanted.as_ref()) else {
+            return Ok(());
+        };
+        let mut found = wanted.find(request, scope)?;
+        let limit = self
+            .get
+            .max_size
+            .map_or(usize::MAX, |size| usize::try_from(size).unwrap_or(usize::MAX));
+        found.retain(|(_, value)| {
+            let length = value.as_ref().map_or(0, Vec::len);
+            if length > limit {
+                self.longest = self.longest.max(length);
+            }
+            length <= limit
+        });
+        if !found.is_empty() {
+            put_metadata(out, client, &found);
+        }
+        Ok(())
+    }
+
+    fn reply(&self) -> Reply {
+        match self.longest {
+            0 => completed(),
+            longest => completed().with(Code::Metadata(format!("LONGENTRIES {longest}"))),
+        }
+    }
+}
+
+impl Pieces for Get {
+    fn piece(&mut self, output: &mut Output, budget: usize) -> Result<Option<Reply>, MailboxError> {
+        let Some(request) = self.request.as_ref().filter(|_| self.wanted.is_some()) else {
+            return Ok(Some(bad_entry()));
+        };
+        let mut out = Vec::new();
+        let client = self.get.mailbox.clone();
+        let mut left = match self.left.take() {
+            Some(left) => left,
+            None if client.is_empty() => {
+                self.tell(b"", AnnotationScope::Server, &mut out)?;
+                output.put_vec(out);
+                return Ok(Some(self.reply()));
+            }
+            None => request.named_or_matching(&client)?.into_iter(),
+        };
+        let several = client.iter().any(|c| b"*%".contains(c));
+        for (shown, name) in left.by_ref() {
+            match self.tell(shown.as_bytes(), AnnotationScope::Mailbox(&name), &mut out) {
+                // One among many that may be listed and not read.
+                Err(error) if several && error.class() == ErrorClass::Impossible => {}
+                told => told?,
+            }
+            if out.len() >= budget {
+                output.put_vec(out);
+                self.left = Some(left);
+                return Ok(None);
+            }
+        }
+        output.put_vec(out);
+        Ok(Some(self.reply()))
+    }
+
+    fn request(&mut self) -> Option<Request> {
+        self.request.take()
+    }
+
+    fn news(&self) -> News<'_> {
+        News::ALL
+    }
+}
+
+pub(super) fn set(request: &Request, set: &SetMetadata) -> Result<Reply, MailboxError> {
+    let mut changes = Vec::with_capacity(set.values.len());
+    for (full, value) in &set.values {
+        let Some((audience, entry)) = split_entry(full) else {
+            return Ok(bad_entry());
+        };
+        changes.push(AnnotationUpdate {
+            entry,
+            audience,
+            value: value.clone(),
+        });
+    }
+    let done = request.annotate(&set.mailbox, &changes);
+    Ok(match done {
+        Ok(()) => completed(),
+        Err(MailboxError::AnnotationTooLong { limit }) => {
+            Reply::no("Annotation too long").with(Code::Metadata(format!("MAXSIZE {limit}")))
+        }
+        Err(error @ MailboxError::TooManyAnnotations) => {
+            request.refusal(&error).with(Code::Metadata("TOOMANY".to_owned()))
+        }
+        Err(error @ MailboxError::NoPrivateAnnotation) => request
+            .refusal(&error)
+            .with(Code::Metadata("NOPRIVATE".to_owned())),
+        Err(error) => return Err(error),
+    })
+}
+
+impl Request {
+    /// The one mailbox of a name, or those that a pattern matches, as the client knows them and as they are.
+    pub(super) fn named_or_matching(
+        &self,
+        client: &[u8],
+    ) -> Result<Vec<(String, MailboxName)>, MailboxError> {
+        if client.iter().any(|c| b"*%".contains(c)) {
+            return self.matching(client);
+        }
+        let name = self.name(client)?;
+        Ok(vec![(String::from_utf8_lossy(client).into_owned(), name)])
+    }
+
+    /// Changes annotations of the server, or of the mailboxes of this name or pattern.
+    pub(super) fn annotate(&self, client: &[u8], changes: &[AnnotationUpdate]) -> Result<(), MailboxError> {
+        let store = &self.service.store;
+        let auth = &self.user.auth;
+        if client.is_empty() {
+            return store.set_annotations(AnnotationScope::Server, changes, auth);
+        }
+        let names = self.named_or_matching(client)?;
+        if names.is_empty() {
+            return Err(MailboxError::NotFound);
+        }
+        names
             .iter()
-            .find(|found| found.entry == entry && found.audience == audience);
-        found.map(|found| found.value.clone())
-    };
-    let wanted = |name: &str| {
-        let matching =
-            |wanted: &Vec<u8>| matches(wanted, name.as_bytes()) || wanted.eq_ignore_ascii_case(b"value");
-        query.attributes.iter().any(matching)
-    };
-    let shared = ("value.shared", Audience::Shared);
-    let private = ("value.priv", Audience::Private);
-    line.annotations(entries.into_iter().map(|entry| {
-        // Those that are set come first, shared before private; the others follow, private before shared.
-        let set = [shared, private]
-            .map(|(name, audience)| (name, value(entry, audience)))
-            .into_iter()
-            .filter(|(_, value)| value.is_some());
-        let unset = [private, shared]
-            .map(|(name, audience)| (name, value(entry, audience)))
-            .into_iter()
-            .filter(|(_, value)| value.is_none());
-        let values = set.chain(unset).filter(|(name, _)| wanted(name));
-        (entry, values.collect::<Vec<_>>())
-    }));
-}
-
-/// Whether a name matches a pattern with `*`, and `%` for one level.
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    // The part of the pattern that is tried next, for each place in the name so far: as wide as the pattern, not deeper.
-    let mut states = vec![false; pattern.len() + 1];
-    let skip_wildcards = |states: &mut Vec<bool>| {
-        for at in 0..pattern.len() {
-            if states[at] && matches!(pattern[at], b'*' | b'%') {
-                states[at + 1] = true;
-            }
-        }
-    };
-    states[0] = true;
-    skip_wildcards(&mut states);
-    for &c in name {
-        let mut next = vec![false; pattern.len() + 1];
-        for at in 0..pattern.len() {
-            if !states[at] {
-                continue;
-            }
-            match pattern[at] {
-                b'*' => next[at] = true,
-                b'%' if c != b'/' => next[at] = true,
-                wanted if wanted.eq_ignore_ascii_case(&c) => next[at + 1] = true,
-                _ => {}
-            }
-        }
-        states = next;
-        skip_wildcards(&mut states);
-    }
-    states.last().copied().unwrap_or(false)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn patterns_match_as_in_list() {
-        assert!(
-            matches(b"*", b"/comment") && matches(b"/%", b"/comment") && matches(b"/COMMENT", b"/comment")
-        );
-        assert!(matches(b"/vendor/*", b"/vendor/cmu/x") && !matches(b"/vendor/%", b"/vendor/cmu/x"));
-        assert!(matches(b"/*/x", b"/vendor/cmu/x") && !matches(b"/a", b"/ab") && !matches(b"", b"a"));
+            .try_for_each(|(_, name)| store.set_annotations(AnnotationScope::Mailbox(name), changes, auth))
     }
 }

@@ -248,7 +248,7 @@ fn watch(request: &Request, notify: &mut Notify, link: Option<&Link>) -> Result<
     }
     if notify.wants_metadata() {
         let callback = news.of(News::metadata, link);
-        notify.watches.push(store.watch_annotations(callback));
+        notify.watches.extend(store.watch_annotations(callback));
     }
     Ok(())
 }

@@ -22,17 +22,27 @@ pub(crate) struct Situation<'a> {
 const SHORT: [&str; 4] = ["IMAP4rev1", "LITERAL+", "ID", "ENABLE"];
 
 /// What is understood after the login.
-const REST: [&str; 10] = [
+const REST: &[&str] = &[
     "ACL",
     "CHILDREN",
     "CONDSTORE",
+    "CREATE-SPECIAL-USE",
+    "LIST-EXTENDED",
+    "LIST-MYRIGHTS",
+    "LIST-STATUS",
+    "MAILBOX-REFERRALS",
+    "METADATA",
+    "METADATA-SERVER",
     "MOVE",
     "MULTIAPPEND",
     "NAMESPACE",
     "QUOTA",
     "RIGHTS=kxten",
+    "SPECIAL-USE",
     "UIDPLUS",
     "UNSELECT",
+    "LIST-METADATA",
+    "XLIST",
 ];
 
 const QUOTAS: [&str; 4] = [
@@ -55,9 +65,12 @@ pub(crate) fn greeting(options: &ImapOptions, situation: Situation<'_>) -> Strin
 pub(crate) fn full(options: &ImapOptions, situation: Situation<'_>) -> String {
     let mut list = List::new(options);
     list.add_all(&SHORT);
-    list.add_all(&REST);
+    list.add_all(REST);
     list.add("LANGUAGE");
     list.add("NOTIFY");
+    if options.annotation_legacy_commands {
+        list.add("ANNOTATEMORE");
+    }
     list.add_login(situation);
     if situation.admin {
         list.add("UNAUTHENTICATE");

@@ -32,7 +32,11 @@ impl ImapSession {
             State::Authenticated { .. } | State::Selected { .. } => command::append_target(&head),
             _ => None,
         };
-        if announced.binary {
+        let takes_binary = matches!(
+            head.verb,
+            Some(Verb::SetMetadata | Verb::SetAnnotation | Verb::Store)
+        );
+        if announced.binary && !takes_binary {
             self.framer.refuse();
             self.refuse_tagged(&tag, "Binary literals are not allowed");
             return None;

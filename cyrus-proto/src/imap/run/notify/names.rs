@@ -8,7 +8,7 @@ use cyrus_acl::Rights;
 use cyrus_store::{MailboxEntry, MailboxError, MailboxId, MailboxKind, MailboxName};
 
 use super::observe;
-use crate::imap::command::{EventSet, ListCommand, ListOptions};
+use crate::imap::command::{EventSet, ListCommand, ListForm, ListReturns, ListSelection};
 use crate::imap::notify::{Mailboxes, Notify, Observed};
 use crate::imap::response::{Code, Reply, put_astring, put_list};
 use crate::imap::run::{Request, list};
@@ -243,15 +243,18 @@ fn put_listed(
     let client = request.client_name(name);
     let command = ListCommand {
         patterns: vec![client.clone().into_bytes()],
-        returns: ListOptions {
+        returns: ListReturns {
             subscribed: true,
             children: true,
-            ..ListOptions::default()
+            special_use: true,
+            ..ListReturns::default()
         },
-        ..ListCommand::default()
+        form: ListForm::Extended,
+        select: ListSelection::default(),
+        reference: Vec::new(),
     };
     let mut lines = Vec::new();
-    list::list(request, &command, &mut lines)?;
+    list::put_all(request, &command, &mut lines)?;
     let wild = client.contains(['*', '%']);
     if wild || lines.is_empty() {
         let attributes = match (wild, subscribed) {
