@@ -35,6 +35,19 @@ pub enum Wait {
     Never,
 }
 
+impl Wait {
+    /// The same, for this time from now on at most.
+    #[must_use]
+    pub fn no_longer_than(self, limit: Duration) -> Self {
+        match (self, Instant::now().checked_add(limit)) {
+            (Self::Never, _) => self,
+            (_, None) => self,
+            (Self::Forever, Some(end)) => Self::Until(end),
+            (Self::Until(moment), Some(end)) => Self::Until(moment.min(end)),
+        }
+    }
+}
+
 /// Why a lock was not gained.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -15,8 +15,8 @@ use cyrus_store::options::ExpungeMode;
 use cyrus_store::sys::{Disk, Open, SimDisk};
 use cyrus_store::{
     CopyMode, DeliverOptions, Expunge, FlagChange, FlagMode, FlagNames, Guid, Keyword, Mailbox, MailboxError,
-    MailboxId, MailboxName, MailboxType, NewMessage, Partition, Quota, Recipient, Store, StoreOptions,
-    SystemFlags, Uid, UidSet,
+    MailboxId, MailboxName, MailboxType, NewMessage, Partition, Quota, QuotaRoot, Recipient, Resource, Store,
+    StoreOptions, SystemFlags, Uid, UidSet,
 };
 
 const BOXES: [&str; 3] = ["user.a", "user.b", "user.c"];
@@ -132,6 +132,38 @@ fn look(store: &Store, mailbox: &str) -> Result<Seen, MailboxError> {
     Ok(seen)
 }
 
+/// What a quota root may say. What is expunged may count until somebody counts anew, if a crash comes.
+#[derive(Clone, Copy, PartialEq)]
+enum Usage {
+    NotTooLow,
+    Exact,
+}
+
+/// Compares a quota root with the one mailbox that it counts.
+fn check_usage(store: &Store, mailbox: &str, usage: Usage, story: &str) {
+    let quota = store
+        .quota(&QuotaRoot::at(&name(mailbox)))
+        .unwrap_or_else(|error| panic!("{error}; {story}"))
+        .unwrap_or_else(|| panic!("the quota root of {mailbox} is gone; {story}"));
+    let mut opened = open(store, mailbox);
+    let read = opened.read().unwrap();
+    let sizes: u64 = read.messages().map(|message| u64::from(message.size())).sum();
+    for (what, used, held) in [
+        ("octets", quota.used(Resource::Storage), sizes),
+        (
+            "messages",
+            quota.used(Resource::Message),
+            u64::from(read.exists()),
+        ),
+    ] {
+        assert!(used >= held, "{mailbox} holds {held} {what}, not {used}; {story}");
+        assert!(
+            usage == Usage::NotTooLow || used == held,
+            "{mailbox} holds {held} {what}, not {used}"
+        );
+    }
+}
+
 /// Whether a torn record may be found: where records are replaced in place, it is noticed but cannot be undone.
 #[derive(Clone, Copy, PartialEq)]
 enum Torn {
@@ -142,7 +174,7 @@ enum Torn {
 /// Runs `change` on a store and looks at every state that a crash could leave.
 ///
 /// Each mailbox must be as before or as after; after the change has returned, as after. New messages must be appendable,
-/// and no UID that was promised may come again.
+/// and no UID that was promised may come again. No quota root may count less than there is.
 fn crash_everywhere(sim: &SimDisk, options: StoreOptions, torn: Torn, change: impl FnOnce(&Store)) {
     let before: Vec<Seen> = {
         let store = Store::open(options.clone()).unwrap();
@@ -159,6 +191,9 @@ fn crash_everywhere(sim: &SimDisk, options: StoreOptions, torn: Torn, change: im
         .iter()
         .map(|mailbox| look(&store, mailbox).unwrap())
         .collect();
+    for mailbox in BOXES {
+        check_usage(&store, mailbox, Usage::Exact, "no crash");
+    }
     drop(store);
     let mut states = 0;
     for crash in sim.crash_states(4000) {
@@ -176,6 +211,7 @@ fn crash_everywhere(sim: &SimDisk, options: StoreOptions, torn: Torn, change: im
                     sim.journal().join("\n")
                 ),
             };
+            check_usage(&store, mailbox, Usage::NotTooLow, &crash.story);
             let is_after = seen == *after;
             let fits = match torn {
                 Torn::Never => is_after || seen == *before,
@@ -200,6 +236,7 @@ fn crash_everywhere(sim: &SimDisk, options: StoreOptions, torn: Torn, change: im
                 crash.story
             );
             assert_eq!(look(&store, mailbox).unwrap().len(), seen.len() + 1);
+            check_usage(&store, mailbox, Usage::NotTooLow, &crash.story);
         }
     }
     assert!(states > 20, "{states} states");
@@ -276,6 +313,7 @@ fn crash_during_move_loses_no_message() {
     assert!(look(&store, "user.a").unwrap().is_empty());
     for crash in sim.crash_states(4000) {
         let store = Store::open(options(&crash.disk)).unwrap();
+        check_usage(&store, "user.b", Usage::NotTooLow, &crash.story);
         let copies = guids(&look(&store, "user.b").unwrap());
         let Ok(originals) = look(&store, "user.a").map(|seen| guids(&seen)) else {
             assert!(wanted.iter().all(|guid| copies.contains(guid)), "{}", crash.story);

@@ -2,8 +2,9 @@
 //!
 //! A file is one line: service, client, user, mailbox and command, with tabs between them. What follows it is ignored by
 //! every reader; here it is the process that owns the file, since one process has many sessions. A file's name must be a
-//! number for today's tools to read it. The first session of a process has the process's id; further ones have the id
-//! followed by a session number.
+//! number for today's tools to read it: the process's id followed by a session number. No process has such an id. Cyrus
+//! takes the name for one, and sends SIGTERM to whoever has a mailbox open that it deletes at once: under the id itself that
+//! would end every session of the process.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -95,18 +96,18 @@ impl ProcDirectory {
     }
 }
 
-/// A file name of a process: its id first, then the id with session numbers, as many as fit a tool's 32-bit number.
+/// A file name of a process: its id with a session number from 1 on, as many as fit a tool's 32-bit number. It is above
+/// every id that a process can have.
 fn number_of(pid: u32, at: usize) -> Option<u32> {
-    let width = (1..=5).rev().find(|width| {
+    let width = (1..=9).rev().find(|width| {
         let scale = 10u64.pow(*width);
         u64::from(pid) * scale + scale - 1 <= LARGEST_NAME
     });
-    let scale = width.map_or(1, |width| 10u32.pow(width));
-    let session = u32::try_from(at).ok().filter(|session| *session < scale)?;
-    match session {
-        0 => Some(pid),
-        _ => pid.checked_mul(scale)?.checked_add(session),
-    }
+    let scale = 10u32.pow(width?);
+    let session = u32::try_from(at).ok()?.checked_add(1)?;
+    pid.checked_mul(scale)?
+        .checked_add(session)
+        .filter(|_| session < scale)
 }
 
 impl ProcFile {
@@ -221,6 +222,9 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    /// Linux has no higher one.
+    const LARGEST_PID: u32 = 1 << 22;
+
     fn line(user: &str) -> SessionLine {
         SessionLine {
             service: "imap".into(),
@@ -238,7 +242,6 @@ mod tests {
             proc.session(&line("a")).unwrap(),
             proc.session(&line("b")).unwrap(),
         );
-        assert_eq!(first.number(), std::process::id());
         assert_ne!(second.number(), first.number());
         let text = fs::read_to_string(second.path()).unwrap();
         assert!(text.starts_with("imap\tlocalhost [127.0.0.1]\tb\t\t\n"), "{text}");
@@ -261,11 +264,20 @@ mod tests {
 
     #[test]
     fn names_are_numbers_that_todays_tools_can_hold_and_no_process_has() {
-        for pid in [1, 17_449, 32_768, 99_999, 4_194_304] {
-            let names: Vec<u32> = (0..).map_while(|at| number_of(pid, at)).collect();
-            assert_eq!(names[0], pid);
-            assert!(names.len() >= 100, "{pid}: {}", names.len());
+        for pid in [1, 2, 41, 17_449, 32_768, 99_999, 4_194_304] {
+            let names: Vec<u32> = (0..10_000).map_while(|at| number_of(pid, at)).collect();
+            assert!(names.len() >= 99, "{pid}: {}", names.len());
             assert!(names.iter().all(|name| u64::from(*name) <= LARGEST_NAME));
+            assert!(
+                names.iter().all(|name| *name > LARGEST_PID),
+                "{pid}: {}",
+                names[0]
+            );
+            assert!(
+                names
+                    .iter()
+                    .all(|name| name.to_string().starts_with(&pid.to_string()))
+            );
             assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
         }
     }

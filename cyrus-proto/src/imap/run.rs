@@ -278,7 +278,20 @@ impl Request {
     }
 
     /// Tells the client what changed in the selected mailbox, if one is selected.
+    ///
+    /// One that somebody deleted has no messages any more, and stays selected like that until the client leaves it: so does
+    /// Cyrus. One that was renamed is followed to its new name (RFC 2180, section 3.4).
     fn refresh(&mut self, news: &News<'_>, out: &mut Vec<u8>) -> Result<(), MailboxError> {
+        match (self.look(news, out), &mut self.mailbox) {
+            (Err(MailboxError::Deleted), Some(selected)) if news.expunges => {
+                selected.view.empty(out);
+                Ok(())
+            }
+            (done, _) => done,
+        }
+    }
+
+    fn look(&mut self, news: &News<'_>, out: &mut Vec<u8>) -> Result<(), MailboxError> {
         let Some(selected) = &mut self.mailbox else {
             return Ok(());
         };
@@ -344,7 +357,7 @@ fn refusal(service: &ImapService, error: &MailboxError) -> Reply {
             Reply::no("System I/O error").with(Code::Unavailable)
         }
         MailboxError::BadName(_) => Reply::no("Invalid mailbox name"),
-        MailboxError::NotAMailbox => Reply::no("Mailbox does not exist"),
+        MailboxError::NotAMailbox | MailboxError::Deleted => Reply::no("Mailbox does not exist"),
         error => Reply::no(error.to_string()),
     }
 }

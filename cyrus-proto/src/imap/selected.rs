@@ -333,6 +333,14 @@ impl View {
         Ok(())
     }
 
+    /// Tells the client that every message is gone, with the mailbox.
+    pub(crate) fn empty(&mut self, out: &mut Vec<u8>) {
+        for _ in 0..self.uids.len() {
+            put_expunge(out, 1);
+        }
+        self.uids = Arc::default();
+    }
+
     /// Told messages that `now` has no more, as their sequence numbers, ascending.
     fn gone(&self, now: &UidMap) -> Vec<u32> {
         let still = self.uids.last().map_or(0, |last| now.count_through(last));

@@ -1,6 +1,7 @@
 //! Making mailboxes: who may, with whose rights, on which partition, under which quota root.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cyrus_acl::{Acl, AuthState, Identifier, Rights};
 
@@ -192,9 +193,10 @@ impl Store {
             check_room(root, quota, ONE_MAILBOX, QuotaPolicy::Store)?;
         }
         let root = root.map(|(root, _)| root);
-        let _mailbox = self
-            .locks()
-            .lock_file(&paths.lock, Mode::Exclusive, self.wait())?;
+        // Where a file that follows a name is locked, that may be by somebody who still has an earlier mailbox of this name
+        // open and, as Cyrus does, wants the namespace next: waiting for him without end would be for ever.
+        let wait = self.wait().no_longer_than(LONGEST_WAIT);
+        let _mailbox = self.locks().lock_file(&paths.lock, Mode::Exclusive, wait)?;
         if let Some(root) = &root {
             self.count_more(root, ONE_MAILBOX)?;
         }
@@ -333,6 +335,9 @@ const FIRST_MODSEQ: u64 = 1;
 const ID_LENGTH: usize = 24;
 /// What a mailbox without messages adds to the usage of its quota root.
 pub(crate) const ONE_MAILBOX: Usage = Usage([0, 0, 0, 1]);
+
+/// How long a new mailbox waits for those who have an earlier one of its name open.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@
 mod clients;
 mod corpus;
 mod crash;
+mod deleted;
 mod differential;
 mod fixtures;
 mod idle;

@@ -71,7 +71,7 @@ fn we_share_a_spool_with_real_cyrus() {
 
 /// Legacy directories, other databases, nothing delayed. Real Cyrus now and then closes a connection under which something is
 /// removed at once, also beside nobody but itself.
-const OLD_WAY: &[(&str, &str)] = &[
+pub(crate) const OLD_WAY: &[(&str, &str)] = &[
     ("mailbox_legacy_dirs", "yes"),
     ("mboxlist_db", "skiplist"),
     ("seenstate_db", "flat"),

@@ -135,7 +135,11 @@ pub(super) fn close(request: &mut Request) -> Result<Reply, MailboxError> {
         && !selected.view.read_only
         && selected.mailbox.rights().contains(Rights::EXPUNGE)
     {
-        let expunged = selected.mailbox.expunge(Expunge::AllDeleted)?;
+        let expunged = match selected.mailbox.expunge(Expunge::AllDeleted) {
+            // What is gone needs no expunging.
+            Err(MailboxError::Deleted) => return Ok(completed()),
+            done => done?,
+        };
         selected.note_expunge(&expunged);
         selected.close()?;
     }

@@ -1,0 +1,81 @@
+//! Real Cyrus deletes or renames a mailbox that sessions of ours have selected: they see what became of it, at once.
+
+use std::time::Duration;
+
+use crate::rig::programs::Programs;
+use crate::rig::server::{Server, Start};
+use crate::rig::site::Site;
+use crate::together::OLD_WAY;
+
+/// Sessions look by themselves once a minute; what comes sooner was told.
+const AT_ONCE: Duration = Duration::from_secs(20);
+
+fn selected_mailboxes_go_away(options: &[(&str, &str)]) {
+    let (Some(real), Some(ours)) = (Programs::real(), Programs::ours()) else {
+        return;
+    };
+    let site = Site::new(options, &["alice"]);
+    let one = site.start(&ours);
+    let two = Server::start(
+        &site,
+        &real,
+        Start {
+            recover: false,
+            ..Start::default()
+        },
+    );
+    one.imap("admin").ok("CREATE user/alice");
+    let mut other = two.imap("alice");
+    for mailbox in ["Gone", "Idle", "Old"] {
+        other.ok(&format!("CREATE {mailbox}"));
+        for _ in 0..2 {
+            let reply = other
+                .append(mailbox, "", b"Subject: hello\r\n\r\nHello.\r\n")
+                .expect("APPEND");
+            assert!(reply.is_ok(), "{}", reply.status);
+        }
+    }
+
+    let mut here = one.imap("alice");
+    here.ok("SELECT Gone");
+    other.ok("DELETE Gone");
+    let refused = here.command("FETCH 1 FLAGS").expect("an answer");
+    assert_eq!(refused.status, "NO Mailbox does not exist");
+    assert_eq!(here.ok("NOOP").numbered("EXPUNGE").count(), 2);
+    // The same name is another mailbox, also for a session that still has the old one selected.
+    other.ok("CREATE Gone");
+    assert!(!here.command("FETCH 1 FLAGS").expect("an answer").is_ok());
+    here.ok("CLOSE");
+
+    here.ok("SELECT Idle");
+    here.idle().expect("IDLE");
+    std::thread::sleep(Duration::from_millis(500));
+    other.ok("DELETE Idle");
+    here.hear("* 1 EXPUNGE", AT_ONCE).expect("news while idling");
+    assert!(here.done().expect("DONE").is_ok());
+    here.ok("UNSELECT");
+
+    here.ok("SELECT Old");
+    other.ok("RENAME Old New");
+    assert_eq!(here.ok("NOOP").numbered("EXPUNGE").count(), 0);
+    here.ok("STORE 1 +FLAGS (\\Deleted)");
+    here.ok("EXPUNGE");
+    let status = other.ok("STATUS New (MESSAGES)");
+    let messages = status
+        .data("STATUS")
+        .next()
+        .and_then(|data| data.get(1)?.list().get(1)?.number());
+    assert_eq!(messages, Some(1));
+    one.stop();
+    two.stop();
+}
+
+#[test]
+fn a_selected_mailbox_that_real_cyrus_deletes_is_empty_and_one_that_it_renames_goes_on() {
+    selected_mailboxes_go_away(&[]);
+}
+
+#[test]
+fn so_it_is_the_old_way() {
+    selected_mailboxes_go_away(OLD_WAY);
+}
