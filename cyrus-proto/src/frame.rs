@@ -244,6 +244,11 @@ impl<S: Sink> Framer<S> {
         &self.text
     }
 
+    /// Which of the command's literals that went to sinks has its place at `offset` of the command so far.
+    pub fn staged_at(&self, offset: usize) -> Option<usize> {
+        self.staged.iter().position(|literal| literal.at == offset)
+    }
+
     /// How many literals of the command so far went to sinks.
     pub fn staged_so_far(&self) -> usize {
         self.staged.len()

@@ -11,6 +11,7 @@ mod run;
 mod selected;
 pub mod sequence;
 mod session;
+pub mod url;
 
 pub use enabled::Enabled;
 pub use options::{ImapOptions, ServerInfo};

@@ -18,9 +18,12 @@ dialogues!(
     acl,
     admin,
     annotatemore,
+    annotations,
+    catenate,
     condstore,
     expunge,
     fetch,
+    fetch_cyrus,
     gone,
     listing,
     login,
@@ -28,18 +31,21 @@ dialogues!(
     metadata,
     namespace_netnews,
     notify,
+    preview,
     quota,
+    replace,
     search,
     select,
     session,
     sessions,
     special_use,
-    store
+    store,
+    urlauth
 );
 
 use std::time::Duration;
 
-use cyrus_proto::job::{Session, TlsFacts};
+use cyrus_proto::job::{Session, Step, TlsFacts};
 use driver::{Client, Server};
 
 fn server(conf: &[(&str, &str)]) -> Server {
@@ -121,6 +127,39 @@ fn an_idle_client_is_logged_out_after_the_timeout_and_no_sooner() {
         stranger.wait(Duration::from_secs(601)),
         "* BYE idle for too long\r\n"
     );
+}
+
+#[test]
+fn a_client_has_its_turn_however_much_happens() {
+    let server = server(&[]);
+    let mut client = logged_in(&server);
+    client.line("a SELECT INBOX");
+    client.line("b NOTIFY SET (selected (MessageNew MessageExpunge))");
+    client.session.feed(b"c NOOP\r\nd NOOP\r\n", client.now());
+    // As if each look brought the next hint.
+    for _ in 0..20 {
+        client.session.hint(client.now());
+        if let Step::Run(job) = client.session.step(client.now()) {
+            client.work(job);
+        }
+    }
+    assert_eq!(client.output(), "c OK Completed\r\nd OK Completed\r\n");
+}
+
+#[test]
+fn looks_during_idle_do_not_keep_a_client_alive() {
+    let server = server(&[]);
+    let mut client = logged_in(&server);
+    client.line("a SELECT INBOX");
+    client.line("b IDLE");
+    for _ in 0..31 {
+        assert_eq!(client.wait(Duration::from_secs(60)), "");
+    }
+    assert_eq!(
+        client.wait(Duration::from_secs(61)),
+        "* BYE idle for too long\r\n"
+    );
+    assert!(client.closed);
 }
 
 #[test]

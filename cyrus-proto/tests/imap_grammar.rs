@@ -3,10 +3,10 @@
 use cyrus_proto::imap::command::{
     Access, AnnotationChange, AnnotationQuery, AppendContent, AppendMessage, BodySection, Command,
     CommandBody, DateField, DateTest, EntryKind, EventGroup, EventSet, Events, FetchAttributes, FetchItems,
-    FetchModifiers, GetAnnotation, GetMetadata, ListCommand, ListForm, ListReturns, ListSelection,
-    MailboxFilter, MetadataDepth, ModSeqEntry, NotifySet, Numbering, SearchKey, SearchProgram, Section,
-    SectionText, SelectParameters, SetAnnotation, SetMetadata, StatusItems, StoreFlags, StoreMode, Tag,
-    TextField, parse,
+    FetchModifiers, GetAnnotation, GetMetadata, ListCommand, ListForm, ListReturns, ListSelection, Literal,
+    LiteralForm, MailboxFilter, MetadataDepth, ModSeqEntry, NotifySet, Numbering, Octets, SearchKey,
+    SearchProgram, Section, SectionText, SelectParameters, SetAnnotation, SetMetadata, StatusItems,
+    StoreFlags, StoreMode, Tag, TextField, parse,
 };
 use cyrus_proto::imap::date::Date;
 use cyrus_proto::imap::sequence::{SeqNumber, SequenceSet};
@@ -145,6 +145,9 @@ STORE 1 (UNCHANGEDSINCE x) FLAGS (x) => Invalid argument to Store UNCHANGEDSINCE
 STORE 1 (UNCHANGEDSINCE 3 FLAGS (x) => Invalid Store modifier FLAGS
 STORE 1 FLAGS => Missing required argument to Store
 STORE 1 FOO \Seen => Invalid Store attribute
+STORE 1 ANNOTATION /comment (value.priv "y") => Missing paren for annotation entry
+STORE 1 ANNOTATION () => Missing annotation entry
+STORE 1 ANNOTATION (/comment) => Missing annotation attribute
 STORE 1 FLAGS \Foo => Invalid system flag in Store command
 STORE 1 FLAGS \Recent => Invalid system flag in Store command
 STORE 1 FLAGS (\Seen => Missing close parenthesis in Store
@@ -288,8 +291,8 @@ fn several_messages_are_appended_with_flags_and_dates() {
     assert_eq!(flags.system, SystemFlags::SEEN);
     assert_eq!(flags.keywords, [Keyword::new("$Junk").expect("an atom")]);
     assert_eq!(messages[0].internal_date, Some(1));
-    assert_eq!(messages[0].content, AppendContent::Memory(b"abc".to_vec()));
-    assert_eq!(messages[1].content, AppendContent::Memory(Vec::new()));
+    assert_eq!(messages[0].content, in_memory(b"abc"));
+    assert_eq!(messages[1].content, in_memory(b""));
 }
 
 #[test]
@@ -304,7 +307,13 @@ fn a_staged_literal_is_found_by_its_place() {
         panic!("not an APPEND")
     };
     let staged: Vec<_> = messages.into_iter().map(|message| message.content).collect();
-    assert_eq!(staged, [AppendContent::Staged(0), AppendContent::Staged(1)]);
+    assert_eq!(
+        staged,
+        [0, 1].map(|index| AppendContent::Literal(Literal {
+            form: LiteralForm::Plain,
+            octets: Octets::Staged(index),
+        }))
+    );
 }
 
 #[test]
@@ -539,6 +548,13 @@ fn section() -> impl Strategy<Value = BodySection> {
     })
 }
 
+fn in_memory(octets: &[u8]) -> AppendContent {
+    AppendContent::Literal(Literal {
+        form: LiteralForm::Plain,
+        octets: Octets::Memory(octets.to_vec()),
+    })
+}
+
 fn fetch_attributes() -> impl Strategy<Value = FetchAttributes> {
     let items = prop_oneof![
         Just(FetchItems::FLAGS.with(FetchItems::ENVELOPE)),
@@ -555,6 +571,7 @@ fn fetch_attributes() -> impl Strategy<Value = FetchAttributes> {
         items,
         sections,
         annotations,
+        ..FetchAttributes::default()
     })
 }
 
@@ -729,7 +746,7 @@ fn body() -> impl Strategy<Value = CommandBody> {
         .prop_map(|(flags, internal_date, bytes)| AppendMessage {
             flags,
             internal_date,
-            content: AppendContent::Memory(bytes),
+            content: in_memory(&bytes),
         });
     let mode = prop_oneof![
         Just(StoreMode::Set),
@@ -795,15 +812,17 @@ fn body() -> impl Strategy<Value = CommandBody> {
         }),
         vec((text(), option::of(text())), 0..4).prop_map(C::Id),
         vec("[A-Z0-9=-]{1,12}".prop_map(String::into_bytes), 1..4).prop_map(C::Enable),
-        (mailbox(), any::<bool>(), any::<bool>()).prop_map(|(mailbox, read_write, condstore)| C::Select {
-            mailbox,
-            parameters: SelectParameters { condstore },
-            access: if read_write {
-                Access::ReadWrite
-            } else {
-                Access::ReadOnly
-            },
-        }),
+        (mailbox(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+            |(mailbox, read_write, condstore, annotate)| C::Select {
+                mailbox,
+                parameters: SelectParameters { condstore, annotate },
+                access: if read_write {
+                    Access::ReadWrite
+                } else {
+                    Access::ReadOnly
+                },
+            }
+        ),
         (
             mailbox(),
             option::of(text()),

@@ -40,6 +40,7 @@ fn status_responses_with_every_code() {
         Code::AppendUid(7, "3:5".into()),
         Code::AuthenticationFailed,
         Code::BadCharset(&["UTF-8", "US-ASCII"]),
+        Code::BadUrl("\"/INBOX/;UID=99\"".into()),
         Code::Capability("IMAP4rev1 LITERAL+ ID".into()),
         Code::Closed,
         Code::CopyUid(7, "1,3:4".into(), "9:11".into()),
@@ -56,7 +57,9 @@ fn status_responses_with_every_code() {
         Code::UidNext(8),
         Code::UidValidity(9),
         Code::Unavailable,
+        Code::UnknownCte,
         Code::Unseen(3),
+        Code::UrlMech("INTERNAL"),
     ];
     for code in codes {
         for reply in [Reply::ok("Completed"), Reply::no("No"), Reply::bad("Bad")] {

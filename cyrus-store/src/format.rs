@@ -12,6 +12,7 @@ pub(crate) mod flat;
 pub mod header;
 pub mod index;
 pub mod mboxentry;
+pub mod mboxkey;
 pub mod quota;
 pub mod seen;
 pub(crate) mod skiplist;

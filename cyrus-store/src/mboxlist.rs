@@ -211,6 +211,11 @@ impl Store {
         }
     }
 
+    /// The file of the mailbox list.
+    pub fn mailbox_list_path(&self) -> PathBuf {
+        self.mboxlist_path()
+    }
+
     pub(crate) fn mboxlist_path(&self) -> PathBuf {
         let options = self.options();
         options.database_path(options.databases.mboxlist_path.as_ref(), "mailboxes.db")

@@ -175,6 +175,8 @@ pub struct Databases {
     pub seen: Engine,
     /// `subscription_db`
     pub subscription: Engine,
+    /// `mboxkey_db`
+    pub mboxkey: Engine,
 }
 
 impl Default for Databases {
@@ -192,6 +194,7 @@ impl Default for Databases {
             quota_path: None,
             seen: Engine::Twoskip,
             subscription: Engine::Flat,
+            mboxkey: Engine::Twoskip,
         }
     }
 }

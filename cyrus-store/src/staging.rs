@@ -1,6 +1,7 @@
 //! Messages on their way into mailboxes: collected, checked, parsed once, and put in place as a file.
 
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -137,6 +138,15 @@ impl Store {
             return Err(MailboxError::TooLarge { size, limit });
         }
         check_octets(message)?;
+        self.describe(message)
+    }
+
+    /// Parses a message, whatever is in it.
+    ///
+    /// # Errors
+    /// It is larger than the index can tell.
+    pub(crate) fn describe(&self, message: &[u8]) -> Result<Facts, MailboxError> {
+        let size = message.len() as u64;
         let too_large = |_| MailboxError::TooLarge {
             size,
             limit: u64::from(u32::MAX),
@@ -197,6 +207,22 @@ impl StagingFile {
             .staged_content(Content::File { map, file, name }, facts))
     }
 
+    /// What was received, neither checked nor parsed: material for a message rather than one.
+    ///
+    /// # Errors
+    /// The file could not be written.
+    pub fn into_bytes(mut self) -> Result<StagedBytes, MailboxError> {
+        if self.spill.is_none() {
+            return Ok(StagedBytes(Raw::Memory(std::mem::take(&mut self.memory))));
+        }
+        self.flush_memory()?;
+        let Some(Spill { file, length, name }) = self.spill.take() else {
+            return Ok(StagedBytes(Raw::Memory(Vec::new())));
+        };
+        let map = file.map(usize::try_from(length).unwrap_or(usize::MAX), 0)?;
+        Ok(StagedBytes(Raw::File { map, _name: name }))
+    }
+
     /// Moves what is in memory to the file.
     fn flush_memory(&mut self) -> Result<(), DiskError> {
         if self.spill.is_none() {
@@ -230,6 +256,27 @@ impl io::Write for StagingFile {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Octets that were received piece by piece; see [`StagingFile::into_bytes`].
+#[derive(Debug)]
+pub struct StagedBytes(Raw);
+
+#[derive(Debug)]
+enum Raw {
+    Memory(Vec<u8>),
+    File { map: Map, _name: StageName },
+}
+
+impl Deref for StagedBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Raw::Memory(bytes) => bytes,
+            Raw::File { map, .. } => map,
+        }
     }
 }
 

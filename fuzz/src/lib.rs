@@ -22,6 +22,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("header_decode", store::header_decode),
     ("identifier", acl::identifier),
     ("imap_command", proto::imap_command),
+    ("imap_url", proto::imap_url),
     ("imapd_conf", servers::imapd_conf),
     ("index", cyrus_store::fuzz::index),
     ("lines", cyrus_proto::fuzz::lines),

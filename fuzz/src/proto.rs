@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use cyrus_proto::frame::{Event, Framer, Limits};
 use cyrus_proto::imap::command::parse;
+use cyrus_proto::imap::url::ImapUrl;
 use cyrus_proto::sasl::{Authenticator, ConnectionFacts, PasswordCheck, Policy, Turn};
 
 /// The first octet says in pieces of which size the rest comes.
@@ -125,4 +126,20 @@ pub(crate) fn sasl(data: &[u8]) {
     assert!(is_password(&login.authenticated_as, password));
     assert!(login.user == login.authenticated_as || login.authenticated_as == "admin");
     assert!(login.layer.is_none());
+}
+
+pub(crate) fn imap_url(data: &[u8]) {
+    let Ok(url) = ImapUrl::parse(data) else {
+        return;
+    };
+    let mut text = Vec::new();
+    url.write(&mut text);
+    let again = ImapUrl::parse(&text).map(|mut again| {
+        // The same URL may be written at another length, which moves the place of its verifier.
+        if let (Some(again), Some(url)) = (&mut again.auth, &url.auth) {
+            again.rump = url.rump;
+        }
+        again
+    });
+    assert_eq!(again, Ok(url), "what was written reads back");
 }

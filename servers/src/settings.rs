@@ -158,6 +158,7 @@ fn databases(config: &Config) -> Result<Databases, SettingError> {
         quota: engine(Opt::QuotaDb)?,
         quota_path: config.file(Opt::QuotaDbPath),
         seen: engine(Opt::SeenstateDb)?,
+        mboxkey: engine(Opt::MboxkeyDb)?,
         subscription: engine(Opt::SubscriptionDb)?,
     })
 }
@@ -243,6 +244,8 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     options.allowanonymouslogin = config.switch(Opt::Allowanonymouslogin);
     options.starttls = tls;
     options.tls_required = config.switch(Opt::TlsRequired);
+    options.submitservers = config.words(Opt::Submitservers);
+    options.preview_annotation = preview_annotation(config);
     options.suppress_capabilities = config.words(Opt::SuppressCapabilities);
     options.literalminus = config.switch(Opt::Literalminus);
     options.timeout = config.duration(Opt::Timeout).unwrap_or(options.timeout);
@@ -262,6 +265,12 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     options.allowallsubscribe = config.switch(Opt::Allowallsubscribe);
     options.namespace = namespace(config);
     options
+}
+
+/// `jmap_preview_annot`, without the `/shared` that it may begin with.
+fn preview_annotation(config: &Config) -> Option<String> {
+    let entry: String = config.text(Opt::JmapPreviewAnnot).map(Into::into)?;
+    Some(entry.strip_prefix("/shared").map_or(entry.clone(), str::to_owned))
 }
 
 fn eight_bit_headers(config: &Config) -> EightBitHeaders {

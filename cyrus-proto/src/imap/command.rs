@@ -9,20 +9,25 @@ use cyrus_store::FlagNames;
 
 use super::sequence::SequenceSet;
 
-pub use self::append::{AppendContent, AppendMessage};
+pub(crate) use self::append::LiteralPlace;
+pub use self::append::{AppendContent, AppendMessage, CatenatePart, Literal, LiteralForm, Octets};
+pub use self::binary::{BinarySection, BinaryWanted};
+pub(crate) use self::fetch::section;
 pub use self::fetch::{AnnotationQuery, BodySection, FetchAttributes, FetchItems, Section, SectionText};
 pub use self::list::{ListCommand, ListForm, ListReturns, ListSelection, StatusItems};
 pub use self::metadata::{
     AnnotationChange, GetAnnotation, GetMetadata, MetadataChange, MetadataDepth, SetAnnotation, SetMetadata,
 };
 pub use self::notify::{EventGroup, EventSet, Events, MailboxFilter, NotifySet};
-pub(crate) use self::parse::append_target;
 pub use self::parse::{Head, Refusal, arguments, head, parse};
+pub(crate) use self::parse::{append_target, literal_place};
 pub use self::search::{DateField, DateTest, EntryKind, ModSeqEntry, SearchKey, SearchProgram, TextField};
 pub use self::sync::{FetchModifiers, SelectParameters};
+pub use self::urlauth::{UrlFetch, UrlFetchData, UrlFetchItems, UrlRump};
 pub use self::verb::{Needs, Verb};
 
 mod append;
+mod binary;
 mod compress;
 mod create;
 mod fetch;
@@ -34,6 +39,7 @@ mod notify;
 mod parse;
 mod search;
 mod sync;
+mod urlauth;
 mod verb;
 pub(crate) mod write;
 
@@ -173,6 +179,22 @@ pub enum CommandBody {
         mailbox: Vec<u8>,
         messages: Vec<AppendMessage>,
     },
+    /// RFC 8508; `message` is a number by `numbering`, `None` for `*`.
+    Replace {
+        numbering: Numbering,
+        message: Option<std::num::NonZeroU32>,
+        mailbox: Vec<u8>,
+        replacement: Box<AppendMessage>,
+    },
+    /// RFC 4467.
+    GenUrlAuth(Vec<UrlRump>),
+    /// RFC 4467; without a mailbox, the keys of all.
+    ResetKey {
+        mailbox: Option<Vec<u8>>,
+        mechanisms: Vec<Vec<u8>>,
+    },
+    /// RFC 4467 and RFC 5524.
+    UrlFetch(Vec<UrlFetch>),
     /// RFC 2177.
     Idle,
     /// RFC 4978.
@@ -208,6 +230,14 @@ pub enum CommandBody {
         /// Only messages with a modification sequence up to this one (RFC 7162).
         unchanged_since: Option<u64>,
         store: StoreFlags,
+    },
+    /// `STORE set ANNOTATION (...)` (RFC 5257).
+    StoreAnnotations {
+        numbering: Numbering,
+        set: SequenceSet,
+        /// Only messages with a modification sequence up to this one (RFC 7162).
+        unchanged_since: Option<u64>,
+        changes: Vec<AnnotationChange>,
     },
     Copy {
         numbering: Numbering,
@@ -330,6 +360,10 @@ impl CommandBody {
             Self::Namespace => Verb::Namespace,
             Self::Status { .. } => Verb::Status,
             Self::Append { .. } => Verb::Append,
+            Self::Replace { .. } => Verb::Replace,
+            Self::GenUrlAuth(_) => Verb::GenUrlAuth,
+            Self::ResetKey { .. } => Verb::ResetKey,
+            Self::UrlFetch(_) => Verb::UrlFetch,
             Self::Idle => Verb::Idle,
             Self::Compress { .. } => Verb::Compress,
             Self::Unauthenticate => Verb::Unauthenticate,
@@ -341,7 +375,7 @@ impl CommandBody {
             Self::Expunge | Self::UidExpunge(_) => Verb::Expunge,
             Self::Search { .. } => Verb::Search,
             Self::Fetch { .. } => Verb::Fetch,
-            Self::Store { .. } => Verb::Store,
+            Self::Store { .. } | Self::StoreAnnotations { .. } => Verb::Store,
             Self::Copy { .. } => Verb::Copy,
             Self::Move { .. } => Verb::Move,
             Self::SetAcl { .. } => Verb::SetAcl,
@@ -366,6 +400,8 @@ impl CommandBody {
             Self::Search { numbering, .. }
             | Self::Fetch { numbering, .. }
             | Self::Store { numbering, .. }
+            | Self::StoreAnnotations { numbering, .. }
+            | Self::Replace { numbering, .. }
             | Self::Copy { numbering, .. }
             | Self::Move { numbering, .. } => Some(*numbering),
             _ => None,

@@ -24,6 +24,21 @@ impl Date {
         fits.then_some(Self { year, month, day })
     }
 
+    /// The year.
+    pub fn year(self) -> u16 {
+        self.year
+    }
+
+    /// The month, 1 to 12.
+    pub fn month(self) -> u8 {
+        self.month
+    }
+
+    /// The day of the month, from 1.
+    pub fn day(self) -> u8 {
+        self.day
+    }
+
     /// Days since 1 January 1970; negative before.
     pub fn days(self) -> i64 {
         // Years start in March here, so that the leap day is the last of its year.

@@ -59,6 +59,10 @@ impl Enabled {
             CommandBody::Store {
                 unchanged_since: Some(_),
                 ..
+            }
+            | CommandBody::StoreAnnotations {
+                unchanged_since: Some(_),
+                ..
             } => "UNCHANGEDSINCE",
             CommandBody::Search { program, .. } if program.names_modseq() => "MODSEQ search",
             _ => return None,

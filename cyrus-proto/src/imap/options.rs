@@ -61,6 +61,10 @@ pub struct ImapOptions {
     pub foolstupidclients: bool,
     /// `allowallsubscribe`: subscriptions to names that do not exist.
     pub allowallsubscribe: bool,
+    /// `jmap_preview_annot`: the annotation of messages that PREVIEW answers with, where it is set.
+    pub preview_annotation: Option<String>,
+    /// `submitservers`: userids and groups that may look up URLs authorized for `submit+`.
+    pub submitservers: Vec<String>,
     /// `specialusealways`: LIST and LSUB tell special uses without being asked.
     pub specialusealways: bool,
     /// `annotation_enable_legacy_commands`: GETANNOTATION and SETANNOTATION.
@@ -116,6 +120,8 @@ impl ImapOptions {
             allowsetacl: true,
             foolstupidclients: false,
             allowallsubscribe: false,
+            preview_annotation: None,
+            submitservers: Vec::new(),
             specialusealways: true,
             annotation_legacy_commands: false,
             namespace: Namespace::default(),

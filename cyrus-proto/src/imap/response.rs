@@ -8,8 +8,9 @@ use super::command::{EventSet, Tag};
 
 pub use self::data::*;
 pub use self::fetch::FetchLine;
-pub use self::lex::{put_astring, put_literal, put_nstring, put_number, put_string};
+pub use self::lex::{put_astring, put_literal, put_literal8, put_nstring, put_number, put_string};
 
+mod binary;
 mod data;
 mod fetch;
 mod lex;
@@ -50,6 +51,8 @@ pub enum Code {
     AuthenticationFailed,
     /// An event of NOTIFY is not known; these are (RFC 5465).
     BadEvent,
+    /// A URL of CATENATE cannot be used (RFC 4469).
+    BadUrl(String),
     /// The charset of a SEARCH is not known; these are.
     BadCharset(&'static [&'static str]),
     /// What the server can do.
@@ -100,10 +103,14 @@ pub enum Code {
     UidValidity(u32),
     /// Something the server needs is out of order; try later (RFC 5530).
     Unavailable,
+    /// A part's content transfer encoding is not known (RFC 3516).
+    UnknownCte,
     /// A special use that the new mailbox cannot have (RFC 6154).
     UseAttr,
     /// The first message not seen.
     Unseen(u32),
+    /// How URLs can be authorized (RFC 4467).
+    UrlMech(&'static str),
 }
 
 impl fmt::Display for Code {
@@ -119,6 +126,7 @@ impl fmt::Display for Code {
                 "BADEVENT ({})",
                 EventSet::NAMES.map(|(_, name)| name).join(" ")
             ),
+            Self::BadUrl(url) => write!(f, "BADURL {url}"),
             Self::BadCharset(charsets) => write!(f, "BADCHARSET ({})", charsets.join(" ")),
             Self::Capability(list) => write!(f, "CAPABILITY {list}"),
             Self::CompressionActive => f.write_str("COMPRESSIONACTIVE"),
@@ -143,6 +151,8 @@ impl fmt::Display for Code {
             Self::UidValidity(validity) => write!(f, "UIDVALIDITY {validity}"),
             Self::UseAttr => f.write_str("USEATTR"),
             Self::Unavailable => f.write_str("UNAVAILABLE"),
+            Self::UnknownCte => f.write_str("UNKNOWN-CTE"),
+            Self::UrlMech(mechanism) => write!(f, "URLMECH {mechanism}"),
             Self::Unseen(seqno) => write!(f, "UNSEEN {seqno}"),
         }
     }

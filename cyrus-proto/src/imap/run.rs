@@ -18,7 +18,10 @@ use crate::output::Output;
 mod acl;
 mod annotation;
 mod append;
+mod binary;
+mod binary_parts;
 mod body;
+mod catenate;
 mod copy;
 mod fetch;
 mod flags;
@@ -27,10 +30,14 @@ mod login;
 mod mailboxes;
 mod metadata;
 mod notify;
+mod part_structure;
+mod preview;
 mod quota;
+mod replace;
 mod search;
 mod select;
 mod unreadable;
+mod urlauth;
 
 pub(super) use self::append::{StagedMessage, staging};
 pub(super) use self::login::{LoginTurn, authenticate, authenticate_step, login};
@@ -83,6 +90,7 @@ pub(super) fn job(request: Request, body: CommandBody, staged: Vec<io::Result<St
             wanted,
             modifiers,
         } => fetch::job(request, numbering, &set, wanted, modifiers),
+        CommandBody::UrlFetch(urls) => urlauth::fetch(request, urls),
         CommandBody::Search { numbering, program } => search::job(request, numbering, program),
         CommandBody::List(command) => list::job(request, command),
         CommandBody::Lsub { reference, pattern } | CommandBody::Rlsub { reference, pattern } => {
@@ -129,6 +137,15 @@ fn run(
             unchanged_since,
             store,
         } => flags::store(request, numbering, &set, unchanged_since.map(ModSeq), store, out),
+        C::StoreAnnotations {
+            numbering,
+            set,
+            unchanged_since,
+            changes,
+        } => {
+            let since = unchanged_since.map(ModSeq);
+            flags::store_annotations(request, numbering, &set, since, &changes, out)
+        }
         C::Copy {
             numbering,
             set,
@@ -140,6 +157,14 @@ fn run(
             mailbox,
         } => copy::move_messages(request, numbering, &set, &mailbox, out),
         C::Append { mailbox, messages } => append::append(request, &mailbox, messages, staged, out),
+        C::Replace {
+            numbering,
+            message,
+            mailbox,
+            replacement,
+        } => replace::replace(request, (numbering, message), &mailbox, *replacement, staged, out),
+        C::GenUrlAuth(urls) => urlauth::generate(request, &urls, out),
+        C::ResetKey { mailbox, mechanisms } => urlauth::reset(request, mailbox.as_deref(), &mechanisms),
         C::Create {
             mailbox,
             partition,
@@ -167,7 +192,7 @@ fn run(
         C::MyRights { mailbox } => acl::my_rights(request, &mailbox, out),
         C::GetQuota { root } => quota::get(request, &root, out),
         C::GetQuotaRoot { mailbox } => quota::root_of(request, &mailbox, out),
-        C::SetQuota { root, limits } => quota::set(request, &root, &limits),
+        C::SetQuota { root, limits } => quota::set(request, &root, &limits, out),
         C::SetMetadata(set) => metadata::set(request, &set),
         C::SetAnnotation(set) => annotation::set(request, &set),
         // These make no job, or one of their own.
@@ -189,6 +214,7 @@ fn run(
         | C::Language(_)
         | C::Notify(_)
         | C::Fetch { .. }
+        | C::UrlFetch(_)
         | C::Search { .. } => Ok(completed()),
     }
 }
@@ -275,6 +301,12 @@ impl Request {
             .options
             .namespace
             .to_client(name, Some(&self.user.name), self.user.is_admin())
+    }
+
+    /// The selected mailbox's name as the client knows it.
+    fn selected_name(&self) -> String {
+        let selected = self.mailbox.as_ref();
+        selected.map_or_else(String::new, |selected| self.client_name(selected.mailbox.name()))
     }
 
     /// Tells the client what changed in the selected mailbox, if one is selected.

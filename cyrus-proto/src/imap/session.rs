@@ -107,6 +107,8 @@ pub struct ImapSession {
     compressed: bool,
     /// NOTIFY was used.
     notify: Option<Box<Notify>>,
+    /// The last thing done was a look that nobody asked for: the client's turn.
+    looked: bool,
     stopping: bool,
     peer_gone: bool,
     /// Octets fed while a reply is held back.
@@ -196,6 +198,7 @@ impl ImapSession {
             hinted: false,
             compressed: false,
             notify: None,
+            looked: false,
             stopping: false,
             peer_gone: false,
             fed_ahead: 0,
@@ -246,6 +249,7 @@ impl ImapSession {
 
     /// Nothing more can be done with what was fed.
     fn starve(&mut self) -> Option<Step> {
+        self.looked = false;
         if !self.peer_gone {
             return Some(Step::NeedInput);
         }
@@ -532,6 +536,7 @@ impl ImapSession {
                 },
                 State::Idle { .. } => {
                     if self.hinted
+                        && !self.is_clients_turn()
                         && let Some(step) = self.look_while_idle(now)
                     {
                         return step;
@@ -633,6 +638,10 @@ impl Session for ImapSession {
 
     fn done(&mut self, done: Done, now: Instant) {
         let Some(work) = self.work.take() else { return };
+        // Looks that nobody asked for do not make a client any livelier.
+        if !matches!(work, Work::Idle | Work::Notify { tag: None } | Work::Push) {
+            self.active = now;
+        }
         let Some(outcome) = done.take::<Outcome>() else {
             // The job broke, and the mailbox's state went with it: nothing sensible can follow.
             self.bye(&Reply::bye("Internal error").with(Code::Unavailable));
@@ -645,6 +654,7 @@ impl Session for ImapSession {
                 self.reply(&tag, &reply);
             }
             (Work::Idle, Outcome::Idle { mailbox: back, gone }) => {
+                self.looked = true;
                 if let State::Idle { mailbox, .. } = &mut self.state {
                     *mailbox = Some(back);
                 }
@@ -662,7 +672,6 @@ impl Session for ImapSession {
             (Work::Leave, Outcome::Left) => {}
             _ => self.bye(&Reply::bye("Internal error").with(Code::Unavailable)),
         }
-        self.active = now;
     }
 
     fn hint(&mut self, _now: Instant) {

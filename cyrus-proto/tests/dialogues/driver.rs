@@ -8,12 +8,12 @@
 //! @ mailbox user/fred              a mailbox that an administrator makes first
 //! C: a1 NOOP                       the client sends this and CRLF
 //! S: a1 OK Completed               the server answers exactly this; <*> stands for anything
+//! S: ...                           any untagged lines
 //! C2: ... S2: ...                  a second connection; any number of them
 //! ```
 //!
 //! All that a server says after a `C` line must be in the `S` lines that follow, in order; where it has said all, an `S` line
-//! waits for what it says unasked. The scripts need nothing but
-//! a network client to be run at another server.
+//! waits for what it says unasked. The scripts need nothing but a network client to be run at another server.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
@@ -52,6 +52,8 @@ impl Server {
                 "literalminus" => options.literalminus = on,
                 "reject8bit" => options.eight_bit_headers = EightBitHeaders::Reject,
                 "maxmessagesize" => options.maxmessagesize = value.parse().expect("a number"),
+                "submitservers" => options.submitservers = value.split(' ').map(str::to_owned).collect(),
+                "jmap_preview_annot" => options.preview_annotation = Some(value.clone()),
                 "suppress_capabilities" => {
                     options.suppress_capabilities = value.split(' ').map(str::to_owned).collect();
                 }
@@ -181,7 +183,8 @@ impl Client {
         }
     }
 
-    fn work(&mut self, job: cyrus_proto::job::Job) {
+    /// Runs a job of the session.
+    pub(crate) fn work(&mut self, job: cyrus_proto::job::Job) {
         let mut output = Output::new();
         let done = job.run_to_end(&mut output);
         self.session.output().append(output);
@@ -251,15 +254,20 @@ impl Client {
 
     /// What the server said and nobody took yet.
     pub(crate) fn output(&mut self) -> String {
+        String::from_utf8_lossy(&self.octets()).into_owned()
+    }
+
+    /// The octets of that.
+    pub(crate) fn octets(&mut self) -> Vec<u8> {
         let output = self.session.output();
-        let text = output.to_vec().expect("message files can be read");
+        let octets = output.to_vec().expect("message files can be read");
         output.clear();
-        String::from_utf8_lossy(&text).into_owned()
+        octets
     }
 }
 
-/// Runs a script; panics with the line where the server says something else.
-pub(crate) fn run(name: &str, script: &str) {
+/// The server that a script asks for.
+fn server_of(script: &str) -> Server {
     let setting = |line: &str, kind: &str| {
         let rest = line.strip_prefix("@ ")?.strip_prefix(kind)?.trim();
         Some(rest.to_owned())
@@ -276,6 +284,37 @@ pub(crate) fn run(name: &str, script: &str) {
     for mailbox in script.lines().filter_map(|line| setting(line, "mailbox ")) {
         server.create(&mailbox);
     }
+    server
+}
+
+#[allow(dead_code, reason = "not every test that runs dialogues reads them as octets")]
+/// What the server says in a script to each of its connections, whatever it should say.
+pub(crate) fn transcripts(script: &str) -> Vec<Vec<u8>> {
+    let server = server_of(script);
+    let mut clients: BTreeMap<&str, (Client, Vec<u8>)> = BTreeMap::new();
+    for line in script.lines().filter(|line| line.starts_with('C')) {
+        let Some((who, text)) = line.split_once(':') else {
+            continue;
+        };
+        let (client, said) = clients
+            .entry(who)
+            .or_insert_with(|| (Client::connect(&server), Vec::new()));
+        said.extend(client.octets());
+        if !client.closed {
+            client
+                .session
+                .feed(text.strip_prefix(' ').unwrap_or(text).as_bytes(), client.now);
+            client.session.feed(b"\r\n", client.now);
+            client.run();
+            said.extend(client.octets());
+        }
+    }
+    clients.into_values().map(|(_, said)| said).collect()
+}
+
+/// Runs a script; panics with the line where the server says something else.
+pub(crate) fn run(name: &str, script: &str) {
+    let server = server_of(script);
     let mut clients: BTreeMap<String, (Client, String)> = BTreeMap::new();
     for (number, line) in (1..).zip(script.lines()) {
         if line.is_empty() || line.starts_with(['#', '@']) {
@@ -302,6 +341,12 @@ pub(crate) fn run(name: &str, script: &str) {
         }
         if said.is_empty() {
             *said = client.news();
+        }
+        if text == "..." {
+            while let Some((_, rest)) = said.split_once("\r\n").filter(|(line, _)| line.starts_with("* ")) {
+                *said = rest.to_owned();
+            }
+            continue;
         }
         let (first, rest) = said.split_once("\r\n").unwrap_or((said.as_str(), ""));
         assert!(

@@ -10,13 +10,15 @@ use crate::options::ExpungeMode;
 use crate::sys::Mode;
 use crate::uid::{Uid, UidSet};
 
-/// Which messages to expunge; only those with `\Deleted` ever are.
+/// Which messages to expunge.
 #[derive(Clone, Copy, Debug)]
 pub enum Expunge<'a> {
-    /// All.
+    /// All that have `\Deleted`.
     AllDeleted,
-    /// Those among these UIDs.
+    /// Those among these UIDs that have `\Deleted`.
     Uids(&'a UidSet),
+    /// Those with these UIDs, whatever flags they have; takes the right to set `\Deleted`, too.
+    Replaced(&'a UidSet),
 }
 
 impl Mailbox {
@@ -32,6 +34,10 @@ impl Mailbox {
         let uids = match which {
             Expunge::AllDeleted => &whole,
             Expunge::Uids(uids) => uids,
+            Expunge::Replaced(uids) => {
+                self.require(Rights::DELETE_MESSAGES)?;
+                return self.expunge_where(uids, |_| true);
+            }
         };
         self.expunge_where(uids, |record| {
             record.system_flags().contains(SystemFlags::DELETED)

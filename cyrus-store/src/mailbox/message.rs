@@ -321,6 +321,12 @@ impl MessageFile {
         self.file.fd()
     }
 
+    /// The SHA-1 of the message as it is, which should be the one on record.
+    pub fn guid(&self) -> Guid {
+        use sha1::Digest;
+        Guid(sha1::Sha1::digest(&**self).into())
+    }
+
     /// A part of the message; cut short at its end.
     pub fn slice(&self, start: u64, length: u64) -> Cow<'_, [u8]> {
         let start = usize::try_from(start).unwrap_or(usize::MAX).min(self.len());

@@ -268,7 +268,11 @@ impl Store {
     }
 
     /// The list of a new mailbox.
-    fn first_acl(&self, name: &MailboxName, above: Option<&MailboxEntry>) -> Result<Acl, MailboxError> {
+    pub(crate) fn first_acl(
+        &self,
+        name: &MailboxName,
+        above: Option<&MailboxEntry>,
+    ) -> Result<Acl, MailboxError> {
         if name.is_user_inbox() {
             let owner = name.owner().unwrap_or_default();
             let owner = Identifier::stored(&owner).map_err(|_| NameError::BadUser(owner.clone()))?;

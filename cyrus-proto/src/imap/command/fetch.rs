@@ -7,6 +7,7 @@ use nom::bytes::complete::{tag, take_while};
 use nom::combinator::opt;
 use nom::multi::separated_list1;
 
+use super::binary::{BinarySection, binary_section, header_lines, preview_modifiers};
 use super::lex::{Parsed, astring, expect, mismatch, number, printable, refuse, sp, take_one};
 use super::write::put_astring;
 
@@ -44,8 +45,31 @@ impl FetchItems {
     /// `RFC822`
     pub const RFC822: Self = Self(1 << 13);
 
-    /// Each item and its name, in the order in which replies carry them.
-    pub(crate) const NAMES: [(Self, &'static str); 14] = [
+    /// `DIGEST.SHA1`: the SHA-1 that the index has.
+    pub const DIGEST_SHA1: Self = Self(1 << 14);
+    /// `LASTUPDATED`: when the record was last written.
+    pub const LASTUPDATED: Self = Self(1 << 15);
+    /// `RFC822.FILESIZE`: the size of the file.
+    pub const FILESIZE: Self = Self(1 << 16);
+    /// `RFC822.SHA1`: the SHA-1 of the file as it is.
+    pub const SHA1: Self = Self(1 << 17);
+    /// `CREATEDMODSEQ`: the modification sequence with which the message came.
+    pub const CREATEDMODSEQ: Self = Self(1 << 18);
+    /// `FOLDER`: the mailbox's name.
+    pub const FOLDER: Self = Self(1 << 19);
+    /// `UIDVALIDITY`: the mailbox's.
+    pub const UIDVALIDITY: Self = Self(1 << 20);
+    /// `PREVIEW` (RFC 8970)
+    pub const PREVIEW: Self = Self(1 << 21);
+    /// `PREVIEW (LAZY)` (RFC 8970)
+    pub const PREVIEW_LAZY: Self = Self(1 << 22);
+    /// `RFC822.TEXT.PEEK`: as `RFC822.TEXT`, but `\Seen` stays as it is.
+    pub const RFC822_TEXT_PEEK: Self = Self(1 << 23);
+    /// `RFC822.PEEK`: as `RFC822`, but `\Seen` stays as it is.
+    pub const RFC822_PEEK: Self = Self(1 << 24);
+
+    /// Each item and its name as a client writes it.
+    pub(crate) const NAMES: [(Self, &'static str); 25] = [
         (Self::FLAGS, "FLAGS"),
         (Self::UID, "UID"),
         (Self::INTERNALDATE, "INTERNALDATE"),
@@ -60,6 +84,17 @@ impl FetchItems {
         (Self::RFC822_HEADER, "RFC822.HEADER"),
         (Self::RFC822_TEXT, "RFC822.TEXT"),
         (Self::RFC822, "RFC822"),
+        (Self::DIGEST_SHA1, "DIGEST.SHA1"),
+        (Self::LASTUPDATED, "LASTUPDATED"),
+        (Self::FILESIZE, "RFC822.FILESIZE"),
+        (Self::SHA1, "RFC822.SHA1"),
+        (Self::CREATEDMODSEQ, "CREATEDMODSEQ"),
+        (Self::FOLDER, "FOLDER"),
+        (Self::UIDVALIDITY, "UIDVALIDITY"),
+        (Self::PREVIEW, "PREVIEW"),
+        (Self::PREVIEW_LAZY, "PREVIEW (LAZY)"),
+        (Self::RFC822_TEXT_PEEK, "RFC822.TEXT.PEEK"),
+        (Self::RFC822_PEEK, "RFC822.PEEK"),
     ];
 
     /// The items of both.
@@ -99,6 +134,10 @@ pub struct FetchAttributes {
     pub sections: Vec<BodySection>,
     /// `ANNOTATION` (RFC 5257), read only.
     pub annotations: Option<AnnotationQuery>,
+    /// The `BINARY[...]` items (RFC 3516), in the order asked for.
+    pub binaries: Vec<BinarySection>,
+    /// The `RFC822.HEADER.LINES` items, in the order asked for: `HeaderFields` or `HeaderFieldsNot`.
+    pub header_lines: Vec<SectionText>,
 }
 
 /// `BODY[section]<partial>` or `BODY.PEEK[section]<partial>` (RFC 3501, section 6.4.5).
@@ -160,6 +199,7 @@ impl FetchAttributes {
         self.items
             .intersects(FetchItems::RFC822.with(FetchItems::RFC822_TEXT))
             || self.sections.iter().any(|section| !section.peek)
+            || self.binaries.iter().any(BinarySection::marks_seen)
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
@@ -173,6 +213,20 @@ impl FetchAttributes {
                 next(out);
                 out.extend_from_slice(name.as_bytes());
             }
+        }
+        for lines in &self.header_lines {
+            next(out);
+            let (name, fields): (&[u8], &[Vec<u8>]) = match lines {
+                SectionText::HeaderFieldsNot(fields) => (b"RFC822.HEADER.LINES.NOT ", fields),
+                SectionText::HeaderFields(fields) => (b"RFC822.HEADER.LINES ", fields),
+                SectionText::Whole | SectionText::Header | SectionText::Text | SectionText::Mime => continue,
+            };
+            out.extend_from_slice(name);
+            put_list(out, fields);
+        }
+        for section in &self.binaries {
+            next(out);
+            section.write(out);
         }
         for section in &self.sections {
             next(out);
@@ -274,7 +328,28 @@ fn fetch_att<'i>(input: &'i [u8], name: &str, wanted: &mut FetchAttributes) -> P
         wanted.sections.push(section);
         return Ok((rest, ()));
     }
-    if word.eq_ignore_ascii_case(b"ANNOTATION") && rest.starts_with(b" (") {
+    if let Some(binary) = binary_section(word, rest).filter(|_| sectioned) {
+        let (rest, section) = binary?;
+        if wanted.binaries.len() >= FetchAttributes::MAX_SECTIONS {
+            return refuse(input, format!("Too many binary sections in {name}"));
+        }
+        wanted.binaries.push(section);
+        return Ok((rest, ()));
+    }
+    if let Some(lines) = header_lines(word, rest) {
+        let (rest, lines) = lines?;
+        if wanted.header_lines.len() >= FetchAttributes::MAX_SECTIONS {
+            return refuse(input, format!("Too many header lines in {name}"));
+        }
+        wanted.header_lines.push(lines);
+        return Ok((rest, ()));
+    }
+    if word.eq_ignore_ascii_case(b"PREVIEW") && !sectioned {
+        let (rest, item) = preview_modifiers(rest, name)?;
+        wanted.items = wanted.items.with(item);
+        return Ok((rest, ()));
+    }
+    if word.eq_ignore_ascii_case(b"ANNOTATION") {
         let (rest, query) = annotation_query(rest)?;
         wanted.annotations = Some(query);
         return Ok((rest, ()));
@@ -319,7 +394,7 @@ fn body_section(input: &[u8], peek: bool) -> Parsed<'_, BodySection> {
 }
 
 /// `"<" number "." nz-number ">"` (RFC 3501, section 9).
-fn partial(input: &[u8]) -> Parsed<'_, (u32, u32)> {
+pub(super) fn partial(input: &[u8]) -> Parsed<'_, (u32, u32)> {
     let (rest, (_, start, _, count, _)) =
         (tag(&b"<"[..]), number, tag(&b"."[..]), number, tag(&b">"[..])).parse(input)?;
     if count == 0 {
@@ -329,7 +404,7 @@ fn partial(input: &[u8]) -> Parsed<'_, (u32, u32)> {
 }
 
 /// `section = "[" [section-spec] "]"` (RFC 3501, section 9).
-fn section(input: &[u8]) -> Parsed<'_, Section> {
+pub(crate) fn section(input: &[u8]) -> Parsed<'_, Section> {
     const INVALID: &str = "Invalid body section";
     let (mut rest, _) = tag(&b"["[..]).parse(input)?;
     let mut part = Vec::new();
@@ -355,11 +430,11 @@ fn section(input: &[u8]) -> Parsed<'_, Section> {
         b"TEXT" => (rest, SectionText::Text),
         b"MIME" if !part.is_empty() => (rest, SectionText::Mime),
         b"HEADER.FIELDS" if rest.starts_with(b" ") => {
-            let (rest, fields) = header_list(rest, "HEADER.FIELDS")?;
+            let (rest, fields) = header_list(rest, "BODY[HEADER.FIELDS")?;
             (rest, SectionText::HeaderFields(fields))
         }
         b"HEADER.FIELDS.NOT" if rest.starts_with(b" ") => {
-            let (rest, fields) = header_list(rest, "HEADER.FIELDS.NOT")?;
+            let (rest, fields) = header_list(rest, "BODY[HEADER.FIELDS.NOT")?;
             (rest, SectionText::HeaderFieldsNot(fields))
         }
         _ => return refuse(rest, INVALID),
@@ -374,8 +449,8 @@ fn section(input: &[u8]) -> Parsed<'_, Section> {
 }
 
 /// `header-list = "(" header-fld-name *(SP header-fld-name) ")"` (RFC 3501, section 9).
-fn header_list<'i>(input: &'i [u8], item: &'static str) -> Parsed<'i, Vec<Vec<u8>>> {
-    let words = || Cow::Owned(format!("Invalid field-name in Fetch BODY[{item}"));
+pub(super) fn header_list<'i>(input: &'i [u8], item: &'static str) -> Parsed<'i, Vec<Vec<u8>>> {
+    let words = || Cow::Owned(format!("Invalid field-name in Fetch {item}"));
     let (rest, _) = expect((sp, tag(&b"("[..])), words).parse(input)?;
     let (rest, fields) = expect(separated_list1(sp, header_fld_name), words).parse(rest)?;
     let (rest, _) = expect(tag(&b")"[..]), words).parse(rest)?;
@@ -397,8 +472,8 @@ fn header_fld_name(input: &[u8]) -> Parsed<'_, Vec<u8>> {
 
 /// `SP "(" entries SP attribs ")"` (RFC 5257, section 5).
 fn annotation_query(input: &[u8]) -> Parsed<'_, AnnotationQuery> {
-    let words = || Cow::Borrowed("Invalid annotation query in Fetch");
-    let (rest, _) = (sp, tag(&b"("[..])).parse(input)?;
+    let words = || Cow::Borrowed("invalid Annotation");
+    let (rest, _) = expect((sp, tag(&b"("[..])), words).parse(input)?;
     let (rest, entries) = expect(one_or_list, words).parse(rest)?;
     let (rest, _) = expect(sp, words).parse(rest)?;
     let (rest, attributes) = expect(one_or_list, words).parse(rest)?;

@@ -9,7 +9,7 @@ use nom::bytes::complete::{tag, take_while1};
 use nom::combinator::opt;
 use nom::multi::{separated_list0, separated_list1};
 
-use super::append::{FlagWords, append_messages, flag, flag_list};
+use super::append::{FlagWords, LiteralPlace, Literals, flag, flag_list};
 use super::compress::compress;
 use super::create::{CreateParams, create_params};
 use super::fetch::fetch_attributes;
@@ -19,10 +19,11 @@ use super::lex::{
     tag_rule, take_one, word,
 };
 use super::list::{list, list_mailbox, rlist, status_items};
-use super::metadata::{getannotation, getmetadata, setannotation, setmetadata};
+use super::metadata::{entry_att_list, getannotation, getmetadata, setannotation, setmetadata};
 use super::notify::notify;
 use super::search::{end_of_keys, search_program};
 use super::sync::{enable, fetch_modifiers, select_params, store_modifiers};
+use super::urlauth::{genurlauth, resetkey, urlfetch};
 use super::{
     Access, Command, CommandBody, FetchItems, ListForm, Numbering, StoreFlags, StoreMode, Tag, Verb,
 };
@@ -112,14 +113,45 @@ pub fn arguments(
     }
 }
 
-/// The mailbox of an APPEND whose next literal is a message: of `text` as far as the announcement of that literal.
+/// The mailbox of an APPEND or REPLACE whose next literal is a message or part of one: of `text` as far as the announcement
+/// of that literal.
 pub(crate) fn append_target(head: &Head<'_>) -> Option<Vec<u8>> {
-    if head.verb != Some(Verb::Append) {
-        return None;
+    let (_, mailbox) = before_messages(head).ok()?;
+    Some(mailbox)
+}
+
+/// What the literal is that `head` and its arguments end with; `None` if it is no message and no part of one.
+pub(crate) fn literal_place(
+    head: &Head<'_>,
+    staged_at: &dyn Fn(usize) -> Option<usize>,
+) -> Option<LiteralPlace> {
+    let (rest, _) = before_messages(head).ok()?;
+    let staged = |rest: usize| staged_at(head.length - rest);
+    let literals = Literals::new(&staged);
+    // It cannot be read to the end, for that is still to come.
+    let _ = literals.append_messages(rest);
+    literals.open.get()
+}
+
+/// The mailbox of an APPEND or REPLACE, and what follows it, which is not nothing.
+fn before_messages<'i>(head: &Head<'i>) -> Parsed<'i, Vec<u8>> {
+    let mut rest = head.rest;
+    let mut verb = head.verb;
+    if verb == Some(Verb::Uid) {
+        let (after, (_, name)) = (sp, take_while1(is_atom_char)).parse(rest)?;
+        verb = Verb::parse(name).filter(|&verb| verb == Verb::Replace);
+        rest = after;
     }
-    let (rest, ()) = sp(head.rest).ok()?;
-    let (rest, mailbox) = astring(rest).ok()?;
-    (!rest.is_empty()).then(|| mailbox.into_owned())
+    match verb {
+        Some(Verb::Append) => {}
+        Some(Verb::Replace) => (rest, _) = (sp, word).parse(rest)?,
+        _ => return mismatch(rest),
+    }
+    let (rest, (_, mailbox)) = (sp, astring).parse(rest)?;
+    match rest.is_empty() {
+        true => mismatch(rest),
+        false => Ok((rest, mailbox.into_owned())),
+    }
 }
 
 /// Reads a whole command, without its final line end.
@@ -285,8 +317,15 @@ impl Arguments<'_> {
                 if rest.is_empty() {
                     return mismatch(rest);
                 }
-                let (rest, messages) = append_messages(rest, self.staged)?;
+                let (rest, messages) = Literals::new(self.staged).append_messages(rest)?;
                 Ok((rest, C::Append { mailbox, messages }))
+            }
+            Verb::Replace => self.replace(input, Numbering::Sequence),
+            Verb::GenUrlAuth => genurlauth(input).map(|(rest, urls)| (rest, C::GenUrlAuth(urls))),
+            Verb::UrlFetch => urlfetch(input).map(|(rest, urls)| (rest, C::UrlFetch(urls))),
+            Verb::ResetKey => {
+                let (rest, (mailbox, mechanisms)) = resetkey(input)?;
+                Ok((rest, C::ResetKey { mailbox, mechanisms }))
             }
             Verb::Search => self.search(input, Numbering::Sequence),
             Verb::Fetch => self.fetch(input, Numbering::Sequence),
@@ -352,6 +391,7 @@ impl Arguments<'_> {
             Some(Verb::Search) => self.search(rest, Numbering::Uid),
             Some(Verb::Fetch) => self.fetch(rest, Numbering::Uid),
             Some(Verb::Store) => self.store(rest, Numbering::Uid),
+            Some(Verb::Replace) => self.replace(rest, Numbering::Uid),
             Some(verb @ (Verb::Copy | Verb::Move)) => self.copy(rest, Numbering::Uid, verb),
             Some(Verb::Expunge) => {
                 let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
@@ -502,6 +542,20 @@ impl Arguments<'_> {
                 _ => None,
             }
         };
+        if [&b"ANNOTATION"[..], b"ANNOTATION.SILENT"]
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+        {
+            let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
+            let (rest, changes) = entry_att_list(rest)?;
+            let annotations = CommandBody::StoreAnnotations {
+                numbering,
+                set,
+                unchanged_since,
+                changes,
+            };
+            return Ok((rest, annotations));
+        }
         let Some((mode, silent)) = attribute(name) else {
             return refuse(rest, "Invalid Store attribute");
         };
@@ -553,6 +607,30 @@ impl Arguments<'_> {
                 set,
                 mailbox,
             },
+        };
+        Ok((rest, body))
+    }
+
+    /// `replace = "REPLACE" SP seq-number SP mailbox append-message` (RFC 8508, section 5).
+    fn replace<'i>(&self, input: &'i [u8], numbering: Numbering) -> Parsed<'i, CommandBody> {
+        let (rest, number) = self.argument(input, word)?;
+        let message = match number {
+            b"*" => None,
+            _ => match super::lex::number(number) {
+                Ok((&[], number)) if number > 0 => std::num::NonZeroU32::new(number),
+                _ => return refuse(rest, self.invalid_sequence()),
+            },
+        };
+        let (rest, mailbox) = self.text(rest)?;
+        if rest.is_empty() {
+            return mismatch(rest);
+        }
+        let (rest, replacement) = Literals::new(self.staged).append_message(rest)?;
+        let body = CommandBody::Replace {
+            numbering,
+            message,
+            mailbox,
+            replacement: Box::new(replacement),
         };
         Ok((rest, body))
     }

@@ -29,6 +29,7 @@ pub enum Verb {
     Examine,
     Expunge,
     Fetch,
+    GenUrlAuth,
     GetAcl,
     GetAnnotation,
     GetMetadata,
@@ -48,6 +49,8 @@ pub enum Verb {
     Noop,
     Notify,
     Rename,
+    Replace,
+    ResetKey,
     Rlist,
     Rlsub,
     Search,
@@ -64,6 +67,7 @@ pub enum Verb {
     Unauthenticate,
     Unselect,
     Unsubscribe,
+    UrlFetch,
     Xlist,
 }
 
@@ -83,6 +87,7 @@ impl Verb {
         (Self::Examine, "Examine", Needs::Authenticated),
         (Self::Expunge, "Expunge", Needs::Selected),
         (Self::Fetch, "Fetch", Needs::Selected),
+        (Self::GenUrlAuth, "Genurlauth", Needs::Authenticated),
         (Self::GetAcl, "Getacl", Needs::Authenticated),
         (Self::GetAnnotation, "Getannotation", Needs::Authenticated),
         (Self::GetMetadata, "Getmetadata", Needs::Authenticated),
@@ -102,6 +107,8 @@ impl Verb {
         (Self::Noop, "Noop", Needs::Nothing),
         (Self::Notify, "Notify", Needs::Authenticated),
         (Self::Rename, "Rename", Needs::Authenticated),
+        (Self::Replace, "Replace", Needs::Selected),
+        (Self::ResetKey, "Resetkey", Needs::Authenticated),
         (Self::Rlist, "Rlist", Needs::Authenticated),
         (Self::Rlsub, "Rlsub", Needs::Authenticated),
         (Self::Search, "Search", Needs::Selected),
@@ -118,6 +125,7 @@ impl Verb {
         (Self::Unauthenticate, "Unauthenticate", Needs::Authenticated),
         (Self::Unselect, "Unselect", Needs::Selected),
         (Self::Unsubscribe, "Unsubscribe", Needs::Authenticated),
+        (Self::UrlFetch, "Urlfetch", Needs::Authenticated),
         (Self::Xlist, "Xlist", Needs::Authenticated),
     ];
 

@@ -1,10 +1,9 @@
 //! Writing commands back: the inverse of the grammar, for round-trip tests and for whoever speaks to another server.
 
-use super::append::{AppendContent, AppendMessage};
 use super::create::write_create_params;
 use super::lex::is_atom_char;
+use super::metadata::put_entry_atts;
 use super::{Command, CommandBody};
-use crate::imap::date::put_date_time;
 use cyrus_store::FlagNames;
 
 /// Appends an astring in its shortest form: atom, quoted string, or non-synchronising literal.
@@ -34,7 +33,7 @@ pub(crate) fn put_string(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-fn put_flags(out: &mut Vec<u8>, flags: &FlagNames) {
+pub(super) fn put_flags(out: &mut Vec<u8>, flags: &FlagNames) {
     out.push(b'(');
     out.extend_from_slice(flags.system.to_string().as_bytes());
     for keyword in &flags.keywords {
@@ -142,6 +141,22 @@ impl CommandBody {
                     message.write(out);
                 }
             }
+            C::Replace {
+                message,
+                mailbox,
+                replacement,
+                ..
+            } => {
+                let number = message.map_or_else(|| "*".to_owned(), |number| number.to_string());
+                out.extend_from_slice(format!(" {number} ").as_bytes());
+                put_astring(out, mailbox);
+                replacement.write(out);
+            }
+            C::GenUrlAuth(urls) => super::urlauth::write_genurlauth(urls, out),
+            C::UrlFetch(urls) => super::urlauth::write_urlfetch(urls, out),
+            C::ResetKey { mailbox, mechanisms } => {
+                super::urlauth::write_resetkey(mailbox.as_deref(), mechanisms, out);
+            }
             C::Fetch {
                 set,
                 wanted,
@@ -162,6 +177,17 @@ impl CommandBody {
                     unchanged_since.map_or_else(String::new, |since| format!("(UNCHANGEDSINCE {since}) "));
                 out.extend_from_slice(format!(" {set} {modifier}{} ", store.item_name()).as_bytes());
                 put_flags(out, &store.flags);
+            }
+            C::StoreAnnotations {
+                set,
+                unchanged_since,
+                changes,
+                ..
+            } => {
+                let modifier =
+                    unchanged_since.map_or_else(String::new, |since| format!("(UNCHANGEDSINCE {since}) "));
+                out.extend_from_slice(format!(" {set} {modifier}ANNOTATION ").as_bytes());
+                put_entry_atts(out, changes);
             }
             C::Search { program, .. } => program.write(out),
             C::Copy { set, mailbox, .. } | C::Move { set, mailbox, .. } => {
@@ -215,24 +241,4 @@ fn write_id(out: &mut Vec<u8>, fields: &[(Vec<u8>, Option<Vec<u8>>)]) {
         }
     }
     out.push(b')');
-}
-
-impl AppendMessage {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.push(b' ');
-        if let Some(flags) = &self.flags {
-            put_flags(out, flags);
-            out.push(b' ');
-        }
-        if let Some(unix) = self.internal_date {
-            put_date_time(out, unix, 0);
-            out.push(b' ');
-        }
-        let bytes: &[u8] = match &self.content {
-            AppendContent::Memory(bytes) => bytes,
-            AppendContent::Staged(_) => b"",
-        };
-        out.extend_from_slice(format!("{{{}+}}\r\n", bytes.len()).as_bytes());
-        out.extend_from_slice(bytes);
-    }
 }

@@ -39,7 +39,11 @@ impl<'b> FetchLine<'b> {
         self.first
     }
 
-    fn item(&mut self, name: &[u8]) -> &mut Vec<u8> {
+    pub(super) fn out(&mut self) -> &mut Vec<u8> {
+        self.out
+    }
+
+    pub(super) fn item(&mut self, name: &[u8]) -> &mut Vec<u8> {
         if !self.first {
             self.out.push(b' ');
         }

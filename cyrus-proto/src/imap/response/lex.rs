@@ -62,6 +62,12 @@ pub fn put_literal(out: &mut Vec<u8>, size: u64) {
     out.extend_from_slice(b"}\r\n");
 }
 
+/// Appends the announcement of a literal of any octets: `~{size}` CRLF (RFC 3516, section 7, `literal8`).
+pub fn put_literal8(out: &mut Vec<u8>, size: u64) {
+    out.push(b'~');
+    put_literal(out, size);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

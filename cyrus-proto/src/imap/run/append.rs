@@ -1,13 +1,13 @@
 //! APPEND (RFC 3501, section 6.3.11; RFC 3502; RFC 4315).
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 
-use cyrus_store::{Level, MailboxError, NewMessage, StagingFile};
+use cyrus_store::{Level, Mailbox, MailboxError, MailboxName, StagingFile};
 
+use super::catenate::Maker;
 use super::{Outcome, Request, completed, try_create};
 use crate::frame::Sink;
-use crate::imap::command::{AppendContent, AppendMessage};
+use crate::imap::command::AppendMessage;
 use crate::imap::intake::Intake;
 use crate::imap::response::{Code, Reply, uid_set};
 use crate::imap::selected::News;
@@ -16,24 +16,56 @@ use crate::output::Output;
 
 /// A literal on its way to a staging file.
 pub(in crate::imap) struct StagedMessage {
-    file: StagingFile,
-    intake: Intake,
+    pub(super) file: StagingFile,
+    /// What checks a whole message; `None` for octets that are yet to become one.
+    pub(super) intake: Option<Intake>,
 }
 
 impl Sink for StagedMessage {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let kept = self.intake.take(bytes);
-        match self.intake.is_sound() {
+        let Some(intake) = &mut self.intake else {
+            return self.file.write_all(bytes);
+        };
+        let kept = intake.take(bytes);
+        match intake.is_sound() {
             true => self.file.write_all(&kept),
             false => Ok(()),
         }
     }
 }
 
-/// Makes a place for a large message to `target`, if it could be appended there.
-pub(in crate::imap) fn staging(request: Request, target: Vec<u8>, size: u64) -> Job {
+/// Why a message was not added: in the words for the client, or as the store has it.
+pub(super) enum Refused {
+    Reply(Reply),
+    Error(MailboxError),
+}
+
+impl From<MailboxError> for Refused {
+    fn from(error: MailboxError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Reply> for Refused {
+    fn from(reply: Reply) -> Self {
+        Self::Reply(reply)
+    }
+}
+
+impl Refused {
+    pub(super) fn reply(self, request: &Request) -> Reply {
+        match self {
+            Self::Reply(reply) => reply,
+            Self::Error(error) => try_create(request, &error),
+        }
+    }
+}
+
+/// Makes a place for a large literal to `target`, if it could be appended there: for a whole message, or for what becomes
+/// one later.
+pub(in crate::imap) fn staging(request: Request, target: Vec<u8>, size: u64, whole: bool) -> Job {
     Job::once(move |_: &mut Output| {
-        let sink = stage(&request, &target, size).map_err(|error| try_create(&request, &error));
+        let sink = stage(&request, &target, size, whole).map_err(|error| try_create(&request, &error));
         Outcome::Staging {
             sink,
             mailbox: request.mailbox,
@@ -41,14 +73,14 @@ pub(in crate::imap) fn staging(request: Request, target: Vec<u8>, size: u64) -> 
     })
 }
 
-fn stage(request: &Request, target: &[u8], size: u64) -> Result<StagedMessage, MailboxError> {
+fn stage(request: &Request, target: &[u8], size: u64, whole: bool) -> Result<StagedMessage, MailboxError> {
     let name = request.name(target)?;
     let store = &request.service.store;
     let mut mailbox = store.open_mailbox(&name, &request.user.auth)?;
     mailbox.check_append(size, 1)?;
     Ok(StagedMessage {
         file: store.stage(&name)?,
-        intake: Intake::new(request.service.options.eight_bit_headers),
+        intake: whole.then(|| Intake::new(request.service.options.eight_bit_headers)),
     })
 }
 
@@ -60,49 +92,51 @@ pub(super) fn append(
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
     let reply = match add(request, target, messages, staged) {
-        Ok(reply) => reply,
-        Err(error) => try_create(request, &error),
+        Ok(added) => completed().with(added.code),
+        Err(refused) => refused.reply(request),
     };
     request.tell(&News::ALL, out);
     Ok(reply)
 }
 
-fn add(
+/// Messages that were added.
+pub(super) struct Added {
+    pub(super) mailbox: Mailbox,
+    pub(super) uids: Vec<cyrus_store::Uid>,
+    /// APPENDUID.
+    pub(super) code: Code,
+}
+
+/// Adds messages to `target`, all or none.
+pub(super) fn add(
     request: &Request,
     target: &[u8],
     messages: Vec<AppendMessage>,
     staged: Vec<io::Result<StagedMessage>>,
-) -> Result<Reply, MailboxError> {
-    let mut staged = staged.into_iter();
+) -> Result<Added, Refused> {
     let name = request.name(target)?;
     let mut mailbox = request.service.store.open_mailbox(&name, &request.user.auth)?;
+    let new = make(request, &name, messages, staged)?;
+    let appended = mailbox.append(new)?;
+    let uids = uid_set(appended.uids.iter().map(|uid| uid.get()));
+    Ok(Added {
+        mailbox,
+        uids: appended.uids,
+        code: Code::AppendUid(appended.uidvalidity.0, uids),
+    })
+}
+
+/// Makes messages of what the client sent.
+fn make(
+    request: &Request,
+    target: &MailboxName,
+    messages: Vec<AppendMessage>,
+    staged: Vec<io::Result<StagedMessage>>,
+) -> Result<Vec<cyrus_store::NewMessage>, Refused> {
+    let mut maker = Maker::new(request, target, staged);
     let mut new = Vec::with_capacity(messages.len());
     for message in messages {
-        let mut add = match message.content {
-            AppendContent::Memory(bytes) if bytes.is_empty() => {
-                return Ok(Reply::no("Zero-length message literal"));
-            }
-            AppendContent::Memory(bytes) => {
-                let mut intake = Intake::new(request.service.options.eight_bit_headers);
-                let munged = match intake.take(&bytes) {
-                    Cow::Borrowed(_) => None,
-                    Cow::Owned(munged) => Some(munged),
-                };
-                if let Err(fault) = intake.finish() {
-                    return Ok(Reply::no(fault.text()));
-                }
-                NewMessage::from_bytes(munged.unwrap_or(bytes))
-            }
-            // Staged literals come in the order of their messages.
-            AppendContent::Staged(_) => match staged.next() {
-                Some(Ok(message)) => match message.intake.finish() {
-                    Ok(()) => NewMessage::from_staged(message.file.finish()?),
-                    Err(fault) => return Ok(Reply::no(fault.text())),
-                },
-                Some(Err(error)) => return Ok(lost(request, &error)),
-                None => return Ok(lost(request, &io::Error::other("staged literal is missing"))),
-            },
-        };
+        let mut add = maker.message(message.content)?;
         if let Some(flags) = message.flags {
             add = add.flags(flags);
         }
@@ -111,13 +145,11 @@ fn add(
         }
         new.push(add);
     }
-    let appended = mailbox.append(new)?;
-    let uids = uid_set(appended.uids.iter().map(|uid| uid.get()));
-    Ok(completed().with(Code::AppendUid(appended.uidvalidity.0, uids)))
+    Ok(new)
 }
 
 /// A literal could not be kept.
-fn lost(request: &Request, error: &io::Error) -> Reply {
+pub(super) fn lost(request: &Request, error: &io::Error) -> Reply {
     let log = &request.service.log;
     log.record(Level::Error, format_args!("staging a message of APPEND: {error}"));
     Reply::no("System I/O error").with(Code::Unavailable)

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use cyrus_store::message::{Fields, select_fields};
 use cyrus_store::{CachedRecord, MailboxError, Message, MessageFile};
 
-use crate::imap::command::{BodySection, FetchAttributes, FetchItems, Section, SectionText};
+use super::binary::Binary;
+use crate::imap::command::{
+    BinarySection, BinaryWanted, BodySection, FetchAttributes, FetchItems, Section, SectionText,
+};
 use crate::imap::response::FetchLine;
 use crate::output::{Output, SharedBytes};
 
@@ -23,10 +26,12 @@ pub(super) struct Body {
     header: usize,
     /// The value of each section, in the order asked for.
     sections: Vec<Value>,
+    header_lines: Vec<Value>,
+    binaries: Vec<Binary>,
 }
 
 /// The value of a section.
-enum Value {
+pub(super) enum Value {
     Nil,
     /// Octets of the file.
     File(Range<usize>),
@@ -35,8 +40,17 @@ enum Value {
 }
 
 const WHOLE_ITEMS: FetchItems = FetchItems::RFC822
+    .with(FetchItems::RFC822_PEEK)
     .with(FetchItems::RFC822_HEADER)
-    .with(FetchItems::RFC822_TEXT);
+    .with(FetchItems::RFC822_TEXT)
+    .with(FetchItems::RFC822_TEXT_PEEK);
+
+/// Items for which the file is looked at.
+const FILE_ITEMS: FetchItems = WHOLE_ITEMS
+    .with(FetchItems::FILESIZE)
+    .with(FetchItems::SHA1)
+    .with(FetchItems::PREVIEW)
+    .with(FetchItems::PREVIEW_LAZY);
 
 impl Body {
     /// Finds everything wanted of a message; `None` if that is nothing.
@@ -45,15 +59,19 @@ impl Body {
         cached: Option<&CachedRecord>,
         wanted: &FetchAttributes,
     ) -> Result<Option<Self>, MailboxError> {
-        if wanted.sections.is_empty() && !wanted.items.intersects(WHOLE_ITEMS) {
+        let no_part =
+            wanted.sections.is_empty() && wanted.binaries.is_empty() && wanted.header_lines.is_empty();
+        if no_part && !wanted.items.intersects(FILE_ITEMS) {
             return Ok(None);
         }
         let mut body = Self {
             file: None,
             header: message.header_size() as usize,
             sections: Vec::with_capacity(wanted.sections.len()),
+            header_lines: Vec::new(),
+            binaries: Vec::new(),
         };
-        if wanted.items.intersects(WHOLE_ITEMS) {
+        if wanted.items.intersects(FILE_ITEMS) {
             body.open(message)?;
         }
         for section in &wanted.sections {
@@ -66,7 +84,44 @@ impl Body {
             };
             body.sections.push(value.cut(section.partial));
         }
+        for text in &wanted.header_lines {
+            let section = Section {
+                part: Vec::new(),
+                text: text.clone(),
+            };
+            let value = match body.cached_fields(&section, cached) {
+                Some(text) => Value::Text(text),
+                None => find(&section, &*body.open(message)?, cached, body.header),
+            };
+            body.header_lines.push(value);
+        }
+        for section in &wanted.binaries {
+            // The size alone is in the cache.
+            let file = match section.wanted {
+                BinaryWanted::Size if !section.part.is_empty() => None,
+                _ => Some(body.open(message)?),
+            };
+            body.binaries
+                .push(Binary::of(section, message.size(), file.as_deref(), cached));
+        }
         Ok(Some(body))
+    }
+
+    /// Whether nothing of a message can be sent, for all that is wanted are parts whose encoding is unknown.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.sections.is_empty()
+            && self.header_lines.is_empty()
+            && self.binaries.iter().all(Binary::is_unknown)
+    }
+
+    /// Whether some part is wanted whose encoding is unknown.
+    pub(super) fn has_unknown(&self) -> bool {
+        self.binaries.iter().any(Binary::is_unknown)
+    }
+
+    /// The file, if it was looked at.
+    pub(super) fn file(&self) -> Option<&MessageFile> {
+        self.file.as_deref()
     }
 
     fn open(&mut self, message: &Message<'_>) -> Result<Arc<MessageFile>, MailboxError> {
@@ -89,7 +144,7 @@ impl Body {
 
 impl Value {
     /// `<start.count>` of the value.
-    fn cut(self, partial: Option<(u32, u32)>) -> Self {
+    pub(super) fn cut(self, partial: Option<(u32, u32)>) -> Self {
         let Some((start, count)) = partial else {
             return self;
         };
@@ -110,7 +165,12 @@ impl Value {
 }
 
 /// The octets of a section.
-fn find(section: &Section, file: &MessageFile, cached: Option<&CachedRecord>, header: usize) -> Value {
+pub(super) fn find(
+    section: &Section,
+    file: &MessageFile,
+    cached: Option<&CachedRecord>,
+    header: usize,
+) -> Value {
     if section.part.is_empty() {
         let header = header.min(file.len());
         return match &section.text {
@@ -171,12 +231,27 @@ pub(super) fn put_body(
     };
     let size = body.file.as_ref().map_or(0, |file| file.len());
     let header = body.header.min(size);
-    for (item, name, range) in [
+    for value in &body.header_lines {
+        let text = match value {
+            Value::Text(text) => text.as_slice(),
+            Value::Nil | Value::File(_) => b"",
+        };
+        sink.line().text("RFC822.HEADER", Some(text));
+    }
+    for (items, name, range) in [
         (FetchItems::RFC822_HEADER, "RFC822.HEADER", 0..header),
-        (FetchItems::RFC822_TEXT, "RFC822.TEXT", header..size),
-        (FetchItems::RFC822, "RFC822", 0..size),
+        (
+            FetchItems::RFC822_TEXT.with(FetchItems::RFC822_TEXT_PEEK),
+            "RFC822.TEXT",
+            header..size,
+        ),
+        (
+            FetchItems::RFC822.with(FetchItems::RFC822_PEEK),
+            "RFC822",
+            0..size,
+        ),
     ] {
-        if wanted.items.contains(item) {
+        if wanted.items.intersects(items) {
             sink.file(
                 range,
                 |line, size| line.literal(name, size),
@@ -186,6 +261,14 @@ pub(super) fn put_body(
     }
     for (section, value) in wanted.sections.iter().zip(&body.sections) {
         sink.section(section, value);
+    }
+    // Sizes come last, as Cyrus has it.
+    for size in [false, true] {
+        for (section, value) in wanted.binaries.iter().zip(&body.binaries) {
+            if size == (section.wanted == BinaryWanted::Size) {
+                sink.binary(section, value);
+            }
+        }
     }
 }
 
@@ -214,6 +297,26 @@ impl Sink<'_> {
                 |line, size| line.section_literal(section, size),
                 |line, value| line.section(section, value),
             ),
+        }
+    }
+
+    fn binary(&mut self, section: &BinarySection, value: &Binary) {
+        match value {
+            Binary::Unknown => {}
+            Binary::Nil => self.line().binary(section, None),
+            Binary::Size(size) => self.line().binary_size(section, *size),
+            Binary::Decoded(octets) => self.line().binary(section, Some(octets)),
+            Binary::File(range) => {
+                let octets = self.body.file.as_deref().and_then(|file| file.get(range.clone()));
+                match octets {
+                    Some(octets) if memchr::memchr(0, octets).is_none() => self.file(
+                        range.clone(),
+                        |line, size| line.binary_literal(section, size),
+                        |line, value| line.binary(section, value),
+                    ),
+                    octets => self.line().binary(section, octets),
+                }
+            }
         }
     }
 

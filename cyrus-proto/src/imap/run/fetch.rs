@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cyrus_store::{Annotation, CachedRecord, IndexRead, MailboxError, Message, ModSeq, Store, Uid, UidSet};
+use cyrus_store::{
+    Annotation, Audience, CachedRecord, IndexRead, MailboxError, Message, ModSeq, Store, Uid, UidSet,
+};
 
 use super::body::{Body, put_body};
+use super::preview::preview;
 use super::unreadable::Unreadable;
 use super::{Chain, Pieces, Request, seconds};
 use crate::imap::command::{
@@ -43,6 +46,7 @@ pub(super) fn job(
         at: 0,
         next: None,
         told: UidSet::new(),
+        unknown_cte: false,
         found: false,
         gone: false,
         unreadable: Unreadable::default(),
@@ -63,6 +67,8 @@ struct Fetch {
     next: Option<Uid>,
     /// Messages that became seen here, whose flags the client was told.
     told: UidSet,
+    /// Whether a part could not be decoded.
+    unknown_cte: bool,
     found: bool,
     /// Whether a message was expunged before its turn came.
     gone: bool,
@@ -78,9 +84,18 @@ impl Pieces for Fetch {
         let service = Arc::clone(&request.service);
         let zone = &service.store;
         let enabled = request.enabled;
-        let (noted, annotations) = match &self.wanted.annotations {
-            Some(query) => annotations(request, query, &self.ranges, self.at, self.next)?,
+        let previews = self.wanted.items.intersects(PREVIEWS);
+        let preview_entry = match &service.options.preview_annotation {
+            Some(entry) if previews => Some(entry.as_str()),
+            _ => None,
+        };
+        let (noted, annotations) = match with_preview(self.wanted.annotations.as_ref(), preview_entry) {
+            Some(query) => annotations(request, &query, &self.ranges, self.at, self.next)?,
             None => (None, HashMap::new()),
+        };
+        let folder = match self.wanted.items.contains(FetchItems::FOLDER) {
+            true => request.selected_name(),
+            false => String::new(),
         };
         let selected = request.selected()?;
         let end = self.ranges.last().map(|&(_, end)| end);
@@ -116,6 +131,9 @@ impl Pieces for Fetch {
                 false => FetchItems::FLAGS,
             },
             annotations: &annotations,
+            preview_entry,
+            folder: &folder,
+            unknown_cte: &mut self.unknown_cte,
             zone,
             text: Vec::with_capacity(budget.min(RUN) + 4 * 1024),
             output,
@@ -185,6 +203,7 @@ impl Fetch {
         }
         let time = seconds(self.started);
         match self.numbering {
+            _ if self.unknown_cte => Reply::no("Unknown content transfer encoding").with(Code::UnknownCte),
             Numbering::Sequence if self.gone => {
                 Reply::no("Some of the messages no longer exist").with(Code::ExpungeIssued)
             }
@@ -301,6 +320,20 @@ fn mark_seen(
     Ok((limit.or(ranges.last().map(|&(_, end)| end)), unseen))
 }
 
+/// What annotations are to be read: those asked for, and the one that is the preview.
+fn with_preview(asked: Option<&AnnotationQuery>, preview: Option<&str>) -> Option<AnnotationQuery> {
+    let Some(entry) = preview else {
+        return asked.cloned();
+    };
+    let mut query = asked.cloned().unwrap_or_else(|| AnnotationQuery {
+        entries: Vec::new(),
+        attributes: Vec::new(),
+    });
+    query.entries.push(entry.as_bytes().to_vec());
+    query.attributes.push(b"value.shared".to_vec());
+    Some(query)
+}
+
 /// The annotations of messages.
 type Annotations = HashMap<Uid, Vec<Annotation>>;
 
@@ -343,6 +376,11 @@ struct Piece<'p, 'r> {
     seen: &'p UidSet,
     with_seen: FetchItems,
     annotations: &'p Annotations,
+    /// The annotation that is the preview, where it is set.
+    preview_entry: Option<&'p str>,
+    /// The mailbox's name as the client knows it.
+    folder: &'p str,
+    unknown_cte: &'p mut bool,
     /// Whose clock dates follow.
     zone: &'p Store,
     /// Text not yet in the output.
@@ -380,6 +418,14 @@ impl Piece<'_, '_> {
             false => None,
         };
         let body = Body::of(message, cached.as_ref(), wanted)?;
+        if let Some(body) = &body {
+            *self.unknown_cte |= body.has_unknown();
+            let alone =
+                items.is_empty() && wanted.annotations.is_none() && !self.seen.contains(message.uid());
+            if alone && body.is_unknown() {
+                return Ok(());
+            }
+        }
         if self.text.len() >= RUN {
             self.flush();
         }
@@ -394,9 +440,16 @@ impl Piece<'_, '_> {
         if items.contains(FetchItems::UID) {
             line.uid(message.uid().get());
         }
+        if items.contains(FetchItems::DIGEST_SHA1) {
+            line.word("DIGEST.SHA1", &message.guid().to_string());
+        }
         if items.contains(FetchItems::INTERNALDATE) {
             let date = message.internal_date();
             line.internal_date(date, self.zone.utc_offset(date));
+        }
+        if items.contains(FetchItems::LASTUPDATED) {
+            let date = i64::from(message.record()?.last_updated);
+            line.last_updated(date, self.zone.utc_offset(date));
         }
         if items.contains(FetchItems::MODSEQ) {
             line.modseq(message.modseq().0);
@@ -404,17 +457,44 @@ impl Piece<'_, '_> {
         if items.contains(FetchItems::SIZE) {
             line.size(u64::from(message.size()));
         }
+        if let Some(query) = &wanted.annotations {
+            let found = self.annotations.get(&message.uid());
+            super::annotation::put_annotations(&mut line, query, found.map_or(&[], Vec::as_slice));
+        }
+        let file = body.as_ref().and_then(Body::file);
+        if items.intersects(PREVIEWS) {
+            let stored = self.preview_entry.and_then(|entry| {
+                let found = self.annotations.get(&message.uid())?;
+                let shared = |found: &&Annotation| found.audience == Audience::Shared && found.entry == entry;
+                found.iter().find(shared).and_then(|found| found.value.clone())
+            });
+            let text = stored.or_else(|| Some(preview(file?, cached.as_ref()?).into_bytes()));
+            line.preview(text.as_deref());
+        }
+        if let Some(file) = file {
+            if items.contains(FetchItems::FILESIZE) {
+                line.word("RFC822.FILESIZE", &file.len().to_string());
+            }
+            if items.contains(FetchItems::SHA1) {
+                line.word("RFC822.SHA1", &file.guid().to_string());
+            }
+        }
         if items.intersects(LATER) {
             put_later_items(&mut line, message, items, self.zone);
+        }
+        if items.contains(FetchItems::CREATEDMODSEQ) {
+            line.created_modseq(message.created_modseq().0);
+        }
+        if items.contains(FetchItems::FOLDER) {
+            line.folder(self.folder);
+        }
+        if items.contains(FetchItems::UIDVALIDITY) {
+            line.word("UIDVALIDITY", &read.uidvalidity().0.to_string());
         }
         if let Some(cached) = &cached
             && items.intersects(CACHED)
         {
             put_cached(&mut line, cached, items);
-        }
-        if let Some(query) = &wanted.annotations {
-            let found = self.annotations.get(&message.uid());
-            super::annotation::put_annotations(&mut line, query, found.map_or(&[], Vec::as_slice));
         }
         match body {
             None => line.end(),
@@ -437,7 +517,9 @@ impl Piece<'_, '_> {
 
 /// Whether the cache record is of use: for cached items, parts, and header fields.
 fn needs_cache(wanted: &FetchAttributes) -> bool {
-    wanted.items.intersects(CACHED)
+    wanted.items.intersects(CACHED.with(PREVIEWS))
+        || wanted.binaries.iter().any(|section| !section.part.is_empty())
+        || !wanted.header_lines.is_empty()
         || wanted.sections.iter().any(|section| {
             let section = &section.section;
             !section.part.is_empty() || matches!(section.text, SectionText::HeaderFields(_))
@@ -447,6 +529,8 @@ fn needs_cache(wanted: &FetchAttributes) -> bool {
 const CACHED: FetchItems = FetchItems::ENVELOPE
     .with(FetchItems::BODYSTRUCTURE)
     .with(FetchItems::BODY);
+
+const PREVIEWS: FetchItems = FetchItems::PREVIEW.with(FetchItems::PREVIEW_LAZY);
 
 const LATER: FetchItems = FetchItems::EMAILID
     .with(FetchItems::THREADID)

@@ -19,11 +19,13 @@ pub(crate) struct Situation<'a> {
 }
 
 /// What is always understood.
-const SHORT: [&str; 4] = ["IMAP4rev1", "LITERAL+", "ID", "ENABLE"];
+const SHORT: &[&str] = &["IMAP4rev1", "LITERAL+", "ID", "ENABLE"];
 
 /// What is understood after the login.
 const REST: &[&str] = &[
     "ACL",
+    "BINARY",
+    "CATENATE",
     "CHILDREN",
     "CONDSTORE",
     "CREATE-SPECIAL-USE",
@@ -36,26 +38,36 @@ const REST: &[&str] = &[
     "MOVE",
     "MULTIAPPEND",
     "NAMESPACE",
+    "PREVIEW",
     "QUOTA",
+    "QUOTASET",
+    "REPLACE",
     "RIGHTS=kxten",
     "SPECIAL-USE",
     "UIDPLUS",
     "UNSELECT",
+    "URL-PARTIAL",
+    "URLAUTH",
+    "URLAUTH=BINARY",
     "LIST-METADATA",
     "XLIST",
 ];
 
-const QUOTAS: [&str; 4] = [
+const QUOTAS: &[&str] = &[
     "X-QUOTA=STORAGE",
     "X-QUOTA=MESSAGE",
     "X-QUOTA=X-ANNOTATION-STORAGE",
     "X-QUOTA=X-NUM-FOLDERS",
+    "QUOTA=RES-STORAGE",
+    "QUOTA=RES-MESSAGE",
+    "QUOTA=RES-ANNOTATION-STORAGE",
+    "QUOTA=RES-MAILBOX",
 ];
 
 /// The list of the greeting: what a client needs to log in.
 pub(crate) fn greeting(options: &ImapOptions, situation: Situation<'_>) -> String {
     let mut list = List::new(options);
-    list.add_all(&SHORT);
+    list.add_all(SHORT);
     list.add("LANGUAGE");
     list.add_login(situation);
     list.text
@@ -64,7 +76,7 @@ pub(crate) fn greeting(options: &ImapOptions, situation: Situation<'_>) -> Strin
 /// The whole list, as CAPABILITY and a good login tell it.
 pub(crate) fn full(options: &ImapOptions, situation: Situation<'_>) -> String {
     let mut list = List::new(options);
-    list.add_all(&SHORT);
+    list.add_all(SHORT);
     list.add_all(REST);
     list.add("LANGUAGE");
     list.add("NOTIFY");
@@ -78,7 +90,7 @@ pub(crate) fn full(options: &ImapOptions, situation: Situation<'_>) -> String {
     if !situation.compressed {
         list.add("COMPRESS=DEFLATE");
     }
-    list.add_all(&QUOTAS);
+    list.add_all(QUOTAS);
     if !options.idle_poll.is_zero() {
         list.add("IDLE");
     }
@@ -188,10 +200,7 @@ mod tests {
         options.suppress_capabilities = vec!["acl".into(), "IDLE".into()];
         options.literalminus = true;
         let list = full(&options, situation(&[]));
-        assert!(
-            list.starts_with("IMAP4rev1 LITERAL- ID ENABLE CHILDREN "),
-            "{list}"
-        );
-        assert!(!list.contains("IDLE"));
+        assert!(list.starts_with("IMAP4rev1 LITERAL- ID ENABLE "), "{list}");
+        assert!(!list.contains("IDLE") && !list.contains(" ACL "));
     }
 }

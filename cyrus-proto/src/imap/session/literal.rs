@@ -2,7 +2,7 @@
 
 use super::{ImapSession, LOGIN_COMMAND, State, Work};
 use crate::frame::Announced;
-use crate::imap::command::{self, Tag, Verb};
+use crate::imap::command::{self, LiteralPlace, Tag, Verb};
 use crate::imap::response::{Code, Reply, put_continuation};
 use crate::imap::run::{self, Request, StagedMessage};
 use crate::job::Step;
@@ -36,7 +36,7 @@ impl ImapSession {
             head.verb,
             Some(Verb::SetMetadata | Verb::SetAnnotation | Verb::Store)
         );
-        if announced.binary && !takes_binary {
+        if announced.binary && target.is_none() && !takes_binary {
             self.framer.refuse();
             self.refuse_tagged(&tag, "Binary literals are not allowed");
             return None;
@@ -47,7 +47,14 @@ impl ImapSession {
             self.refuse_tagged(&tag, "Non-synchronizing literal too large");
             return None;
         }
-        let Some(mailbox) = target else {
+        let small = announced.size <= MAX_IN_MEMORY && announced.fits_in_memory;
+        // Where no message can be, the literal is an argument like any other.
+        let place = match &target {
+            Some(_) if !small => command::literal_place(&head, &|at| self.framer.staged_at(at)),
+            Some(_) => Some(LiteralPlace::Message),
+            None => None,
+        };
+        let (Some(mailbox), Some(place)) = (target, place) else {
             let early = self.current_user().is_none();
             let whole = announced.size.saturating_add(so_far_len);
             let too_large = announced.size > self.options().maxliteral || early && whole > LOGIN_COMMAND;
@@ -66,11 +73,12 @@ impl ImapSession {
             self.refuse_literal(&tag, announced, "Message size exceeds fixed limit".to_owned());
             return None;
         }
-        if announced.size <= MAX_IN_MEMORY && announced.fits_in_memory {
+        if small {
             self.accept(announced);
             return None;
         }
-        self.stage(tag, mailbox, announced.size)
+        let whole = place == LiteralPlace::Message && !announced.binary;
+        self.stage(tag, mailbox, announced.size, whole)
     }
 
     fn accept(&mut self, announced: Announced) {
@@ -90,7 +98,7 @@ impl ImapSession {
         }
     }
 
-    fn stage(&mut self, tag: Tag, target: Vec<u8>, size: u64) -> Option<Step> {
+    fn stage(&mut self, tag: Tag, target: Vec<u8>, size: u64, whole: bool) -> Option<Step> {
         let (user, mailbox) = match std::mem::replace(&mut self.state, State::Logout) {
             State::Selected { user, mailbox } => (user, Some(mailbox)),
             State::Authenticated { user } => (user, None),
@@ -107,7 +115,7 @@ impl ImapSession {
             mailbox,
             enabled: self.enabled,
         };
-        Some(Step::Run(run::staging(request, target, size)))
+        Some(Step::Run(run::staging(request, target, size, whole)))
     }
 
     /// The staging file is there, or the APPEND cannot succeed.

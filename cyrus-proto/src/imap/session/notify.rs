@@ -38,10 +38,22 @@ impl ImapSession {
             self.work = Some(Work::Push);
             return Some(Step::Run(run::push(request, fetch.as_deref())));
         }
-        if self.hinted && notify.is_waiting() {
+        let waiting = notify.is_waiting();
+        let between = !matches!(self.state, State::Idle { .. });
+        if self.hinted && waiting && between && !self.is_clients_turn() {
             return self.look(now);
         }
         None
+    }
+
+    /// Whether the client may say something before the next look: else a mailbox in which something always happens would
+    /// have the session for itself.
+    pub(super) fn is_clients_turn(&mut self) -> bool {
+        let turn = std::mem::take(&mut self.looked);
+        if turn && let Some(link) = &self.link {
+            link.wake();
+        }
+        turn
     }
 
     /// A look at everything of which there may be news.
@@ -130,7 +142,8 @@ impl ImapSession {
                 self.hinted = true;
             }
             (None, Some(bye)) => self.bye(&bye),
-            (_, None) => {}
+            (Some(_), None) => {}
+            (None, None) => self.looked = true,
         }
     }
 

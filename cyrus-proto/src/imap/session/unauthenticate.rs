@@ -8,10 +8,12 @@ use crate::imap::enabled::Enabled;
 use crate::imap::response::{Code, Reply};
 
 impl ImapSession {
-    /// Forgets all that came with the login. What protects or compresses the connection ends behind the reply; TLS stays,
+    /// Forgets all that came with the login; only where the capability is told (RFC 8437, section 3). What protects or compresses the connection ends behind the reply; TLS stays,
     /// and so does what the client sent ahead.
     pub(super) fn unauthenticate(&mut self, tag: &Tag) {
-        let Some(user) = self.current_user().filter(|user| user.is_admin()) else {
+        let hidden = |name: &String| name.eq_ignore_ascii_case("UNAUTHENTICATE");
+        let allowed = !self.options().suppress_capabilities.iter().any(hidden);
+        let Some(user) = self.current_user().filter(|user| user.is_admin() && allowed) else {
             self.refuse_tagged(tag, "Unrecognized command");
             return;
         };
