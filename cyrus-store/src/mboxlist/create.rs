@@ -159,6 +159,7 @@ impl Store {
         options: &CreateOptions,
         auth: &AuthState,
     ) -> Result<(), MailboxError> {
+        self.check_list()?;
         let above = self.nearest_above(name)?;
         let partition = match (&options.partition, &above) {
             (Some(partition), _) => partition.clone(),
