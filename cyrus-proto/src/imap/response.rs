@@ -9,11 +9,13 @@ use super::command::{EventSet, Tag};
 pub use self::data::*;
 pub use self::fetch::FetchLine;
 pub use self::lex::{put_astring, put_literal, put_literal8, put_nstring, put_number, put_string};
+pub use self::search::{EsearchLine, SearchedMailbox, put_comparator, put_sort, put_thread};
 
 mod binary;
 mod data;
 mod fetch;
 mod lex;
+mod search;
 
 /// The condition of a status response (RFC 3501, section 7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub enum Code {
     AuthenticationFailed,
     /// An event of NOTIFY is not known; these are (RFC 5465).
     BadEvent,
+    /// No collation matches (RFC 5255).
+    BadComparator,
     /// A URL of CATENATE cannot be used (RFC 4469).
     BadUrl(String),
     /// The charset of a SEARCH is not known; these are.
@@ -73,6 +77,10 @@ pub enum Code {
     HasChildren,
     /// The highest modification sequence (RFC 7162).
     HighestModSeq(u64),
+    /// How far a command is: its tag, and how much of how much is done (RFC 9585).
+    InProgress(String, u32, u32),
+    /// More was asked for than the server does at once (RFC 5530).
+    Limit,
     /// The mailbox's unique id (RFC 8474).
     MailboxId(String),
     /// What became of metadata: `LONGENTRIES n`, `MAXSIZE n`, `TOOMANY` or `NOPRIVATE` (RFC 5464).
@@ -83,6 +91,8 @@ pub enum Code {
     NoModSeq,
     /// There are more notifications than the server gives (RFC 5465).
     NotificationOverflow,
+    /// The search of this tag goes on without notifications (RFC 5267).
+    NoUpdate(String),
     /// A quota would be exceeded (RFC 5530).
     OverQuota,
     /// The flags that can be changed for good, ready to print.
@@ -97,6 +107,8 @@ pub enum Code {
     TooBig,
     /// CREATE first.
     TryCreate,
+    /// No such filter is kept (RFC 5466).
+    UndefinedFilter(String),
     /// The next UID.
     UidNext(u32),
     /// The UIDVALIDITY.
@@ -126,6 +138,7 @@ impl fmt::Display for Code {
                 "BADEVENT ({})",
                 EventSet::NAMES.map(|(_, name)| name).join(" ")
             ),
+            Self::BadComparator => f.write_str("BADCOMPARATOR"),
             Self::BadUrl(url) => write!(f, "BADURL {url}"),
             Self::BadCharset(charsets) => write!(f, "BADCHARSET ({})", charsets.join(" ")),
             Self::Capability(list) => write!(f, "CAPABILITY {list}"),
@@ -135,11 +148,14 @@ impl fmt::Display for Code {
             Self::ExpungeIssued => f.write_str("EXPUNGEISSUED"),
             Self::HasChildren => f.write_str("HASCHILDREN"),
             Self::HighestModSeq(modseq) => write!(f, "HIGHESTMODSEQ {modseq}"),
+            Self::InProgress(tag, done, goal) => write!(f, "INPROGRESS (\"{tag}\" {done} {goal})"),
+            Self::Limit => f.write_str("LIMIT"),
             Self::MailboxId(id) => write!(f, "MAILBOXID ({id})"),
             Self::Metadata(what) => write!(f, "METADATA {what}"),
             Self::Modified(set) => write!(f, "MODIFIED {set}"),
             Self::NoModSeq => f.write_str("NOMODSEQ"),
             Self::NotificationOverflow => f.write_str("NOTIFICATIONOVERFLOW"),
+            Self::NoUpdate(tag) => write!(f, "NOUPDATE \"{tag}\""),
             Self::OverQuota => f.write_str("OVERQUOTA"),
             Self::PermanentFlags(flags) => write!(f, "PERMANENTFLAGS ({flags})"),
             Self::ReadOnly => f.write_str("READ-ONLY"),
@@ -147,6 +163,7 @@ impl fmt::Display for Code {
             Self::Referral(urls) => write!(f, "REFERRAL {urls}"),
             Self::TooBig => f.write_str("TOOBIG"),
             Self::TryCreate => f.write_str("TRYCREATE"),
+            Self::UndefinedFilter(name) => write!(f, "UNDEFINED-FILTER {name}"),
             Self::UidNext(uid) => write!(f, "UIDNEXT {uid}"),
             Self::UidValidity(validity) => write!(f, "UIDVALIDITY {validity}"),
             Self::UseAttr => f.write_str("USEATTR"),

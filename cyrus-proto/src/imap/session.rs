@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cyrus_acl::AuthState;
+use cyrus_store::search::Collation;
 use cyrus_store::{Level, Log, Store};
 
 use self::capability::Situation;
@@ -22,6 +23,7 @@ use crate::output::Output;
 use crate::sasl::{Authenticator, ConnectionFacts, Exchange};
 
 pub(crate) mod capability;
+mod comparator;
 mod compress;
 mod enable;
 mod id;
@@ -93,6 +95,8 @@ pub struct ImapSession {
     state: State,
     /// The extensions that the client has switched on.
     enabled: Enabled,
+    /// The collation that COMPARATOR chose (RFC 5255).
+    collation: Collation,
     work: Option<Work>,
     /// What to do once the session is stepped again.
     next: Option<Next>,
@@ -190,6 +194,7 @@ impl ImapSession {
             tls: None,
             state: State::NotAuthenticated,
             enabled: Enabled::NONE,
+            collation: Collation::default(),
             work: None,
             next: None,
             held: None,
@@ -440,6 +445,10 @@ impl ImapSession {
                 self.speak(&tag, &ranges);
                 None
             }
+            CommandBody::Comparator(wanted) => {
+                self.comparator(&tag, &wanted);
+                None
+            }
             CommandBody::Unselect if !self.is_untidy() => {
                 self.deselect();
                 self.look_soon();
@@ -463,7 +472,10 @@ impl ImapSession {
             }
         };
         self.state = State::Authenticated { user: user.clone() };
-        self.work = Some(Work::Command { tag, verb });
+        self.work = Some(Work::Command {
+            tag: tag.clone(),
+            verb,
+        });
         // A command tells of the selected mailbox; with NOTIFY there is more to look at.
         self.hinted &= self.notify.is_some();
         let request = Request {
@@ -471,6 +483,8 @@ impl ImapSession {
             user,
             mailbox,
             enabled: self.enabled,
+            tag,
+            collation: self.collation,
         };
         Some(Step::Run(run::job(request, body, staged)))
     }

@@ -38,9 +38,12 @@ impl ImapSession {
         let next_poll = now + self.options().idle_poll;
         let service = self.service.clone();
         let link = self.link.clone();
-        let enabled = self.enabled;
+        let (enabled, collation) = (self.enabled, self.collation);
         let State::Idle {
-            user, mailbox, poll, ..
+            user,
+            mailbox,
+            poll,
+            tag,
         } = &mut self.state
         else {
             return None;
@@ -53,6 +56,8 @@ impl ImapSession {
             user: user.clone(),
             mailbox: Some(mailbox),
             enabled,
+            tag: tag.clone(),
+            collation,
         };
         self.work = Some(Work::Idle);
         Some(Step::Run(run::idle(request, link)))

@@ -16,7 +16,7 @@ use crate::job::Step;
 impl ImapSession {
     /// `NOTIFY SET ...`, `NOTIFY NONE`
     pub(super) fn set_notify(&mut self, tag: Tag, set: Option<Box<NotifySet>>, now: Instant) -> Option<Step> {
-        let request = self.request()?;
+        let request = self.request(tag.clone())?;
         let poll = now + self.options().idle_poll;
         let link = self.link.clone();
         self.work = Some(Work::Notify { tag: Some(tag) });
@@ -34,7 +34,7 @@ impl ImapSession {
         };
         if selected.is_some_and(|selected| selected.view.has_fresh()) {
             let fetch = notify.selected.fetch.clone();
-            let request = self.request()?;
+            let request = self.request(nobodys())?;
             self.work = Some(Work::Push);
             return Some(Step::Run(run::push(request, fetch.as_deref())));
         }
@@ -67,7 +67,7 @@ impl ImapSession {
             *poll = next;
         }
         notify.poll = next;
-        let Some(request) = self.request() else {
+        let Some(request) = self.request(nobodys()) else {
             self.notify = Some(notify);
             return None;
         };
@@ -76,7 +76,7 @@ impl ImapSession {
     }
 
     /// What a job needs; it has the selected mailbox until [`give_back`](Self::give_back).
-    fn request(&mut self) -> Option<Request> {
+    fn request(&mut self, tag: Tag) -> Option<Request> {
         let (user, mailbox) = match std::mem::replace(&mut self.state, State::Logout) {
             State::Selected { user, mailbox } => {
                 self.state = State::Authenticated { user: user.clone() };
@@ -110,6 +110,8 @@ impl ImapSession {
             user,
             mailbox,
             enabled: self.enabled,
+            tag,
+            collation: self.collation,
         })
     }
 
@@ -224,4 +226,9 @@ impl ImapSession {
             }
         }
     }
+}
+
+/// The tag of what no command asked for; no reply carries it.
+fn nobodys() -> Tag {
+    Tag::new(b"NOTIFY").expect("letters make a tag")
 }

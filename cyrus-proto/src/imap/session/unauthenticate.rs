@@ -1,6 +1,7 @@
 //! UNAUTHENTICATE (RFC 8437): one connection for one user after another, for administrators only, as in Cyrus.
 
 use cyrus_store::Level;
+use cyrus_store::search::Collation;
 
 use super::{ImapSession, Next, State, capability};
 use crate::imap::command::Tag;
@@ -28,6 +29,7 @@ impl ImapSession {
         self.enabled = Enabled::NONE;
         self.compressed = false;
         self.notify = None;
+        self.collation = Collation::default();
         let list = self.capabilities(capability::greeting);
         self.reply(tag, &Reply::ok("Completed").with(Code::Capability(list)));
         self.next = Some(Next::Bare);
