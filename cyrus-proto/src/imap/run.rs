@@ -43,7 +43,7 @@ mod urlauth;
 use self::search::Asked;
 
 pub(super) use self::append::{StagedMessage, staging};
-pub(super) use self::login::{LoginTurn, authenticate, authenticate_step, login};
+pub(super) use self::login::{LoginTurn, Turned, authenticate, authenticate_step, login};
 pub(super) use self::notify::{look, push, set as notify};
 
 /// What a job needs of its session; the mailbox comes back with the outcome.
@@ -67,7 +67,7 @@ pub(super) enum Outcome {
         mailbox: Option<Box<Selected>>,
     },
     /// A turn of a login.
-    Login(Box<LoginTurn>),
+    Login(Box<Turned>),
     /// A place for a literal, or why there is none.
     Staging {
         sink: Result<StagedMessage, Reply>,

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use cyrus_acl::AuthState;
 use cyrus_store::search::Collation;
-use cyrus_store::{Level, Log, Store};
+use cyrus_store::{Level, Log, QuotaRoot, Store};
 
 use self::capability::Situation;
 use super::command::{self, CommandBody, Needs, Refusal, Tag, Verb};
@@ -18,9 +18,10 @@ use super::response::{Code, Reply, put_capability};
 use super::run::{self, Outcome, Request, StagedMessage};
 use super::selected::Selected;
 use crate::frame::{Command as Frame, Event, Framer, Limits, Reason, Refused};
-use crate::job::{Done, Link, SecurityLayer, Session, Step, TlsFacts};
+use crate::job::{Done, Link, Peer, SecurityLayer, Session, Step, TlsFacts};
 use crate::output::Output;
 use crate::sasl::{Authenticator, ConnectionFacts, Exchange};
+use crate::surroundings::Seat;
 
 pub(crate) mod capability;
 mod comparator;
@@ -33,6 +34,7 @@ mod literal;
 mod login;
 mod notify;
 mod unauthenticate;
+mod watchman;
 
 /// What all sessions of an IMAP service share.
 pub struct ImapService {
@@ -55,6 +57,10 @@ pub struct User {
     pub auth: AuthState,
     /// The session's id, for the log.
     pub(crate) session_id: String,
+    /// What holds a place for the user.
+    pub(crate) seat: Option<Mutex<Seat>>,
+    /// The quota root that the user was last warned of, and when.
+    pub(crate) warned: Mutex<Option<(QuotaRoot, Instant)>>,
 }
 
 impl User {
@@ -91,6 +97,8 @@ pub struct ImapSession {
     framer: Framer<StagedMessage>,
     output: Output,
     link: Option<Link>,
+    /// How the log names the client, once somebody has looked its name up.
+    peer_name: Option<Box<str>>,
     tls: Option<Box<TlsFacts>>,
     state: State,
     /// The extensions that the client has switched on.
@@ -102,6 +110,8 @@ pub struct ImapSession {
     next: Option<Next>,
     /// A reply that waits for its time: a refused login.
     held: Option<Held>,
+    /// A command whose time is taken.
+    timed: Option<Box<watchman::Timed>>,
     /// Malformed commands in a row.
     bad_commands: u8,
     /// When the client last said something.
@@ -191,6 +201,7 @@ impl ImapSession {
             framer: Framer::new(Limits::default()),
             output: Output::new(),
             link: None,
+            peer_name: None,
             tls: None,
             state: State::NotAuthenticated,
             enabled: Enabled::NONE,
@@ -198,6 +209,7 @@ impl ImapSession {
             work: None,
             next: None,
             held: None,
+            timed: None,
             bad_commands: 0,
             active: Instant::now(),
             hinted: false,
@@ -301,9 +313,15 @@ impl ImapSession {
     }
 
     fn log_name(&self) -> String {
-        self.link
-            .as_ref()
-            .map_or_else(String::new, |link| link.peer().log_name())
+        match (&self.peer_name, &self.link) {
+            (Some(name), _) => name.to_string(),
+            (None, Some(link)) => link.peer().log_name(),
+            (None, None) => String::new(),
+        }
+    }
+
+    fn peer(&self) -> Peer {
+        self.link.as_ref().map_or(Peer::Unix, |link| link.peer().clone())
     }
 
     /// One malformed command; ten in a row end the session.
@@ -359,6 +377,8 @@ impl ImapSession {
                 return None;
             }
         };
+        let name = head.verb.map_or("", Verb::name);
+        self.command_begins(&head.tag, name.as_bytes(), now);
         let needs = head.verb.map_or(Needs::Authenticated, Verb::needs);
         if needs >= Needs::Authenticated && self.current_user().is_none() {
             self.refuse_tagged(&head.tag, "Please login first");
@@ -395,6 +415,11 @@ impl ImapSession {
         now: Instant,
     ) -> Option<Step> {
         let completed = Reply::ok("Completed");
+        if self.is_forbidden(body.verb()) {
+            let text = "This connection is configured for read-only access";
+            self.reply(&tag, &Reply::no(text));
+            return None;
+        }
         self.imply(&body);
         match body {
             CommandBody::Enable(names) => {
@@ -538,6 +563,10 @@ impl ImapSession {
                 self.work = Some(Work::Leave);
                 return Step::Run(run::leave(mailbox));
             }
+            if let Some(why) = self.sent_away() {
+                self.bye(&Reply::bye(why.to_string()).with(Code::Alert));
+                continue;
+            }
             if let Some(step) = self.unasked(now) {
                 return step;
             }
@@ -666,6 +695,7 @@ impl Session for ImapSession {
                 self.select(mailbox);
                 self.after_command(verb, &reply);
                 self.reply(&tag, &reply);
+                self.command_ends(now);
             }
             (Work::Idle, Outcome::Idle { mailbox: back, gone }) => {
                 self.looked = true;
@@ -678,7 +708,12 @@ impl Session for ImapSession {
             }
             (Work::Notify { tag }, outcome @ Outcome::Notify { .. }) => self.notified(tag, outcome),
             (Work::Push, Outcome::Command { mailbox, .. }) => self.give_back(mailbox),
-            (Work::Login { tag, plain }, Outcome::Login(turn)) => self.login_turn(tag, plain, *turn, now),
+            (Work::Login { tag, plain }, Outcome::Login(turn)) => {
+                self.login_turn(tag, plain, *turn, now);
+                if !matches!(self.state, State::Authenticating { .. }) {
+                    self.command_ends(now);
+                }
+            }
             (Work::Staging { tag }, Outcome::Staging { sink, mailbox }) => {
                 self.select(mailbox);
                 self.staging_ready(&tag, sink);
@@ -753,6 +788,10 @@ impl Session for ImapSession {
 
     fn user(&self) -> Option<&str> {
         self.current_user().map(|user| user.name.as_str())
+    }
+
+    fn session_id(&self) -> Option<&str> {
+        self.current_user().map(|user| user.session_id.as_str())
     }
 
     fn mailbox(&self) -> Option<&str> {
