@@ -100,6 +100,7 @@ pub(crate) fn full(options: &ImapOptions, situation: Situation<'_>) -> String {
     list.add_all(SHORT);
     list.add_all(REST);
     list.add("LANGUAGE");
+    list.add("NOTIFY");
     if options.annotation_legacy_commands {
         list.add("ANNOTATEMORE");
     }
