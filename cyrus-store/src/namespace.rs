@@ -406,7 +406,12 @@ impl Namespace {
                 &format!("{}{separator}", self.trimmed(&self.sharedprefix)),
                 &domain,
             );
-            prefixes.extend(own);
+            // What the user knows by a name that cannot lead to `INBOX` lies right below his INBOX.
+            let leads_to_inbox = INBOX.starts_with(literal) || literal.starts_with(INBOX);
+            prefixes.extend(own.map(|own| match leads_to_inbox {
+                true => own,
+                false => format!("{own}{DB_SEPARATOR}{}", self.db_prefix(literal)),
+            }));
         }
         prefixes.sort();
         let mut kept: Vec<String> = Vec::new();

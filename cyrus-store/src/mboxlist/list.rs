@@ -18,6 +18,8 @@ pub enum Step {
     Next,
     /// With the next one that does not lie below this one.
     SkipChildren,
+    /// With the next one that lies neither below this one nor beside it, below the same mailbox.
+    SkipSiblings,
     /// Nowhere.
     Stop,
 }
@@ -132,6 +134,7 @@ impl Store {
                 match each(entry) {
                     Skip::Nothing => {}
                     Skip::Children => skipped_to = Some(after_tree(key)),
+                    Skip::Siblings => skipped_to = Some(after_tree(above(key))),
                     Skip::Tree => skipped_to = Some(after_tree(top_component(key))),
                     Skip::All => return Ok(()),
                 }
@@ -167,6 +170,8 @@ impl Store {
 enum Skip {
     Nothing,
     Children,
+    /// What is below the same mailbox.
+    Siblings,
     /// All below the first component.
     Tree,
     All,
@@ -177,6 +182,7 @@ impl From<Step> for Skip {
         match step {
             Step::Next => Self::Nothing,
             Step::SkipChildren => Self::Children,
+            Step::SkipSiblings => Self::Siblings,
             Step::Stop => Self::All,
         }
     }
@@ -187,6 +193,12 @@ fn after_tree(key: &[u8]) -> Vec<u8> {
     let mut after = key.to_vec();
     after.push(AFTER_CHILDREN);
     after
+}
+
+/// The key of the name above a key; the key itself if there is none.
+fn above(key: &[u8]) -> &[u8] {
+    let end = key.iter().rposition(|&byte| byte == CHILD);
+    end.and_then(|end| key.get(..end)).unwrap_or(key)
 }
 
 /// A key up to the end of its first component, which comes after the domain.

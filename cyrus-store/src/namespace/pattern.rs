@@ -140,6 +140,15 @@ impl Pattern {
         &self.literal
     }
 
+    /// How many levels the names have that match; `None` if any number.
+    pub fn levels(&self) -> Option<usize> {
+        if self.tokens.contains(&Token::Star) {
+            return None;
+        }
+        let separator = Token::Byte(self.separator);
+        Some(1 + self.tokens.iter().filter(|token| **token == separator).count())
+    }
+
     /// Whether there is no wildcard.
     pub fn is_literal(&self) -> bool {
         self.literal.len() == self.tokens.len()

@@ -2,11 +2,12 @@
 //! upon it): first all names are found, then they are told piece by piece.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 use cyrus_acl::Rights;
-use cyrus_store::{AnnotationScope, ErrorClass, MailboxError, MailboxId, MailboxKind, MailboxName, Pattern};
+use cyrus_store::{
+    AnnotationScope, ErrorClass, MailboxError, MailboxId, MailboxKind, MailboxName, Pattern, Step,
+};
 
 use super::metadata::Wanted;
 use super::{Chain, Pieces, Request, mailboxes, seconds};
@@ -220,16 +221,6 @@ fn find_subscribed(
     let store = &request.service.store;
     let auth = &request.user.auth;
     let allow_all = request.service.options.allowallsubscribe;
-    let mut parents: HashSet<String> = HashSet::new();
-    if kind == Kind::Extended {
-        // Whether a mailbox has children does not depend on subscriptions.
-        let separator = listing.separator;
-        for (listed, _) in request.visible(&listing.patterns)? {
-            let client = request.client_name(&listed.name);
-            let levels = client.match_indices(separator);
-            parents.extend(levels.filter_map(|(at, _)| client.get(..at).map(str::to_owned)));
-        }
-    }
     for name in subscribed {
         let entry = store.lookup(&name)?.filter(|entry| !entry.mbtype.intermediate);
         let listed = entry.map(|entry| Listed {
@@ -258,8 +249,11 @@ fn find_subscribed(
         listing.add(client, listed, true, true);
     }
     if kind == Kind::Extended {
+        // Whether a mailbox has children does not depend on subscriptions.
         for row in &mut listing.rows {
-            row.has_children = parents.contains(&row.name) || row.has_children && row.mailbox.is_none();
+            if let Some(listed) = &row.mailbox {
+                row.has_children = request.has_children(&listed.name)?;
+            }
         }
     }
     if select.recursive_match {
@@ -516,25 +510,38 @@ impl Request {
             .collect();
         prefixes.sort();
         prefixes.dedup_by(|later, earlier| later.starts_with(earlier.as_str()));
+        let separator = options.namespace.separator.as_char();
+        let levels = patterns
+            .iter()
+            .map(Pattern::levels)
+            .try_fold(0, |most, levels| levels.map(|levels| most.max(levels)));
         let mut names = Vec::new();
         for prefix in prefixes {
             self.service
                 .store
-                .list(&prefix, &self.user.auth, &mut |entry, rights| {
-                    if options
+                .walk(&prefix, &self.user.auth, &mut |entry, rights| {
+                    if !options
                         .namespace
                         .in_reach(&entry.name, Some(&self.user.name), admin)
                     {
-                        // Scripts, calendars and the like are not for mail clients, but count as children.
-                        let listed = admin || entry.mbtype.kind == MailboxKind::Email;
-                        let mailbox = Listed {
-                            name: entry.name,
-                            id: entry.id,
-                            rights,
-                        };
-                        names.push((mailbox, listed));
+                        return Step::Next;
                     }
-                    ControlFlow::Continue(())
+                    // What lies deeper than any name that matches only shows that something above it has children.
+                    let deep = levels.is_some_and(|levels| {
+                        self.client_name(&entry.name).split(separator).count() > levels
+                    });
+                    // Scripts, calendars and the like are not for mail clients, but count as children.
+                    let listed = admin || entry.mbtype.kind == MailboxKind::Email;
+                    let mailbox = Listed {
+                        name: entry.name,
+                        id: entry.id,
+                        rights,
+                    };
+                    names.push((mailbox, listed));
+                    match deep {
+                        true => Step::SkipSiblings,
+                        false => Step::Next,
+                    }
                 })?;
         }
         self.sort(&mut names, |(listed, _)| &listed.name);
@@ -555,6 +562,20 @@ impl Request {
         let named = visible.map(|(listed, _)| (self.client_name(&listed.name), listed.name));
         let [pattern] = &patterns;
         Ok(named.filter(|(client, _)| pattern.matches(client)).collect())
+    }
+
+    /// Whether the user may see a mailbox below one.
+    fn has_children(&self, name: &MailboxName) -> Result<bool, MailboxError> {
+        let mut found = false;
+        let store = &self.service.store;
+        store.walk(&name.to_dbname(), &self.user.auth, &mut |entry, _| {
+            found = name.is_ancestor_of(&entry.name);
+            match entry.name == *name {
+                true => Step::Next,
+                false => Step::Stop,
+            }
+        })?;
+        Ok(found)
     }
 
     /// Whether a mailbox is the user's own.
