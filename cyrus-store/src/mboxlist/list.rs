@@ -232,6 +232,12 @@ mod tests {
     }
 
     #[test]
+    fn what_lies_beside_a_row_is_below_the_same_name() {
+        assert_eq!(above(b"Nuser\x1ffred\x1fz"), b"Nuser\x1ffred");
+        assert_eq!(above(b"Nshared"), b"Nshared");
+    }
+
+    #[test]
     fn the_first_component_keeps_its_domain() {
         assert_eq!(
             top_component(b"Na.org\x1dDELETED\x1fuser\x1fx"),

@@ -258,6 +258,16 @@ mod tests {
 
     /// Patterns, and which of the mailboxes Cyrus 3.6.1 listed for an administrator.
     #[test]
+    fn patterns_without_a_star_match_names_of_one_depth() {
+        let levels = |text: &str| Pattern::new("", text, Separator::Slash).unwrap().levels();
+        assert_eq!(
+            (levels("%"), levels("a/%"), levels("a/b/c")),
+            (Some(1), Some(2), Some(3))
+        );
+        assert_eq!((levels("*"), levels("a/%*")), (None, None));
+    }
+
+    #[test]
     fn patterns_match_what_cyrus_lists() {
         let all = [
             "INBOXsh",
