@@ -144,14 +144,6 @@ impl Mailbox {
         }
     }
 
-    /// Refuses changes that this program does not make completely.
-    fn check_writable(&self) -> Result<(), MailboxError> {
-        if self.store.options().conversations {
-            return Err(MailboxError::ConversationsUnsupported);
-        }
-        Ok(())
-    }
-
     /// Looks the mailbox up again: its rights or its place may have changed, or it may be gone.
     fn refresh_entry(&mut self) -> Result<(), MailboxError> {
         let entry = self
