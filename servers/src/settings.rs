@@ -303,6 +303,7 @@ pub fn lmtp(config: &Config, tls: bool) -> LmtpOptions {
     options.version = (config.choice(Opt::Serverinfo) == "on").then(cyrus_version);
     options.max_message_size = config.bytesize(Opt::Maxmessagesize).unwrap_or_default();
     options.eight_bit_headers = eight_bit_headers(config);
+    options.strict_addresses = config.switch(Opt::LmtpStrictRfc2821);
     options.soft_noauth = config.switch(Opt::SoftNoauth);
     options.starttls = tls;
     options.allow_plaintext = config.switch(Opt::Allowplaintext);
@@ -322,6 +323,7 @@ pub fn delivery(config: &Config) -> DeliveryOptions {
         over_quota_is_permanent: config.switch(Opt::LmtpOverQuotaPermFailure),
         fuzzy: config.switch(Opt::LmtpFuzzyMailboxMatch),
         catchall: config.text(Opt::LmtpCatchallMailbox).map(Into::into),
+        excluded_uses: config.words(Opt::LmtpExcludeSpecialuse),
     }
 }
 
@@ -339,6 +341,8 @@ pub fn tls(config: &Config) -> Result<Option<TlsOptions>, SettingError> {
     options.chain = config.file(Opt::TlsServerCaFile);
     options.client_ca_file = config.file(Opt::TlsClientCaFile);
     options.client_ca_folder = config.file(Opt::TlsClientCaDir);
+    options.client_crl = config.file(Opt::TlsCrlFile);
+    options.dh_parameters = config.file(Opt::TlsServerDhparam);
     let authorities = options.client_ca_file.is_some() || options.client_ca_folder.is_some();
     options.client_certificates = match config.choice(Opt::TlsClientCerts) {
         "require" => ClientCertificates::Require,

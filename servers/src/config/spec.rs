@@ -157,8 +157,6 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::Imapmagicplus,
     Opt::ImprovedMboxlistSort,
     Opt::Iolog,
-    Opt::LmtpExcludeSpecialuse,
-    Opt::LmtpStrictRfc2821,
     Opt::LockDebugtime,
     Opt::MailboxDefaultOptions,
     Opt::MailboxInitialFlags,
@@ -180,9 +178,7 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::Srvtab,
     Opt::TlsClientCert,
     Opt::TlsClientKey,
-    Opt::TlsCrlFile,
     Opt::TlsServerCaDir,
-    Opt::TlsServerDhparam,
 ];
 
 /// Options whose wish is always fulfilled, whatever they say; nothing has to read them.
