@@ -10,7 +10,10 @@ use cyrus_proto::lmtp::{DeliveryOptions, EightBitHeaders, LmtpOptions};
 use cyrus_proto::net::{ClientCertificates, TlsOptions, TlsVersion};
 use cyrus_store::db::Engine;
 use cyrus_store::options::{Databases, DeleteMode, ExpungeMode, MetaFiles, PartitionPaths};
-use cyrus_store::{Definitions, Level, Log, Namespace, Partition, Separator, StoreOptions, VirtualDomains};
+use cyrus_store::{
+    ChoiceMode, Definitions, Level, Log, Namespace, Partition, PartitionChoice, Separator, StoreOptions,
+    VirtualDomains,
+};
 
 use crate::config::{Config, Opt};
 use crate::syslog::StoreLog;
@@ -53,7 +56,24 @@ pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
     }
     options.default_partition = match config.text(Opt::Defaultpartition) {
         Some(name) => Some(partition(config, Opt::Defaultpartition, &name)?),
-        None => options.partitions.keys().next().cloned(),
+        None => None,
+    };
+    options.partition_choice = PartitionChoice {
+        mode: match config.choice(Opt::PartitionSelectMode) {
+            "random" => ChoiceMode::Random,
+            "freespace-percent-most" => ChoiceMode::FreespacePercentMost,
+            "freespace-percent-weighted" => ChoiceMode::FreespacePercentWeighted,
+            "freespace-percent-weighted-delta" => ChoiceMode::FreespacePercentWeightedDelta,
+            _ => ChoiceMode::FreespaceMost,
+        },
+        exclude: config
+            .string(Opt::PartitionSelectExclude)
+            .split([' ', ',', '\t'])
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        soft_usage_limit: u8::try_from(config.int(Opt::PartitionSelectSoftUsageLimit).clamp(0, 100))
+            .unwrap_or_default(),
     };
     options.metapartition_files = MetaFiles {
         header: config.has_bit(Opt::MetapartitionFiles, "header"),

@@ -157,15 +157,11 @@ impl TlsServer {
             b.set_groups_list(list)
                 .map_err(at(&format!("key exchange groups {list:?}")))?;
         }
-        match &options.dh_parameters {
-            Some(path) => {
-                let pem = read_pem("Diffie-Hellman parameters", path)?;
-                let parameters = openssl::dh::Dh::params_from_pem(&pem)
-                    .map_err(file("Diffie-Hellman parameters", path))?;
-                b.set_tmp_dh(&parameters)
-                    .map_err(file("Diffie-Hellman parameters", path))?;
-            }
-            None => {}
+        if let Some(path) = &options.dh_parameters {
+            let what = "Diffie-Hellman parameters";
+            let parameters = openssl::dh::Dh::params_from_pem(&read_pem(what, path)?);
+            b.set_tmp_dh(&*parameters.map_err(file(what, path))?)
+                .map_err(file(what, path))?;
         }
         client_certificates(b, options)?;
         let mut flags =
