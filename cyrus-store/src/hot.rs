@@ -85,6 +85,8 @@ impl Checked {
 #[derive(Debug)]
 pub(crate) struct MailboxLocks {
     pub(crate) index: DataLock,
+    /// The user whose mailbox it is.
+    pub(crate) owner: Option<Arc<str>>,
     _mailbox: Arc<Guard>,
     _namespace: Option<Arc<Guard>>,
 }
@@ -92,6 +94,7 @@ pub(crate) struct MailboxLocks {
 /// The name locks of one mailbox: enough to keep its files in place. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct NameLocks {
+    owner: Option<Arc<str>>,
     mailbox: Arc<Guard>,
     namespace: Option<Arc<Guard>>,
 }
@@ -125,19 +128,24 @@ impl Hot {
             }
             None => None,
         };
-        self.lock_mailbox(store, namespace, mailbox, wait)
+        self.lock_mailbox(store, owner.map(Arc::from), namespace, mailbox, wait)
     }
 
     /// Takes the mailbox lock for a caller that has the namespace lock, if there is one.
     pub(crate) fn lock_mailbox(
         &self,
         store: &Store,
+        owner: Option<Arc<str>>,
         namespace: Option<Arc<Guard>>,
         mode: Mode,
         wait: Wait,
     ) -> Result<NameLocks, MailboxError> {
         let mailbox = Arc::new(store.locks().lock_file(&self.paths.lock, mode, wait)?);
-        Ok(NameLocks { mailbox, namespace })
+        Ok(NameLocks {
+            owner,
+            mailbox,
+            namespace,
+        })
     }
 
     /// Takes the index lock on top of the name locks.
@@ -153,6 +161,7 @@ impl Hot {
             .map_err(MailboxError::gone_if_missing)?;
         Ok(MailboxLocks {
             index,
+            owner: names.owner,
             _mailbox: names.mailbox,
             _namespace: names.namespace,
         })

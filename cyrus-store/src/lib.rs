@@ -25,6 +25,7 @@
 
 mod annotate;
 mod commit;
+mod conversations;
 pub mod db;
 mod deliver;
 mod error;
@@ -62,6 +63,7 @@ pub mod utf7;
 pub use annotate::{
     Annotation, AnnotationScope, AnnotationUpdate, Audience, DefinedScope, Definition, Definitions, ValueType,
 };
+pub use conversations::{ConversationDifference, Splitting};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
 pub use error::{ErrorClass, MailboxError};
 pub use flags::{FlagNames, Flags, Keyword, KeywordBits, SystemFlags};
@@ -71,15 +73,15 @@ pub use hints::{Announcer, Hint, Watch};
 pub use ident::{Guid, MailboxId, Partition};
 pub use log::{Level, Log};
 pub use mailbox::{
-    Appended, CachedRecord, Change, Copied, CopyMode, Expunge, FlagChange, FlagMode, FlagsStored, IndexRead,
-    Mailbox, MailboxStatus, Message, MessageFile, NewMessage,
+    Appended, CachedRecord, Change, Copied, CopyMode, Expired, Expiry, Expunge, ExpungedMessage, FlagChange,
+    FlagMode, FlagsStored, IndexRead, Mailbox, MailboxStatus, Message, MessageFile, NewMessage,
 };
 pub use mboxlist::{CreateOptions, MailboxEntry, Step};
 pub use name::{MailboxName, NameError};
 pub use namespace::{ClientName, Namespace, Pattern, Separator, VirtualDomains};
 pub use options::StoreOptions;
 pub use partitions::{ChoiceMode, PartitionChoice};
-pub use quota::{QuotaPolicy, QuotaRoot};
+pub use quota::{QuotaFault, QuotaPolicy, QuotaRoot};
 pub use reconstruct::{Adopted, Finding, Found, Mismatches, OddFiles, Reconstruct, Reconstructed};
 pub use staging::{Staged, StagedBytes, StagingFile};
 pub use store::Store;

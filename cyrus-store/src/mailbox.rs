@@ -3,6 +3,7 @@
 mod annotations;
 mod append;
 mod copy;
+mod expire;
 mod expunge;
 mod flags;
 mod message;
@@ -29,6 +30,7 @@ use crate::uid::{UidSet, UidValidity};
 
 pub use append::{Appended, NewMessage};
 pub use copy::{Copied, CopyMode};
+pub use expire::{Expired, Expiry, ExpungedMessage};
 pub use expunge::Expunge;
 pub use flags::{FlagChange, FlagMode, FlagsStored};
 pub use message::{CachedRecord, Message, MessageFile};
@@ -140,14 +142,6 @@ impl Mailbox {
         } else {
             Err(MailboxError::NotFound)
         }
-    }
-
-    /// Refuses changes that this program does not make completely.
-    fn check_writable(&self) -> Result<(), MailboxError> {
-        if self.store.options().conversations {
-            return Err(MailboxError::ConversationsUnsupported);
-        }
-        Ok(())
     }
 
     /// Looks the mailbox up again: its rights or its place may have changed, or it may be gone.

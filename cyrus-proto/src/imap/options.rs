@@ -55,6 +55,8 @@ pub struct ImapOptions {
     pub eight_bit_headers: EightBitHeaders,
     /// `quotawarn`: per cent from which SELECT warns.
     pub quotawarn: u8,
+    /// The most mailboxes that one session is notified of (RFC 5465); Cyrus has no option for it.
+    pub max_notify_mailboxes: usize,
     /// `quotawarnkb`: SELECT warns only with less than this many KiB free; 0 leaves it to `quotawarn` alone.
     pub quotawarn_kib: u64,
     /// `quotawarnmsg`: the same in messages.
@@ -132,6 +134,7 @@ impl ImapOptions {
             maxmessagesize: 0,
             eight_bit_headers: EightBitHeaders::Munge,
             quotawarn: 90,
+            max_notify_mailboxes: 2_000,
             quotawarn_kib: 0,
             quotawarn_messages: 0,
             allowsetacl: true,

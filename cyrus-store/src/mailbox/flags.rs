@@ -58,20 +58,18 @@ impl Mailbox {
         change: &FlagChange,
         unchanged_since: Option<ModSeq>,
     ) -> Result<FlagsStored, MailboxError> {
-        self.check_writable()?;
         self.refresh_entry()?;
         let scope = self.scope(change)?;
         self.change_flags(uids, change, unchanged_since, &scope)
     }
 
-    /// Marks messages as seen by this user, where he may: what reading a message does. Where nothing can be written
-    /// (conversations are on), nothing is, so that reading works.
+    /// Marks messages as seen by this user, where he may: what reading a message does.
     ///
     /// # Errors
     /// The system failed.
     pub fn mark_seen(&mut self, uids: &UidSet) -> Result<FlagsStored, MailboxError> {
         self.refresh_entry()?;
-        if !self.rights.contains(Rights::SEEN) || self.check_writable().is_err() {
+        if !self.rights.contains(Rights::SEEN) {
             return Ok(FlagsStored::default());
         }
         let change = FlagChange {

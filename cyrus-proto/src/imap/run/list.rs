@@ -40,6 +40,19 @@ pub(super) fn lsub_job(request: Request, reference: Vec<u8>, pattern: Vec<u8>) -
     new(request, command, Kind::Lsub)
 }
 
+/// Appends the whole answer to a LIST about a few names.
+pub(super) fn put_all(
+    request: &Request,
+    command: &ListCommand,
+    out: &mut Vec<u8>,
+) -> Result<(), MailboxError> {
+    let Found { rows, special, .. } = find(request, command, Kind::Extended)?;
+    for row in rows {
+        tell(request, command, Kind::Extended, &row, &special, out)?;
+    }
+    Ok(())
+}
+
 fn new(request: Request, command: ListCommand, kind: Kind) -> Job {
     Job::new(Chain(List {
         request: Some(request),
