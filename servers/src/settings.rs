@@ -10,6 +10,7 @@ use cyrus_proto::lmtp::{DeliveryOptions, EightBitHeaders, LmtpOptions};
 use cyrus_proto::net::{ClientCertificates, TlsOptions, TlsVersion};
 use cyrus_store::db::Engine;
 use cyrus_store::options::{Databases, DeleteMode, ExpungeMode, MetaFiles, PartitionPaths};
+use cyrus_store::search::Whitespace;
 use cyrus_store::{Definitions, Level, Log, Namespace, Partition, Separator, StoreOptions, VirtualDomains};
 
 use crate::config::{Config, Opt};
@@ -260,6 +261,12 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     options.quotawarn = u8::try_from(config.int(Opt::Quotawarn).clamp(0, 100)).unwrap_or(90);
     options.allowsetacl = config.switch(Opt::Allowsetacl);
     options.foolstupidclients = config.switch(Opt::Foolstupidclients);
+    options.comparison.whitespace = match config.choice(Opt::SearchWhitespace) {
+        "skip" => Whitespace::Skip,
+        "keep" => Whitespace::Keep,
+        _ => Whitespace::Merge,
+    };
+    options.comparison.keep_diacritics = !config.switch(Opt::SearchSkipdiacrit);
     options.specialusealways = config.switch(Opt::Specialusealways);
     options.annotation_legacy_commands = config.switch(Opt::AnnotationEnableLegacyCommands);
     options.allowallsubscribe = config.switch(Opt::Allowallsubscribe);

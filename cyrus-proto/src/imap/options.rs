@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cyrus_store::Namespace;
+use cyrus_store::search::Comparison;
 
 use crate::eight_bit::EightBitHeaders;
 
@@ -63,6 +64,8 @@ pub struct ImapOptions {
     pub preview_annotation: Option<String>,
     /// `submitservers`: userids and groups that may look up URLs authorized for `submit+`.
     pub submitservers: Vec<String>,
+    /// `search_whitespace` and `search_skipdiacrit`: how searches compare.
+    pub comparison: Comparison,
     /// `specialusealways`: LIST and LSUB tell special uses without being asked.
     pub specialusealways: bool,
     /// `annotation_enable_legacy_commands`: GETANNOTATION and SETANNOTATION.
@@ -119,6 +122,7 @@ impl ImapOptions {
             allowallsubscribe: false,
             preview_annotation: None,
             submitservers: Vec::new(),
+            comparison: Comparison::default(),
             specialusealways: true,
             annotation_legacy_commands: false,
             namespace: Namespace::default(),

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cyrus_store::search::Collation;
+use cyrus_store::search::{Collation, Comparison};
 use cyrus_store::{ErrorClass, IndexRead, Level, MailboxError, MailboxName, ModSeq};
 
 use super::command::{CommandBody, Numbering, Tag};
@@ -52,7 +52,7 @@ pub(super) struct Request {
     pub(super) enabled: Enabled,
     /// The command's tag.
     pub(super) tag: Tag,
-    /// How texts are compared.
+    /// The collation that COMPARATOR chose.
     pub(super) collation: Collation,
 }
 
@@ -377,6 +377,14 @@ impl Request {
         if let Err(error) = self.refresh(news, out) {
             // Logs what an administrator should know.
             let _ = self.refusal(&error);
+        }
+    }
+
+    /// How texts are compared.
+    fn comparison(&self) -> Comparison {
+        Comparison {
+            collation: self.collation,
+            ..self.service.options.comparison
         }
     }
 

@@ -134,7 +134,7 @@ impl Pieces for Search {
             return Ok(Some(completed()));
         };
         let service = Arc::clone(&request.service);
-        let (user, tag, collation) = (request.user.clone(), request.tag.clone(), request.collation);
+        let (user, tag, comparison) = (request.user.clone(), request.tag.clone(), request.comparison());
         let Selected {
             mailbox,
             view,
@@ -151,7 +151,7 @@ impl Pieces for Search {
                     view,
                     store: &service.store,
                     auth: &user.auth,
-                    collation,
+                    comparison,
                     now: now(),
                     left: Cell::new(SearchProgram::MAX_KEYS),
                 };
@@ -193,10 +193,10 @@ impl Pieces for Search {
         let numbering = self.asked.numbering;
         match &self.asked.order {
             Order::Threads(algorithm) => {
-                let threads = gather::threads(&read, &hits, numbering, *algorithm, collation)?;
+                let threads = gather::threads(&read, &hits, numbering, *algorithm, comparison)?;
                 put_thread(&mut out, &threads, modseq);
             }
-            Order::Sorted(criteria) => sort::sort(&read, &mut hits, criteria, collation)?,
+            Order::Sorted(criteria) => sort::sort(&read, &mut hits, criteria, comparison)?,
             Order::Mailbox => {}
         }
         let results = Results {
@@ -221,7 +221,7 @@ impl Pieces for Search {
             && let Some(scan) = self.scan.take()
         {
             let order = &self.asked.order;
-            if !contexts.add(tag.clone(), numbering, scan.program, order, &hits, collation) {
+            if !contexts.add(tag.clone(), numbering, scan.program, order, &hits, comparison) {
                 let refusal = Reply::no("Too many searches are updated");
                 refusal
                     .with(Code::NoUpdate(tag.to_string()))
