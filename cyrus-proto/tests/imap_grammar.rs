@@ -1,12 +1,6 @@
 //! The grammar of IMAP commands: what is read, what is refused and in which words, and that nothing is lost on the way.
 
-use cyrus_proto::imap::command::{
-    Access, Age, AnnotationChange, AnnotationQuery, AppendContent, AppendMessage, BodySection, Command,
-    CommandBody, DateField, DateTest, EntryKind, FetchAttributes, FetchItems, FetchModifiers, GetAnnotation,
-    GetMetadata, ListCommand, ListForm, ListReturns, ListSelection, Literal, LiteralForm, MetadataDepth,
-    ModSeqEntry, Numbering, Octets, SearchKey, SearchProgram, Section, SectionText, SelectParameters,
-    SetAnnotation, SetMetadata, StatusItems, StoreFlags, StoreMode, Tag, TextField, parse,
-};
+use cyrus_proto::imap::command::*;
 use cyrus_proto::imap::date::Date;
 use cyrus_proto::imap::sequence::{SeqNumber, SequenceSet};
 use cyrus_store::{FlagNames, Keyword, SystemFlags};
@@ -716,6 +710,65 @@ fn metadata() -> impl Strategy<Value = CommandBody> {
     ]
 }
 
+fn event_group() -> impl Strategy<Value = EventGroup> {
+    let pair = EventSet::MESSAGE_NEW.with(EventSet::MESSAGE_EXPUNGE);
+    let of_messages = prop_oneof![
+        Just(EventSet::default()),
+        Just(pair),
+        Just(pair.with(EventSet::FLAG_CHANGE)),
+        Just(EventSet::OF_MESSAGES),
+    ];
+    let of_mailboxes = prop_oneof![
+        Just(EventSet::default()),
+        Just(EventSet::MAILBOX_NAME),
+        Just(EventSet::SUBSCRIPTION_CHANGE.with(EventSet::SERVER_METADATA_CHANGE)),
+        Just(EventSet::MAILBOX_METADATA_CHANGE),
+    ];
+    let filter = prop_oneof![
+        Just(MailboxFilter::Inboxes),
+        Just(MailboxFilter::Personal),
+        Just(MailboxFilter::Subscribed),
+        vec(text(), 1..4).prop_map(MailboxFilter::Subtree),
+        vec(text(), 1..4).prop_map(MailboxFilter::Mailboxes),
+    ];
+    (filter, of_messages, of_mailboxes, vec("X[a-z]{1,5}", 0..2)).prop_map(
+        |(filter, of_messages, of_mailboxes, unknown)| EventGroup {
+            filter,
+            events: Events {
+                known: of_messages.with(of_mailboxes),
+                fetch: None,
+                unknown: unknown.into_iter().map(String::into_bytes).collect(),
+            },
+        },
+    )
+}
+
+fn notify_set() -> impl Strategy<Value = NotifySet> {
+    let selected =
+        (any::<bool>(), any::<bool>(), option::of(fetch_attributes())).prop_map(|(delayed, flags, fetch)| {
+            EventGroup {
+                filter: match delayed {
+                    true => MailboxFilter::SelectedDelayed,
+                    false => MailboxFilter::Selected,
+                },
+                events: Events {
+                    known: match flags {
+                        true => EventSet::OF_MESSAGES,
+                        false => EventSet::MESSAGE_NEW.with(EventSet::MESSAGE_EXPUNGE),
+                    },
+                    fetch,
+                    unknown: Vec::new(),
+                },
+            }
+        });
+    (any::<bool>(), option::of(selected), vec(event_group(), 1..4)).prop_map(
+        |(status, selected, mut groups)| {
+            groups.extend(selected);
+            NotifySet { status, groups }
+        },
+    )
+}
+
 fn body() -> impl Strategy<Value = CommandBody> {
     use CommandBody as C;
     let mailbox = text;
@@ -775,6 +828,7 @@ fn body() -> impl Strategy<Value = CommandBody> {
         Just(C::Idle),
         Just(C::Unauthenticate),
         vec(text(), 0..4).prop_map(C::Language),
+        option::of(notify_set()).prop_map(|set| C::Notify(set.map(Box::new))),
         Just(C::Check),
         Just(C::Close),
         Just(C::Unselect),

@@ -80,6 +80,16 @@ pub struct AnnotationUpdate {
     pub value: Option<Vec<u8>>,
 }
 
+impl Annotation {
+    /// The name as METADATA has it: `/shared/comment` (RFC 5464).
+    pub fn metadata_name(&self) -> String {
+        match self.audience {
+            Audience::Shared => format!("/shared{}", self.entry),
+            Audience::Private => format!("/private{}", self.entry),
+        }
+    }
+}
+
 impl Store {
     /// The value of an annotation.
     ///
@@ -142,6 +152,28 @@ impl Store {
                 });
             }
         }
+        Ok(found)
+    }
+
+    /// The annotations that somebody set, shared ones and the user's own: none that are computed.
+    ///
+    /// # Errors
+    /// As [`Store::annotation`].
+    pub fn stored_annotations(
+        &self,
+        scope: AnnotationScope<'_>,
+        auth: &AuthState,
+    ) -> Result<Vec<Annotation>, MailboxError> {
+        let computed: HashSet<&str> = self
+            .options()
+            .annotations
+            .of(scope.defined())
+            .filter(|definition| matches!(definition.kept, Kept::Computed(_)))
+            .map(|definition| &*definition.entry)
+            .collect();
+        let wanted = |entry: &str, _| !computed.contains(entry);
+        let mut found = self.find_annotations(scope, &wanted, auth)?;
+        found.retain(|found| found.value.is_some());
         Ok(found)
     }
 
@@ -485,7 +517,7 @@ impl Store {
         Ok(txn.commit()?)
     }
 
-    fn annotations_path(&self) -> PathBuf {
+    pub(crate) fn annotations_path(&self) -> PathBuf {
         let options = self.options();
         options.database_path(options.databases.annotation_path.as_ref(), "annotations.db")
     }

@@ -19,6 +19,7 @@ pub use self::metadata::{
     AnnotationChange, GetAnnotation, GetMetadata, MetadataChange, MetadataDepth, SetAnnotation, SetMetadata,
 };
 pub use self::multisearch::{MultiSearch, SearchSource};
+pub use self::notify::{EventGroup, EventSet, Events, MailboxFilter, NotifySet};
 pub use self::parse::{Head, Refusal, arguments, head, parse};
 pub(crate) use self::parse::{append_target, literal_place};
 pub use self::search::{
@@ -40,6 +41,7 @@ pub(crate) mod lex;
 mod list;
 mod metadata;
 mod multisearch;
+mod notify;
 mod parse;
 pub(crate) mod search;
 mod sort;
@@ -208,6 +210,8 @@ pub enum CommandBody {
     },
     /// RFC 8437.
     Unauthenticate,
+    /// RFC 5465; none for `NONE`.
+    Notify(Option<Box<NotifySet>>),
     /// RFC 5255: language ranges, best first; none to ask for the list.
     Language(Vec<Vec<u8>>),
     Check,
@@ -390,6 +394,7 @@ impl CommandBody {
             Self::Idle => Verb::Idle,
             Self::Compress { .. } => Verb::Compress,
             Self::Unauthenticate => Verb::Unauthenticate,
+            Self::Notify(_) => Verb::Notify,
             Self::Language(_) => Verb::Language,
             Self::Check => Verb::Check,
             Self::Close => Verb::Close,

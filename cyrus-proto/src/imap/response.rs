@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::command::Tag;
+use super::command::{EventSet, Tag};
 
 pub use self::data::*;
 pub use self::fetch::FetchLine;
@@ -51,6 +51,8 @@ pub enum Code {
     AppendUid(u32, String),
     /// Credentials were wrong (RFC 5530).
     AuthenticationFailed,
+    /// An event of NOTIFY is not known; these are (RFC 5465).
+    BadEvent,
     /// No collation matches (RFC 5255).
     BadComparator,
     /// A URL of CATENATE cannot be used (RFC 4469).
@@ -87,6 +89,8 @@ pub enum Code {
     Modified(String),
     /// The mailbox keeps no modification sequences (RFC 7162).
     NoModSeq,
+    /// There are more notifications than the server gives (RFC 5465).
+    NotificationOverflow,
     /// The search of this tag goes on without notifications (RFC 5267).
     NoUpdate(String),
     /// A quota would be exceeded (RFC 5530).
@@ -129,6 +133,11 @@ impl fmt::Display for Code {
             Self::Annotations(size) => write!(f, "ANNOTATIONS {size}"),
             Self::AppendUid(validity, uids) => write!(f, "APPENDUID {validity} {uids}"),
             Self::AuthenticationFailed => f.write_str("AUTHENTICATIONFAILED"),
+            Self::BadEvent => write!(
+                f,
+                "BADEVENT ({})",
+                EventSet::NAMES.map(|(_, name)| name).join(" ")
+            ),
             Self::BadComparator => f.write_str("BADCOMPARATOR"),
             Self::BadUrl(url) => write!(f, "BADURL {url}"),
             Self::BadCharset(charsets) => write!(f, "BADCHARSET ({})", charsets.join(" ")),
@@ -145,6 +154,7 @@ impl fmt::Display for Code {
             Self::Metadata(what) => write!(f, "METADATA {what}"),
             Self::Modified(set) => write!(f, "MODIFIED {set}"),
             Self::NoModSeq => f.write_str("NOMODSEQ"),
+            Self::NotificationOverflow => f.write_str("NOTIFICATIONOVERFLOW"),
             Self::NoUpdate(tag) => write!(f, "NOUPDATE \"{tag}\""),
             Self::OverQuota => f.write_str("OVERQUOTA"),
             Self::PermanentFlags(flags) => write!(f, "PERMANENTFLAGS ({flags})"),

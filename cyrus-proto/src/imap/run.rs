@@ -9,6 +9,7 @@ use cyrus_store::{ErrorClass, IndexRead, Level, MailboxError, MailboxName, ModSe
 
 use super::command::{CommandBody, Numbering, Tag};
 use super::enabled::Enabled;
+use super::notify::Notify;
 use super::response::{Code, Reply, Status};
 use super::selected::{News, Selected, View};
 use super::session::{ImapService, User};
@@ -29,6 +30,7 @@ mod list;
 mod login;
 mod mailboxes;
 mod metadata;
+mod notify;
 mod part_structure;
 mod preview;
 mod quota;
@@ -41,7 +43,8 @@ mod urlauth;
 use self::search::Asked;
 
 pub(super) use self::append::{StagedMessage, staging};
-pub(super) use self::login::{LoginTurn, authenticate, authenticate_step, login};
+pub(super) use self::login::{LoginTurn, Turned, authenticate, authenticate_step, login};
+pub(super) use self::notify::{look, push, set as notify};
 
 /// What a job needs of its session; the mailbox comes back with the outcome.
 pub(super) struct Request {
@@ -64,7 +67,7 @@ pub(super) enum Outcome {
         mailbox: Option<Box<Selected>>,
     },
     /// A turn of a login.
-    Login(Box<LoginTurn>),
+    Login(Box<Turned>),
     /// A place for a literal, or why there is none.
     Staging {
         sink: Result<StagedMessage, Reply>,
@@ -74,6 +77,12 @@ pub(super) enum Outcome {
     Idle {
         mailbox: Box<Selected>,
         gone: Option<Reply>,
+    },
+    /// NOTIFY is answered, or a look for it is done; `reply` is of the command, or the end of the session.
+    Notify {
+        reply: Option<Reply>,
+        mailbox: Option<Box<Selected>>,
+        notify: Option<Box<Notify>>,
     },
     /// The mailbox that was left is tidied up.
     Left,
@@ -132,6 +141,9 @@ fn run(
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
     use CommandBody as C;
+    if let (C::Expunge | C::UidExpunge(_) | C::Move { .. }, Some(selected)) = (&body, &mut request.mailbox) {
+        selected.view.want_counts();
+    }
     match body {
         C::Noop | C::Check => {
             request.refresh(&News::ALL, out)?;
@@ -224,6 +236,7 @@ fn run(
         | C::Compress { .. }
         | C::Unauthenticate
         | C::Language(_)
+        | C::Notify(_)
         | C::Comparator(_)
         | C::Fetch { .. }
         | C::UrlFetch(_)

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use cyrus_acl::Rights;
 use cyrus_store::options::ExpungeMode;
-use cyrus_store::{IndexRead, Mailbox, MailboxError, ModSeq, SystemFlags, Uid, UidMap, UidSet, Watch};
+use cyrus_store::{
+    Expunge, IndexRead, Mailbox, MailboxError, ModSeq, SystemFlags, Uid, UidMap, UidSet, Watch,
+};
 
 use super::command::Numbering;
 use super::enabled::Enabled;
@@ -24,6 +26,8 @@ pub(crate) struct Selected {
     watch: Option<Watch>,
     /// Whether messages were expunged here whose files go when the mailbox is closed.
     untidy: bool,
+    /// Whether what is marked `\Deleted` goes when the mailbox is left (`autoexpunge`).
+    pub(crate) expunges_at_end: bool,
 }
 
 /// What the client was told of its mailbox.
@@ -40,6 +44,37 @@ pub(crate) struct View {
     keywords: usize,
     /// What `$` means: the result of the last search that was to be saved (RFC 5182).
     pub(crate) saved: UidSet,
+    /// What the client wants to be told unasked.
+    wanted: Wanted,
+    /// Told messages of which something is to be fetched unasked, and those whose annotations are.
+    fresh: UidSet,
+    annotated: UidSet,
+}
+
+/// What of a selected mailbox a client wants to be told without asking: all of it, unless NOTIFY says otherwise (RFC 5465).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// New and expunged messages.
+    pub(crate) counts: bool,
+    /// Changed flags.
+    pub(crate) flags: bool,
+    /// Changed annotations.
+    pub(crate) annotations: bool,
+    /// The UID with each message.
+    pub(crate) uids: bool,
+    /// Something of each new message.
+    pub(crate) fetch: bool,
+}
+
+impl Wanted {
+    /// Without NOTIFY.
+    pub(crate) const ALL: Self = Self {
+        counts: true,
+        flags: true,
+        annotations: false,
+        uids: false,
+        fetch: false,
+    };
 }
 
 /// How changes are told after a command.
@@ -87,6 +122,7 @@ impl Selected {
             contexts: Contexts::default(),
             watch: None,
             untidy: false,
+            expunges_at_end: false,
         }
     }
 
@@ -98,11 +134,15 @@ impl Selected {
 
     /// Whether leaving the mailbox is work.
     pub(crate) fn is_untidy(&self) -> bool {
-        self.untidy
+        self.untidy || self.expunges_at_end
     }
 
     /// Leaves the mailbox, and tidies up if there is anything to.
-    pub(crate) fn close(self) -> Result<(), MailboxError> {
+    pub(crate) fn close(mut self) -> Result<(), MailboxError> {
+        if self.expunges_at_end {
+            let expunged = self.mailbox.expunge(Expunge::AllDeleted)?;
+            self.note_expunge(&expunged);
+        }
         match self.untidy {
             true => self.mailbox.close(),
             false => Ok(()),
@@ -130,8 +170,52 @@ impl View {
             uids: read.uids().clone(),
             told: read.highest_modseq(),
             keywords: read.keywords().len(),
+            wanted: Wanted::ALL,
+            fresh: UidSet::new(),
+            annotated: UidSet::new(),
             saved: UidSet::new(),
         }
+    }
+
+    /// From now on the client wants to be told this.
+    pub(crate) fn want(&mut self, wanted: Wanted) {
+        self.wanted = wanted;
+    }
+
+    /// Whether the client is told of new and expunged messages.
+    pub(crate) fn wants_counts(&self) -> bool {
+        self.wanted.counts
+    }
+
+    /// The command at hand expunges, so that it has to tell.
+    pub(crate) fn want_counts(&mut self) {
+        self.wanted.counts = true;
+    }
+
+    /// Told messages of which something is to be fetched; these UIDs the client made itself.
+    pub(crate) fn forget_fresh(&mut self, own: &[(u32, u32)]) {
+        let others = self.fresh.iter().filter(|uid| {
+            let uid = uid.get();
+            !own.iter().any(|&(first, last)| (first..=last).contains(&uid))
+        });
+        self.fresh = UidSet::from_ranges(others.map(|uid| uid..=uid));
+    }
+
+    /// Whether something is to be fetched unasked.
+    pub(crate) fn has_fresh(&self) -> bool {
+        !self.fresh.is_empty() || !self.annotated.is_empty()
+    }
+
+    pub(crate) fn take_fresh(&mut self) -> UidSet {
+        std::mem::take(&mut self.fresh)
+    }
+
+    pub(crate) fn take_annotated(&mut self) -> UidSet {
+        std::mem::take(&mut self.annotated)
+    }
+
+    pub(crate) fn annotated(&mut self, uids: &UidSet) {
+        self.annotated.extend_from(uids);
     }
 
     /// The messages by sequence number.
@@ -198,7 +282,9 @@ impl View {
         out: &mut Vec<u8>,
     ) -> Result<(), MailboxError> {
         read.load_seen()?;
-        let now = read.uids();
+        // To those who do not want to hear of new and expunged messages, the mailbox stays as it was.
+        let frozen = self.uids.clone();
+        let now = if self.wanted.counts { read.uids() } else { &frozen };
         let old_last = self.uids.last();
         if !Arc::ptr_eq(now, &self.uids) {
             let before = self.uids.len();
@@ -225,12 +311,24 @@ impl View {
             if self.uids.len() > kept {
                 put_exists(out, self.uids.len());
                 put_recent(out, read.recent()?);
+                if self.wanted.fetch {
+                    let new = now.iter().filter(|&uid| Some(uid) > old_last);
+                    self.fresh
+                        .extend_from(&UidSet::from_ranges(new.map(|uid| uid..=uid)));
+                }
             }
         }
         self.tell_keywords(read, out);
         let told = self.told;
         let since = read.changed_since(told).filter(|change| change.visible);
         let mut changed = UidSet::from_ranges(since.map(|change| change.uid..=change.uid));
+        if !self.wanted.flags {
+            changed = UidSet::new();
+        } else if self.wanted.annotations {
+            let known = changed.iter().filter(|&uid| Some(uid) <= old_last);
+            self.annotated
+                .extend_from(&UidSet::from_ranges(known.map(|uid| uid..=uid)));
+        }
         if let Some(more) = news.changed {
             changed.extend_from(more);
         }
@@ -249,7 +347,7 @@ impl View {
                     keyword(read, slot)
                 });
             }
-            if news.with_uid {
+            if news.with_uid || self.wanted.uids {
                 line.uid(uid.get());
             }
             if enabled.contains(Enabled::CONDSTORE) {
@@ -257,7 +355,9 @@ impl View {
             }
             line.end();
         }
-        self.told = read.highest_modseq();
+        if self.wanted.flags {
+            self.told = read.highest_modseq();
+        }
         Ok(())
     }
 

@@ -2,34 +2,39 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use cyrus_acl::AuthState;
 use cyrus_store::search::Collation;
-use cyrus_store::{Level, Log, Store};
+use cyrus_store::{Level, Log, QuotaRoot, Store};
 
 use self::capability::Situation;
 use super::command::{self, CommandBody, Needs, Refusal, Tag, Verb};
 use super::enabled::Enabled;
+use super::notify::Notify;
 use super::options::{ImapOptions, ServerInfo};
-use super::response::{Code, Reply, put_capability, put_continuation};
+use super::response::{Code, Reply, put_capability};
 use super::run::{self, Outcome, Request, StagedMessage};
 use super::selected::Selected;
 use crate::frame::{Command as Frame, Event, Framer, Limits, Reason, Refused};
-use crate::job::{Done, Link, SecurityLayer, Session, Step, TlsFacts};
+use crate::job::{Done, Link, Peer, SecurityLayer, Session, Step, TlsFacts};
 use crate::output::Output;
 use crate::sasl::{Authenticator, ConnectionFacts, Exchange};
+use crate::surroundings::Seat;
 
 pub(crate) mod capability;
 mod comparator;
 mod compress;
 mod enable;
 mod id;
+mod idle;
 mod language;
 mod literal;
 mod login;
+mod notify;
 mod unauthenticate;
+mod watchman;
 
 /// What all sessions of an IMAP service share.
 pub struct ImapService {
@@ -52,6 +57,10 @@ pub struct User {
     pub auth: AuthState,
     /// The session's id, for the log.
     pub(crate) session_id: String,
+    /// What holds a place for the user.
+    pub(crate) seat: Option<Mutex<Seat>>,
+    /// The quota root that the user was last warned of, and when.
+    pub(crate) warned: Mutex<Option<(QuotaRoot, Instant)>>,
 }
 
 impl User {
@@ -88,6 +97,8 @@ pub struct ImapSession {
     framer: Framer<StagedMessage>,
     output: Output,
     link: Option<Link>,
+    /// How the log names the client, once somebody has looked its name up.
+    peer_name: Option<Box<str>>,
     tls: Option<Box<TlsFacts>>,
     state: State,
     /// The extensions that the client has switched on.
@@ -99,6 +110,8 @@ pub struct ImapSession {
     next: Option<Next>,
     /// A reply that waits for its time: a refused login.
     held: Option<Held>,
+    /// A command whose time is taken.
+    timed: Option<Box<watchman::Timed>>,
     /// Malformed commands in a row.
     bad_commands: u8,
     /// When the client last said something.
@@ -106,6 +119,10 @@ pub struct ImapSession {
     hinted: bool,
     /// COMPRESS was obeyed.
     compressed: bool,
+    /// NOTIFY was used.
+    notify: Option<Box<Notify>>,
+    /// The last thing done was a look that nobody asked for: the client's turn.
+    looked: bool,
     stopping: bool,
     peer_gone: bool,
     /// Octets fed while a reply is held back.
@@ -147,6 +164,10 @@ enum Work {
     Staging { tag: Tag },
     /// A look at the mailbox during IDLE.
     Idle,
+    /// NOTIFY, to be answered with this tag, or a look for it.
+    Notify { tag: Option<Tag> },
+    /// A FETCH that NOTIFY asked for.
+    Push,
     /// The last thing: tidying up a mailbox that is left.
     Leave,
 }
@@ -180,6 +201,7 @@ impl ImapSession {
             framer: Framer::new(Limits::default()),
             output: Output::new(),
             link: None,
+            peer_name: None,
             tls: None,
             state: State::NotAuthenticated,
             enabled: Enabled::NONE,
@@ -187,10 +209,13 @@ impl ImapSession {
             work: None,
             next: None,
             held: None,
+            timed: None,
             bad_commands: 0,
             active: Instant::now(),
             hinted: false,
             compressed: false,
+            notify: None,
+            looked: false,
             stopping: false,
             peer_gone: false,
             fed_ahead: 0,
@@ -241,6 +266,7 @@ impl ImapSession {
 
     /// Nothing more can be done with what was fed.
     fn starve(&mut self) -> Option<Step> {
+        self.looked = false;
         if !self.peer_gone {
             return Some(Step::NeedInput);
         }
@@ -287,9 +313,15 @@ impl ImapSession {
     }
 
     fn log_name(&self) -> String {
-        self.link
-            .as_ref()
-            .map_or_else(String::new, |link| link.peer().log_name())
+        match (&self.peer_name, &self.link) {
+            (Some(name), _) => name.to_string(),
+            (None, Some(link)) => link.peer().log_name(),
+            (None, None) => String::new(),
+        }
+    }
+
+    fn peer(&self) -> Peer {
+        self.link.as_ref().map_or(Peer::Unix, |link| link.peer().clone())
     }
 
     /// One malformed command; ten in a row end the session.
@@ -345,6 +377,8 @@ impl ImapSession {
                 return None;
             }
         };
+        let name = head.verb.map_or("", Verb::name);
+        self.command_begins(&head.tag, name.as_bytes(), now);
         let needs = head.verb.map_or(Needs::Authenticated, Verb::needs);
         if needs >= Needs::Authenticated && self.current_user().is_none() {
             self.refuse_tagged(&head.tag, "Please login first");
@@ -381,6 +415,11 @@ impl ImapSession {
         now: Instant,
     ) -> Option<Step> {
         let completed = Reply::ok("Completed");
+        if self.is_forbidden(body.verb()) {
+            let text = "This connection is configured for read-only access";
+            self.reply(&tag, &Reply::no(text));
+            return None;
+        }
         self.imply(&body);
         match body {
             CommandBody::Enable(names) => {
@@ -426,6 +465,7 @@ impl ImapSession {
                 self.unauthenticate(&tag);
                 None
             }
+            CommandBody::Notify(set) => self.set_notify(tag, set, now),
             CommandBody::Language(ranges) => {
                 self.speak(&tag, &ranges);
                 None
@@ -436,6 +476,7 @@ impl ImapSession {
             }
             CommandBody::Unselect if !self.is_untidy() => {
                 self.deselect();
+                self.look_soon();
                 self.reply(&tag, &completed);
                 None
             }
@@ -446,6 +487,7 @@ impl ImapSession {
     /// Makes a job of a command.
     fn run(&mut self, tag: Tag, body: CommandBody, staged: Vec<io::Result<StagedMessage>>) -> Option<Step> {
         let verb = body.verb();
+        self.note_own(&body);
         let (user, mailbox) = match std::mem::replace(&mut self.state, State::Logout) {
             State::Selected { user, mailbox } => (user, Some(mailbox)),
             State::Authenticated { user } => (user, None),
@@ -459,7 +501,8 @@ impl ImapSession {
             tag: tag.clone(),
             verb,
         });
-        self.hinted = false;
+        // A command tells of the selected mailbox; with NOTIFY there is more to look at.
+        self.hinted &= self.notify.is_some();
         let request = Request {
             service: self.service.clone(),
             user,
@@ -501,87 +544,6 @@ impl ImapSession {
         }
     }
 
-    /// RFC 2177: from now on only DONE is expected.
-    fn idle(&mut self, tag: Tag, now: Instant) -> Option<Step> {
-        self.write(|out| put_continuation(out, "idling"));
-        let poll = now + self.options().idle_poll;
-        let (user, mailbox) = match std::mem::replace(&mut self.state, State::Logout) {
-            State::Selected { user, mailbox } => (user, Some(mailbox)),
-            State::Authenticated { user } => (user, None),
-            other => {
-                self.state = other;
-                return None;
-            }
-        };
-        self.state = State::Idle {
-            user,
-            mailbox,
-            tag,
-            poll,
-        };
-        self.look_while_idle(now)
-    }
-
-    /// A refresh job for an idling session.
-    fn look_while_idle(&mut self, now: Instant) -> Option<Step> {
-        let next_poll = now + self.options().idle_poll;
-        let service = self.service.clone();
-        let link = self.link.clone();
-        let (enabled, collation) = (self.enabled, self.collation);
-        let State::Idle {
-            user,
-            mailbox,
-            poll,
-            tag,
-        } = &mut self.state
-        else {
-            return None;
-        };
-        *poll = next_poll;
-        self.hinted = false;
-        let mailbox = mailbox.take()?;
-        let request = Request {
-            service,
-            user: user.clone(),
-            mailbox: Some(mailbox),
-            enabled,
-            tag: tag.clone(),
-            collation,
-        };
-        self.work = Some(Work::Idle);
-        Some(Step::Run(run::idle(request, link)))
-    }
-
-    /// A line during IDLE: the end of it, with a last look at the mailbox.
-    fn idle_line(&mut self, line: &[u8]) -> Option<Step> {
-        let (user, mailbox, tag) = match std::mem::replace(&mut self.state, State::Logout) {
-            State::Idle {
-                user, mailbox, tag, ..
-            } => (user, mailbox, tag),
-            other => {
-                self.state = other;
-                return None;
-            }
-        };
-        let selected = mailbox.is_some();
-        self.state = match mailbox {
-            Some(mut mailbox) => {
-                mailbox.stop_watching();
-                State::Selected { user, mailbox }
-            }
-            None => State::Authenticated { user },
-        };
-        if !line.eq_ignore_ascii_case(b"DONE") {
-            self.refuse_tagged(&tag, "Invalid Idle continuation");
-            return None;
-        }
-        if selected {
-            return self.run(tag, CommandBody::Noop, Vec::new());
-        }
-        self.reply(&tag, &Reply::ok("Completed"));
-        None
-    }
-
     /// Takes what was fed, one command or line at a time, until a job is due or input is wanted.
     fn advance(&mut self, now: Instant) -> Step {
         loop {
@@ -601,6 +563,13 @@ impl ImapSession {
                 self.work = Some(Work::Leave);
                 return Step::Run(run::leave(mailbox));
             }
+            if let Some(why) = self.sent_away() {
+                self.bye(&Reply::bye(why.to_string()).with(Code::Alert));
+                continue;
+            }
+            if let Some(step) = self.unasked(now) {
+                return step;
+            }
             let step = match &self.state {
                 State::Logout => return Step::Close,
                 State::Authenticating { .. } => match self.framer.next_line() {
@@ -610,6 +579,7 @@ impl ImapSession {
                 },
                 State::Idle { .. } => {
                     if self.hinted
+                        && !self.is_clients_turn()
                         && let Some(step) = self.look_while_idle(now)
                     {
                         return step;
@@ -711,6 +681,10 @@ impl Session for ImapSession {
 
     fn done(&mut self, done: Done, now: Instant) {
         let Some(work) = self.work.take() else { return };
+        // Looks that nobody asked for do not make a client any livelier.
+        if !matches!(work, Work::Idle | Work::Notify { tag: None } | Work::Push) {
+            self.active = now;
+        }
         let Some(outcome) = done.take::<Outcome>() else {
             // The job broke, and the mailbox's state went with it: nothing sensible can follow.
             self.bye(&Reply::bye("Internal error").with(Code::Unavailable));
@@ -719,10 +693,12 @@ impl Session for ImapSession {
         match (work, outcome) {
             (Work::Command { tag, verb }, Outcome::Command { reply, mailbox }) => {
                 self.select(mailbox);
-                let _ = verb;
+                self.after_command(verb, &reply);
                 self.reply(&tag, &reply);
+                self.command_ends(now);
             }
             (Work::Idle, Outcome::Idle { mailbox: back, gone }) => {
+                self.looked = true;
                 if let State::Idle { mailbox, .. } = &mut self.state {
                     *mailbox = Some(back);
                 }
@@ -730,7 +706,14 @@ impl Session for ImapSession {
                     self.bye(&reply);
                 }
             }
-            (Work::Login { tag, plain }, Outcome::Login(turn)) => self.login_turn(tag, plain, *turn, now),
+            (Work::Notify { tag }, outcome @ Outcome::Notify { .. }) => self.notified(tag, outcome),
+            (Work::Push, Outcome::Command { mailbox, .. }) => self.give_back(mailbox),
+            (Work::Login { tag, plain }, Outcome::Login(turn)) => {
+                self.login_turn(tag, plain, *turn, now);
+                if !matches!(self.state, State::Authenticating { .. }) {
+                    self.command_ends(now);
+                }
+            }
             (Work::Staging { tag }, Outcome::Staging { sink, mailbox }) => {
                 self.select(mailbox);
                 self.staging_ready(&tag, sink);
@@ -738,7 +721,6 @@ impl Session for ImapSession {
             (Work::Leave, Outcome::Left) => {}
             _ => self.bye(&Reply::bye("Internal error").with(Code::Unavailable)),
         }
-        self.active = now;
     }
 
     fn hint(&mut self, _now: Instant) {
@@ -756,6 +738,9 @@ impl Session for ImapSession {
                 format_args!("{peer}: idle for too long, closing connection"),
             );
             self.bye(&Reply::bye("idle for too long"));
+        } else if self.notify_poll().is_some_and(|poll| poll <= now) {
+            self.hinted = true;
+            self.look_everywhere();
         } else if let State::Idle { poll, .. } = &self.state
             && *poll <= now
         {
@@ -778,7 +763,10 @@ impl Session for ImapSession {
             } => Some(*poll),
             _ => None,
         };
-        [self.autologout(), poll].into_iter().flatten().min()
+        [self.autologout(), poll, self.notify_poll()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn output(&mut self) -> &mut Output {
@@ -800,6 +788,10 @@ impl Session for ImapSession {
 
     fn user(&self) -> Option<&str> {
         self.current_user().map(|user| user.name.as_str())
+    }
+
+    fn session_id(&self) -> Option<&str> {
+        self.current_user().map(|user| user.session_id.as_str())
     }
 
     fn mailbox(&self) -> Option<&str> {

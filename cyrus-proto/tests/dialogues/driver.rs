@@ -8,14 +8,15 @@
 //! @ mailbox user/fred              a mailbox that an administrator makes first
 //! C: a1 NOOP                       the client sends this and CRLF
 //! S: a1 OK Completed               the server answers exactly this; <*> stands for anything
+//! S: ...                           any untagged lines
 //! C2: ... S2: ...                  a second connection; any number of them
 //! ```
 //!
-//! All that a server says after a `C` line must be in the `S` lines that follow, in order. The scripts need nothing but
-//! a network client to be run at another server.
+//! All that a server says after a `C` line must be in the `S` lines that follow, in order; where it has said all, an `S` line
+//! waits for what it says unasked. The scripts need nothing but a network client to be run at another server.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use cyrus_acl::AuthState;
@@ -64,6 +65,7 @@ impl Server {
                     };
                     store.unixhierarchysep = on;
                 }
+                "max_notify_mailboxes" => options.max_notify_mailboxes = value.parse().expect("a number"),
                 "annotation_enable_legacy_commands" => options.annotation_legacy_commands = on,
                 "specialusealways" => options.specialusealways = on,
                 "specialuse_extra" => store.specialuse_extra = value.split(' ').map(str::to_owned).collect(),
@@ -114,18 +116,46 @@ pub(crate) struct Client {
     pub(crate) closed: bool,
     /// Whether the server asked for a TLS handshake.
     pub(crate) wants_tls: bool,
+    /// Whether there is news for the session.
+    woken: Arc<Bell>,
+}
+
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Bell {
+    fn ring(&self) {
+        *self.rung.lock().expect("nobody panics while holding it") = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until it rings; whether it did in time.
+    fn heard(&self, patience: Duration) -> bool {
+        let rung = self.rung.lock().expect("nobody panics while holding it");
+        let (mut rung, _) = self
+            .changed
+            .wait_timeout_while(rung, patience, |rung| !*rung)
+            .expect("nobody panics while holding it");
+        std::mem::take(&mut *rung)
+    }
 }
 
 impl Client {
     pub(crate) fn connect(server: &Server) -> Self {
         let now = Instant::now();
         let mut session = ImapSession::new(server.service.clone());
-        session.begin(&Link::detached(Peer::Unix), now);
+        let woken = Arc::<Bell>::default();
+        let bell = woken.clone();
+        session.begin(&Link::new(Peer::Unix, Arc::new(move || bell.ring())), now);
         Self {
             session,
             now,
             closed: false,
             wants_tls: false,
+            woken,
         }
     }
 
@@ -153,7 +183,8 @@ impl Client {
         }
     }
 
-    fn work(&mut self, job: cyrus_proto::job::Job) {
+    /// Runs a job of the session.
+    pub(crate) fn work(&mut self, job: cyrus_proto::job::Job) {
         let mut output = Output::new();
         let done = job.run_to_end(&mut output);
         self.session.output().append(output);
@@ -207,6 +238,18 @@ impl Client {
         self.session.hint(self.now);
         self.run();
         self.output()
+    }
+
+    /// What the server says unasked, once it does; nothing if it does not for long.
+    pub(crate) fn news(&mut self) -> String {
+        let patience = Duration::from_secs(10);
+        while self.woken.heard(patience) {
+            let said = self.hint();
+            if !said.is_empty() {
+                return said;
+            }
+        }
+        String::new()
     }
 
     /// What the server said and nobody took yet.
@@ -294,6 +337,15 @@ pub(crate) fn run(name: &str, script: &str) {
                 "{name}:{number}: before this the server also said:\n{said}"
             );
             *said = client.line(text);
+            continue;
+        }
+        if said.is_empty() {
+            *said = client.news();
+        }
+        if text == "..." {
+            while let Some((_, rest)) = said.split_once("\r\n").filter(|(line, _)| line.starts_with("* ")) {
+                *said = rest.to_owned();
+            }
             continue;
         }
         let (first, rest) = said.split_once("\r\n").unwrap_or((said.as_str(), ""));

@@ -79,3 +79,58 @@ fn a_selected_mailbox_that_real_cyrus_deletes_is_empty_and_one_that_it_renames_g
 fn so_it_is_the_old_way() {
     selected_mailboxes_go_away(OLD_WAY);
 }
+
+/// What we delete or rename, sessions of real Cyrus have selected.
+fn what_we_delete_is_gone_there(options: &[(&str, &str)]) {
+    let (Some(real), Some(ours)) = (Programs::real(), Programs::ours()) else {
+        return;
+    };
+    let site = Site::new(options, &["alice"]);
+    let one = site.start(&ours);
+    let two = Server::start(
+        &site,
+        &real,
+        Start {
+            recover: false,
+            ..Start::default()
+        },
+    );
+    one.imap("admin").ok("CREATE user/alice");
+    let mut here = one.imap("alice");
+    for mailbox in ["Gone", "Old"] {
+        here.ok(&format!("CREATE {mailbox}"));
+        for _ in 0..2 {
+            let reply = here
+                .append(mailbox, "", b"Subject: hello\r\n\r\nHello.\r\n")
+                .expect("APPEND");
+            assert!(reply.is_ok(), "{}", reply.status);
+        }
+    }
+    for (mailbox, change) in [("Gone", "DELETE Gone"), ("Old", "RENAME Old New")] {
+        let mut there = two.imap("alice");
+        there.ok(&format!("SELECT {mailbox}"));
+        here.ok(change);
+        for command in [
+            "FETCH 1 (FLAGS BODY.PEEK[])",
+            "NOOP",
+            "STORE 1 +FLAGS (\\Seen)",
+            "NOOP",
+            "CLOSE",
+        ] {
+            println!("{change}: {command}: {:?}", there.command(command));
+        }
+    }
+    one.stop();
+    two.stop();
+    crate::rig::audit::assert_sound(&site, &real);
+}
+
+#[test]
+fn sessions_of_real_cyrus_see_what_we_delete() {
+    what_we_delete_is_gone_there(&[]);
+}
+
+#[test]
+fn and_so_they_do_the_old_way() {
+    what_we_delete_is_gone_there(OLD_WAY);
+}

@@ -188,6 +188,11 @@ impl StatusItems {
         self.0 & other.0 == other.0
     }
 
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     /// The items of both.
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)

@@ -21,6 +21,7 @@ use super::lex::{
 use super::list::{list, list_mailbox, rlist, status_items};
 use super::metadata::{entry_att_list, getannotation, getmetadata, setannotation, setmetadata};
 use super::multisearch::{esearch, words};
+use super::notify::notify;
 use super::search::{end_of_keys, search_program, search_return_opts};
 use super::sort::{search_criteria, sort_criteria, thread_algorithm};
 use super::sync::{enable, fetch_modifiers, select_params, store_modifiers};
@@ -236,6 +237,7 @@ impl Arguments<'_> {
             Verb::Idle => Ok((input, C::Idle)),
             Verb::Unauthenticate => Ok((input, C::Unauthenticate)),
             Verb::Compress => self.argument_after_sp(input, compress),
+            Verb::Notify => self.argument_after_sp(input, notify),
             Verb::Language => language_cmd(input),
             Verb::Check => Ok((input, C::Check)),
             Verb::Close => Ok((input, C::Close)),

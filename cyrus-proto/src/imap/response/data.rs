@@ -264,6 +264,17 @@ pub fn put_id(out: &mut Vec<u8>, fields: &[(String, String)]) {
     out.extend_from_slice(if fields.is_empty() { b"NIL\r\n" } else { b")\r\n" });
 }
 
+/// `* METADATA mailbox entry ...`: entries that changed (RFC 5464, section 4.4.2).
+pub fn put_metadata_names(out: &mut Vec<u8>, mailbox: &[u8], entries: &[&str]) {
+    out.extend_from_slice(b"* METADATA ");
+    put_string(out, mailbox);
+    for entry in entries {
+        out.push(b' ');
+        put_astring(out, entry.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// `* METADATA mailbox ("entry" value ...)` (RFC 5464, section 4.4.1).
 ///
 /// A value with NUL goes as a literal8, which this response alone allows.

@@ -40,6 +40,19 @@ pub(super) fn lsub_job(request: Request, reference: Vec<u8>, pattern: Vec<u8>) -
     new(request, command, Kind::Lsub)
 }
 
+/// Appends the whole answer to a LIST about a few names.
+pub(super) fn put_all(
+    request: &Request,
+    command: &ListCommand,
+    out: &mut Vec<u8>,
+) -> Result<(), MailboxError> {
+    let Found { rows, special, .. } = find(request, command, Kind::Extended)?;
+    for row in rows {
+        tell(request, command, Kind::Extended, &row, &special, out)?;
+    }
+    Ok(())
+}
+
 fn new(request: Request, command: ListCommand, kind: Kind) -> Job {
     Job::new(Chain(List {
         request: Some(request),
@@ -164,6 +177,9 @@ fn find(request: &Request, command: &ListCommand, kind: Kind) -> Result<Found, M
         subscribed = store.subscriptions(&request.user.auth)?;
     }
     if by_subscription {
+        let (user, admin) = (Some(request.user.name.as_str()), request.user.is_admin());
+        let namespace = &request.service.options.namespace;
+        subscribed.retain(|name| namespace.in_reach(name, user, admin));
         request.sort(&mut subscribed, |name| name);
         find_subscribed(request, &mut listing, subscribed, select, kind)?;
     } else {

@@ -98,6 +98,7 @@ pub(crate) fn full(options: &ImapOptions, situation: Situation<'_>) -> String {
     list.add_all(SHORT);
     list.add_all(REST);
     list.add("LANGUAGE");
+    list.add("NOTIFY");
     if options.annotation_legacy_commands {
         list.add("ANNOTATEMORE");
     }
