@@ -212,7 +212,6 @@ impl Store {
         changes: &[AnnotationUpdate],
         auth: &AuthState,
     ) -> Result<(), MailboxError> {
-        self.check_list_writable()?;
         match scope {
             AnnotationScope::Server => {
                 let mut rows = Vec::with_capacity(changes.len());
@@ -324,7 +323,7 @@ impl Store {
     /// rows, the usage in the index.
     ///
     /// A crash in between leaves the annotations changed and their octets uncounted until `quota -f` counts them.
-    fn annotate_mailbox(
+    pub(crate) fn annotate_mailbox(
         &self,
         mailbox: &MailboxEntry,
         changes: &[(&str, &str, Option<&[u8]>)],
@@ -437,7 +436,7 @@ impl Store {
         }
     }
 
-    fn stored_annotation(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MailboxError> {
+    pub(crate) fn stored_annotation(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MailboxError> {
         let path = self.annotations_path();
         let mut db = match self
             .databases()

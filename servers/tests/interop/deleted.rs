@@ -1,4 +1,4 @@
-//! Real Cyrus deletes or renames a mailbox that sessions of ours have selected: they see what became of it, at once.
+//! One implementation deletes or renames a mailbox that sessions of the other have selected: they see what became of it.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::together::OLD_WAY;
 /// Sessions look by themselves once a minute; what comes sooner was told.
 const AT_ONCE: Duration = Duration::from_secs(20);
 
+/// Real Cyrus deletes or renames what sessions of ours have selected.
 fn selected_mailboxes_go_away(options: &[(&str, &str)]) {
     let (Some(real), Some(ours)) = (Programs::real(), Programs::ours()) else {
         return;
@@ -76,11 +77,12 @@ fn a_selected_mailbox_that_real_cyrus_deletes_is_empty_and_one_that_it_renames_g
 }
 
 #[test]
-fn so_it_is_the_old_way() {
+fn a_selected_mailbox_that_real_cyrus_deletes_the_old_way_ends_no_session() {
     selected_mailboxes_go_away(OLD_WAY);
 }
 
-/// What we delete or rename, sessions of real Cyrus have selected.
+/// We delete or rename what sessions of real Cyrus have selected; that does not end them, as it does when real Cyrus itself
+/// deletes at once.
 fn what_we_delete_is_gone_there(options: &[(&str, &str)]) {
     let (Some(real), Some(ours)) = (Programs::real(), Programs::ours()) else {
         return;
@@ -110,15 +112,17 @@ fn what_we_delete_is_gone_there(options: &[(&str, &str)]) {
         let mut there = two.imap("alice");
         there.ok(&format!("SELECT {mailbox}"));
         here.ok(change);
-        for command in [
-            "FETCH 1 (FLAGS BODY.PEEK[])",
-            "NOOP",
-            "STORE 1 +FLAGS (\\Seen)",
-            "NOOP",
-            "CLOSE",
-        ] {
-            println!("{change}: {command}: {:?}", there.command(command));
+        for refused in ["FETCH 1 (FLAGS BODY.PEEK[])", "STORE 1 +FLAGS (\\Seen)"] {
+            let reply = there.command(refused).expect("the connection stays");
+            assert!(
+                reply.status.starts_with("NO Mailbox does not exist"),
+                "{}",
+                reply.status
+            );
         }
+        assert_eq!(there.ok("NOOP").numbered("EXPUNGE").count(), 2, "{change}");
+        there.ok("CLOSE");
+        there.ok("SELECT INBOX");
     }
     one.stop();
     two.stop();
@@ -131,6 +135,6 @@ fn sessions_of_real_cyrus_see_what_we_delete() {
 }
 
 #[test]
-fn and_so_they_do_the_old_way() {
+fn sessions_of_real_cyrus_see_what_we_delete_the_old_way() {
     what_we_delete_is_gone_there(OLD_WAY);
 }
