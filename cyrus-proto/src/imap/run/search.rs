@@ -12,6 +12,7 @@ use self::program::{Program, Terms};
 use self::scan::Scan;
 use super::{Chain, Pieces, Request, completed, seconds};
 use crate::imap::command::{Numbering, SearchProgram, SearchReturn, SortCriterion, ThreadAlgorithm};
+use crate::imap::enabled::Enabled;
 use crate::imap::response::{Code, Reply, put_search, put_sort, put_thread};
 use crate::imap::selected::{News, Selected};
 use crate::job::Job;
@@ -108,7 +109,14 @@ impl Hit {
 }
 
 /// The job of a SEARCH, SORT or THREAD.
-pub(super) fn job(request: Request, asked: Asked) -> Job {
+pub(super) fn job(request: Request, mut asked: Asked) -> Job {
+    if request.enabled.contains(Enabled::IMAP4REV2) && matches!(asked.order, Order::Mailbox) {
+        // There is no SEARCH response any more (RFC 9051, section 6.4.4).
+        asked.returns.get_or_insert(SearchReturn {
+            all: true,
+            ..SearchReturn::default()
+        });
+    }
     Job::new(Chain(Search {
         request: Some(request),
         asked,
