@@ -176,7 +176,7 @@ impl Current {
             mailbox: name,
             store,
             auth: &request.user.auth,
-            collation: request.collation,
+            comparison: request.comparison(),
             now: now(),
             left: Cell::new(SearchProgram::MAX_KEYS),
         };
