@@ -652,3 +652,30 @@ fn directories_lead_back_to_mailboxes_in_both_layouts() {
     let found = site.ours("mbpath", &["-p", inbox.to_str().unwrap()]);
     assert_eq!(found.out.trim_end(), inbox.to_str().unwrap());
 }
+
+#[test]
+fn conversations_are_dumped_restored_counted_and_audited() {
+    let site = Site::fixture("legacy-virtdomains-conversations");
+    let lines = |arguments: &[&str]| {
+        let answer = site.ours("ctl_conversationsdb", arguments);
+        assert_eq!(answer.code, 0, "{arguments:?}");
+        answer.out
+    };
+    let folder = site.root().display().to_string();
+    let audit = ["-A", "-v", "-T", &folder, "alice"];
+    assert!(lines(&audit).ends_with("alice is OK\n"), "{}", lines(&audit));
+    assert_eq!(lines(&["-F", "alice"]), "OK alice\n");
+    let everybody = lines(&["-F", "-r"]);
+    assert!(
+        everybody.contains("OK alice\n") && everybody.contains("OK frank@other.test\n"),
+        "{everybody}"
+    );
+    assert!(lines(&["-R", "-v", "alice"]).starts_with("user.alice\n"));
+    assert!(lines(&audit).ends_with("alice is OK\n"), "{}", lines(&audit));
+    assert_eq!(lines(&["-z", "alice"]), "");
+    assert!(lines(&audit).ends_with("alice is OK\n"), "{}", lines(&audit));
+    assert_eq!(lines(&["-b", "alice"]), "");
+    assert!(lines(&audit).ends_with("alice is OK\n"), "{}", lines(&audit));
+    assert_eq!(site.ours("ctl_conversationsdb", &["alice"]).code, 64);
+    assert_eq!(site.ours("ctl_conversationsdb", &["-d", "nobody"]).code, 66);
+}

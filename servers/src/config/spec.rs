@@ -183,8 +183,6 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::TlsCrlFile,
     Opt::TlsServerCaDir,
     Opt::TlsServerDhparam,
-    Opt::ConversationsExpireAfter,
-    Opt::ConversationsKeepExisting,
 ];
 
 /// Options whose wish is always fulfilled, whatever they say; nothing has to read them.
