@@ -9,7 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-const OURS: [(&str, &str); 4] = [
+const OURS: [(&str, &str); 5] = [
+    ("ctl_conversationsdb", env!("CARGO_BIN_EXE_ctl_conversationsdb")),
     ("ctl_mboxlist", env!("CARGO_BIN_EXE_ctl_mboxlist")),
     ("mbpath", env!("CARGO_BIN_EXE_mbpath")),
     ("mbexamine", env!("CARGO_BIN_EXE_mbexamine")),
@@ -587,7 +588,13 @@ fn the_list_is_restored_where_conversations_are_on() {
     let before = site.ours("ctl_mboxlist", &["-d"]).out;
     let (answer, said) = site.ours_with("ctl_mboxlist", &["-u"], &before);
     assert_eq!(answer.code, 0, "{said}");
-    assert_eq!(site.ours("ctl_mboxlist", &["-d"]).out, before);
+    let after = site.ours("ctl_mboxlist", &["-d"]).out;
+    // Rows tell when they were written.
+    let lasting = |dump: &str| -> Vec<String> {
+        let words = dump.split(", ").filter(|word| !word.contains("\"mtime\""));
+        words.map(str::to_owned).collect()
+    };
+    assert_eq!(lasting(&after), lasting(&before));
 }
 
 #[test]

@@ -416,6 +416,11 @@ fn difference(key: &[u8], live: &[u8], counted: Option<Vec<u8>>) -> Option<Conve
         (Some(b'<' | b'$'), _) => true,
         // A message without conversation is listed or not.
         (Some(b'G'), None) => GuidRow::parse(live).is_ok_and(|row| row.cid == 0),
+        // Cyrus has the flag of archived messages also among those of clients, as long as it does not count anew.
+        (Some(b'G'), Some(counted)) => match (GuidRow::parse(live), GuidRow::parse(counted)) {
+            (Ok(live), Ok(counted)) => live == counted,
+            _ => false,
+        },
         (Some(b'Q'), None) => EmailQuota::parse(live).is_ok_and(|quota| quota == EmailQuota::default()),
         (Some(b'F'), None) => FolderStatus::parse(live).is_ok_and(|row| row.threadexists == 0),
         (Some(b'F'), Some(counted)) => match (FolderStatus::parse(live), FolderStatus::parse(counted)) {
