@@ -24,9 +24,11 @@ dialogues!(
     contexts,
     esearch,
     expunge,
+    expunged,
     fetch,
     fetch_cyrus,
     gone,
+    limit,
     listing,
     login,
     mailboxes,
@@ -35,8 +37,10 @@ dialogues!(
     namespace_netnews,
     notify,
     preview,
+    qresync,
     quota,
     replace,
+    rev2,
     search,
     select,
     session,
@@ -44,8 +48,26 @@ dialogues!(
     sort,
     special_use,
     store,
+    uidonly,
     urlauth
 );
+
+/// What sessions see of each other's changes is the same when they are in different processes.
+#[test]
+fn sessions_in_processes_of_their_own_see_the_same() {
+    for (name, script) in [
+        ("condstore", include_str!("dialogues/condstore.txt")),
+        ("expunge", include_str!("dialogues/expunge.txt")),
+        ("expunged", include_str!("dialogues/expunged.txt")),
+        ("gone", include_str!("dialogues/gone.txt")),
+        ("qresync", include_str!("dialogues/qresync.txt")),
+        ("rev2", include_str!("dialogues/rev2.txt")),
+        ("sessions", include_str!("dialogues/sessions.txt")),
+        ("store", include_str!("dialogues/store.txt")),
+    ] {
+        driver::run_in(name, script, driver::Processes::Many);
+    }
+}
 
 use std::time::Duration;
 

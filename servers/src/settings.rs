@@ -279,6 +279,9 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     options.maxmessagesize = config.bytesize(Opt::Maxmessagesize).unwrap_or_default();
     options.eight_bit_headers = eight_bit_headers(config);
     options.quotawarn = u8::try_from(config.int(Opt::Quotawarn).clamp(0, 100)).unwrap_or(90);
+    let limit = |option| u32::try_from(config.int(option)).ok().filter(|&limit| limit > 0);
+    options.message_limit = limit(Opt::Messagelimit).unwrap_or(options.message_limit);
+    options.save_limit = limit(Opt::Savelimit).filter(|_| options.message_limit == u32::MAX);
     let room = |option| u64::try_from(config.int(option)).unwrap_or_default();
     options.quotawarn_kib = room(Opt::Quotawarnkb);
     options.quotawarn_messages = room(Opt::Quotawarnmsg);

@@ -27,7 +27,7 @@ pub use self::search::{
     TextField,
 };
 pub use self::sort::{SortCriterion, SortKey, ThreadAlgorithm};
-pub use self::sync::{FetchModifiers, SelectParameters};
+pub use self::sync::{FetchModifiers, Qresync, SelectParameters, UidBatches};
 pub use self::urlauth::{UrlFetch, UrlFetchData, UrlFetchItems, UrlRump};
 pub use self::verb::{Needs, Verb};
 
@@ -221,6 +221,8 @@ pub enum CommandBody {
     Expunge,
     /// RFC 4315.
     UidExpunge(SequenceSet),
+    /// RFC 9985.
+    UidBatches(UidBatches),
     Search {
         numbering: Numbering,
         returns: Option<SearchReturn>,
@@ -400,6 +402,7 @@ impl CommandBody {
             Self::Close => Verb::Close,
             Self::Unselect => Verb::Unselect,
             Self::Expunge | Self::UidExpunge(_) => Verb::Expunge,
+            Self::UidBatches(_) => Verb::UidBatches,
             Self::Search { .. } => Verb::Search,
             Self::Sort { .. } => Verb::Sort,
             Self::Thread { .. } => Verb::Thread,
@@ -422,6 +425,27 @@ impl CommandBody {
             Self::SetMetadata(_) => Verb::SetMetadata,
             Self::GetAnnotation(_) => Verb::GetAnnotation,
             Self::SetAnnotation(_) => Verb::SetAnnotation,
+        }
+    }
+
+    /// Whether the command names messages by number: for itself, in a key of a search, or in what it knows of a mailbox.
+    pub(crate) fn uses_numbers(&self) -> bool {
+        match self {
+            Self::Select { parameters, .. } => {
+                let known = parameters.qresync.as_ref();
+                known.is_some_and(|known| known.matching.is_some())
+            }
+            Self::Search {
+                numbering, program, ..
+            }
+            | Self::Sort {
+                numbering, program, ..
+            }
+            | Self::Thread {
+                numbering, program, ..
+            } => *numbering == Numbering::Sequence || program.uses_numbers(),
+            Self::MultiSearch(search) => search.program.uses_numbers(),
+            other => other.numbering() == Some(Numbering::Sequence),
         }
     }
 

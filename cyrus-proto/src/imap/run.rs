@@ -1,13 +1,14 @@
 //! Jobs: the only code that knows IMAP and the store.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
 use cyrus_store::search::Collation;
-use cyrus_store::{ErrorClass, IndexRead, Level, MailboxError, MailboxName, ModSeq};
+use cyrus_store::{ErrorClass, IndexRead, Level, MailboxError, MailboxName, ModSeq, utf7};
 
-use super::command::{CommandBody, Numbering, Tag};
+use super::command::{CommandBody, Numbering, SelectParameters, Tag};
 use super::enabled::Enabled;
 use super::notify::Notify;
 use super::response::{Code, Reply, Status};
@@ -26,6 +27,7 @@ mod catenate;
 mod copy;
 mod fetch;
 mod flags;
+mod limit;
 mod list;
 mod login;
 mod mailboxes;
@@ -96,7 +98,7 @@ pub(super) fn job(request: Request, body: CommandBody, staged: Vec<io::Result<St
             set,
             wanted,
             modifiers,
-        } => fetch::job(request, numbering, &set, wanted, modifiers),
+        } => fetch::job(request, numbering, &set, wanted, &modifiers),
         CommandBody::Search {
             numbering,
             returns,
@@ -115,6 +117,13 @@ pub(super) fn job(request: Request, body: CommandBody, staged: Vec<io::Result<St
         } => search::job(request, Asked::thread(numbering, algorithm, program)),
         CommandBody::MultiSearch(search) => search::multi::job(request, search),
         CommandBody::UrlFetch(urls) => urlauth::fetch(request, urls),
+        CommandBody::Select {
+            mailbox,
+            access,
+            parameters: SelectParameters {
+                qresync: Some(known), ..
+            },
+        } => select::resync_job(request, mailbox, access, known),
         CommandBody::List(command) => list::job(request, command),
         CommandBody::Lsub { reference, pattern } | CommandBody::Rlsub { reference, pattern } => {
             list::lsub_job(request, reference, pattern)
@@ -180,6 +189,10 @@ fn run(
             set,
             mailbox,
         } => copy::move_messages(request, numbering, &set, &mailbox, out),
+        C::Append { messages, .. } if request.too_many_to_save(messages.len() as u64).is_some() => {
+            let refused = request.too_many_to_save(messages.len() as u64);
+            Ok(refused.unwrap_or_else(completed))
+        }
         C::Append { mailbox, messages } => append::append(request, &mailbox, messages, staged, out),
         C::Replace {
             numbering,
@@ -227,6 +240,7 @@ fn run(
         | C::Authenticate { .. }
         | C::Login { .. }
         | C::Enable(_)
+        | C::UidBatches(_)
         | C::Idle
         | C::List(_)
         | C::Lsub { .. }
@@ -305,16 +319,18 @@ impl Request {
     /// The mailbox that the client means by a name.
     fn name(&self, client: &[u8]) -> Result<MailboxName, MailboxError> {
         let text = std::str::from_utf8(client).map_err(|_| MailboxError::NotFound)?;
+        let text = self.stored_form(text);
         self.service
             .options
             .namespace
-            .to_internal(text, Some(&self.user.name), self.user.is_admin())
+            .to_internal(&text, Some(&self.user.name), self.user.is_admin())
             .map_err(|_| MailboxError::NotFound)
     }
 
     /// The mailbox that the client wants to create.
     fn new_name(&self, client: &[u8]) -> Result<MailboxName, MailboxError> {
         let text = String::from_utf8_lossy(client);
+        let text = self.stored_form(&text);
         let deleted = &self.service.store.options().deleted_prefix;
         // Like Cyrus, take no offence at separators at the beginning or in a row.
         let separator = self.service.options.namespace.separator.as_char();
@@ -329,10 +345,31 @@ impl Request {
 
     /// The name under which the client knows a mailbox.
     fn client_name(&self, name: &MailboxName) -> String {
+        self.shown_form(&self.stored_client_name(name)).into_owned()
+    }
+
+    /// [`Request::client_name`] in modified UTF-7, which patterns are matched with.
+    fn stored_client_name(&self, name: &MailboxName) -> String {
         self.service
             .options
             .namespace
             .to_client(name, Some(&self.user.name), self.user.is_admin())
+    }
+
+    /// A name of [`Request::stored_client_name`] as the client wants to see it.
+    fn shown_form<'t>(&self, name: &'t str) -> Cow<'t, str> {
+        match self.enabled.utf8_names() {
+            true => utf7::decode(name).map_or(Cow::Borrowed(name), Cow::Owned),
+            false => Cow::Borrowed(name),
+        }
+    }
+
+    /// A mailbox name, reference or pattern of the client's as names are stored: in modified UTF-7.
+    pub(super) fn stored_form<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match self.enabled.utf8_names() {
+            true => Cow::Owned(utf7::encode(text)),
+            false => Cow::Borrowed(text),
+        }
     }
 
     /// The selected mailbox's name as the client knows it.
@@ -348,7 +385,7 @@ impl Request {
     fn refresh(&mut self, news: &News<'_>, out: &mut Vec<u8>) -> Result<(), MailboxError> {
         match (self.look(news, out), &mut self.mailbox) {
             (Err(MailboxError::Deleted), Some(selected)) if news.expunges => {
-                selected.view.empty(out);
+                selected.view.empty(self.enabled, out);
                 Ok(())
             }
             (done, _) => done,

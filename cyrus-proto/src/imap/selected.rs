@@ -10,7 +10,9 @@ use cyrus_store::{
 
 use super::command::Numbering;
 use super::enabled::Enabled;
-use super::response::{Code, FetchLine, Reply, put_exists, put_expunge, put_flags_line, put_recent};
+use super::response::{
+    Code, FetchLine, Reply, put_exists, put_expunge, put_flags_line, put_recent, put_vanished,
+};
 use super::run::search::context::Contexts;
 use super::sequence::SequenceSet;
 
@@ -40,6 +42,8 @@ pub(crate) struct View {
     uids: Arc<UidMap>,
     /// All changes up to this one are told.
     told: ModSeq,
+    /// Whether messages are gone that the client has not been told of.
+    owes: bool,
     /// How many slots of the keyword table are told.
     keywords: usize,
     /// What `$` means: the result of the last search that was to be saved (RFC 5182).
@@ -137,6 +141,13 @@ impl Selected {
         self.untidy || self.expunges_at_end
     }
 
+    /// Whether there is nothing to tell, as far as can be said at once.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let view = &self.view;
+        let all = view.wanted == Wanted::ALL && view.fresh.is_empty() && view.annotated.is_empty();
+        all && !view.owes && self.mailbox.modseq_at_once() == Some(self.view.told)
+    }
+
     /// Leaves the mailbox, and tidies up if there is anything to.
     pub(crate) fn close(mut self) -> Result<(), MailboxError> {
         if self.expunges_at_end {
@@ -169,6 +180,7 @@ impl View {
             rights,
             uids: read.uids().clone(),
             told: read.highest_modseq(),
+            owes: false,
             keywords: read.keywords().len(),
             wanted: Wanted::ALL,
             fresh: UidSet::new(),
@@ -289,17 +301,17 @@ impl View {
         if !Arc::ptr_eq(now, &self.uids) {
             let before = self.uids.len();
             let gone = self.gone(now);
+            self.owes = !news.expunges && !gone.is_empty();
             if news.expunges {
-                for (told, seqno) in gone.iter().enumerate() {
-                    put_expunge(out, seqno.saturating_sub(u32::try_from(told).unwrap_or(u32::MAX)));
-                }
+                self.tell_gone(&gone, enabled, out);
                 self.uids = now.clone();
             } else if gone.is_empty() {
                 self.uids = now.clone();
             } else {
                 // Expunged messages keep their numbers for now; what is new comes after them.
                 let mut uids = UidMap::clone(&self.uids);
-                for uid in now.iter().filter(|&uid| Some(uid) > old_last) {
+                let new = old_last.map_or(0, |last| now.count_through(last)) + 1;
+                for uid in (new..=now.len()).filter_map(|seqno| now.uid(seqno)) {
                     uids.push(uid);
                 }
                 self.uids = Arc::new(uids);
@@ -310,7 +322,9 @@ impl View {
             };
             if self.uids.len() > kept {
                 put_exists(out, self.uids.len());
-                put_recent(out, read.recent()?);
+                if enabled.tells_recent() {
+                    put_recent(out, read.recent()?);
+                }
                 if self.wanted.fetch {
                     let new = now.iter().filter(|&uid| Some(uid) > old_last);
                     self.fresh
@@ -341,13 +355,19 @@ impl View {
                 continue;
             };
             let flags = message.flags();
-            let mut line = FetchLine::begin(out, seqno);
+            let mut line = match enabled.contains(Enabled::UIDONLY) {
+                true => FetchLine::begin_uid(out, uid.get()),
+                false => FetchLine::begin(out, seqno),
+            };
             if !news.silent.is_some_and(|silent| silent.contains(uid)) {
-                line.flags(message.is_recent(), flags.system, flags.keywords, |slot| {
-                    keyword(read, slot)
-                });
+                line.flags(
+                    enabled.tells_recent() && message.is_recent(),
+                    flags.system,
+                    flags.keywords,
+                    |slot| keyword(read, slot),
+                );
             }
-            if news.with_uid || self.wanted.uids {
+            if news.with_uid || self.wanted.uids || enabled.contains(Enabled::QRESYNC) {
                 line.uid(uid.get());
             }
             if enabled.contains(Enabled::CONDSTORE) {
@@ -362,28 +382,31 @@ impl View {
     }
 
     /// Tells the client that every message is gone, with the mailbox.
-    pub(crate) fn empty(&mut self, out: &mut Vec<u8>) {
-        for _ in 0..self.uids.len() {
-            put_expunge(out, 1);
-        }
+    pub(crate) fn empty(&mut self, enabled: Enabled, out: &mut Vec<u8>) {
+        self.tell_gone(&self.uids.to_set(), enabled, out);
         self.uids = Arc::default();
     }
 
-    /// Told messages that `now` has no more, as their sequence numbers, ascending.
-    fn gone(&self, now: &UidMap) -> Vec<u32> {
+    /// Told messages that `now` has no more.
+    fn gone(&self, now: &UidMap) -> UidSet {
         let still = self.uids.last().map_or(0, |last| now.count_through(last));
         if still == self.uids.len() {
-            return Vec::new();
+            return UidSet::new();
         }
-        let mut present = now.iter().peekable();
-        let mut gone = Vec::new();
-        for (seqno, uid) in (1..).zip(self.uids.iter()) {
-            while present.next_if(|&other| other < uid).is_some() {}
-            if present.peek() != Some(&uid) {
-                gone.push(seqno);
-            }
-        }
+        let mut gone = self.uids.to_set();
+        gone.remove_all(&now.to_set());
         gone
+    }
+
+    /// Tells which messages are gone, by number, or by UID where the client wants that.
+    fn tell_gone(&self, gone: &UidSet, enabled: Enabled, out: &mut Vec<u8>) {
+        if enabled.tells_vanished() {
+            return put_vanished(out, false, gone);
+        }
+        let seqnos = gone.iter().filter_map(|uid| self.uids.seqno(uid));
+        for (told, seqno) in (0..).zip(seqnos) {
+            put_expunge(out, seqno.saturating_sub(told));
+        }
     }
 
     fn tell_keywords(&mut self, read: &IndexRead<'_>, out: &mut Vec<u8>) {

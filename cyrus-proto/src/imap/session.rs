@@ -415,6 +415,10 @@ impl ImapSession {
         now: Instant,
     ) -> Option<Step> {
         let completed = Reply::ok("Completed");
+        if let Some(reply) = self.enabled.refusal(&body) {
+            self.reply(&tag, &reply);
+            return None;
+        }
         if self.is_forbidden(body.verb()) {
             let text = "This connection is configured for read-only access";
             self.reply(&tag, &Reply::no(text));
@@ -422,6 +426,10 @@ impl ImapSession {
         }
         self.imply(&body);
         match body {
+            CommandBody::UidBatches(batches) => {
+                self.uid_batches(&tag, &batches);
+                None
+            }
             CommandBody::Enable(names) => {
                 self.enable(&tag, &names);
                 None
@@ -432,7 +440,7 @@ impl ImapSession {
                 self.reply(&tag, &completed);
                 None
             }
-            CommandBody::Noop if !matches!(self.state, State::Selected { .. }) => {
+            CommandBody::Noop if self.is_quiet() => {
                 self.reply(&tag, &completed);
                 None
             }
@@ -512,6 +520,14 @@ impl ImapSession {
             collation: self.collation,
         };
         Some(Step::Run(run::job(request, body, staged)))
+    }
+
+    /// Whether there is nothing to tell, as far as can be said without a job.
+    fn is_quiet(&self) -> bool {
+        match &self.state {
+            State::Selected { mailbox, .. } => self.notify.is_none() && mailbox.is_quiet(),
+            _ => true,
+        }
     }
 
     /// Whether the selected mailbox needs a job when it is left.

@@ -36,6 +36,9 @@ pub struct FlagsStored {
     pub changed: UidSet,
     /// Messages that were left alone, because they had changed since the client looked.
     pub modified: UidSet,
+    /// The highest modification sequence that a changed message had before: one whom it is news to has to be told what else
+    /// changed.
+    pub before: ModSeq,
 }
 
 /// The flags that a user may change.
@@ -156,6 +159,7 @@ impl Mailbox {
                 }
                 let new = changed(&old, change, keywords, scope, in_index);
                 if new != old {
+                    stored.before = stored.before.max(ModSeq(old.modseq));
                     write.change(this, &old, new);
                     stored.changed.insert(uid);
                 }

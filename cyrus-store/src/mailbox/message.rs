@@ -43,6 +43,11 @@ impl<'r> Message<'r> {
         self.uid
     }
 
+    /// Whether it is expunged, and only there for clients that have not been told.
+    pub fn is_expunged(&self) -> bool {
+        self.view.is_expunged()
+    }
+
     /// Octets.
     pub fn size(&self) -> u32 {
         self.view.size()
@@ -225,6 +230,9 @@ impl<'r> Message<'r> {
             .message(record.uid, record.is_archived());
         let file = match self.read.mailbox.store.disk().open(&path, Open::read()) {
             Ok(file) => file,
+            Err(error) if error.is_not_found() && self.is_expunged() => {
+                return Err(MailboxError::MessageGone);
+            }
             Err(error) if error.is_not_found() => {
                 return Err(MailboxError::damaged(&path, Fault::new(0, Damage::Missing)));
             }

@@ -2,6 +2,7 @@
 
 mod conversing;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use conversing::UserChange;
@@ -34,6 +35,8 @@ pub(crate) struct IndexWrite {
     names: Arc<Names>,
     names_changed: bool,
     runs: Vec<Run>,
+    /// The numbers of the records that were written.
+    written: Vec<Range<u32>>,
     now: u32,
     /// What the change means to the conversations of the mailbox's owner.
     user: Option<UserChange>,
@@ -83,6 +86,7 @@ impl IndexWrite {
             names,
             names_changed: false,
             runs: Vec::new(),
+            written: Vec::new(),
             now: now(),
         })
     }
@@ -158,6 +162,10 @@ impl IndexWrite {
 
     /// Replaces a record silently: no counts, no modification sequence.
     pub(crate) fn replace(&mut self, number: u32, new: &Record) {
+        match self.written.last_mut() {
+            Some(range) if range.end == number => range.end += 1,
+            _ => self.written.push(number..number + 1),
+        }
         let offset = self.before.offset_of(number);
         let size = self.before.layout.record_size;
         let file = self.mapping.held(&self.locks.index);
@@ -196,6 +204,7 @@ impl IndexWrite {
 
     /// Puts the bytes of new records behind the old ones.
     pub(crate) fn add_records(&mut self, bytes: Vec<u8>) {
+        self.written.push(self.before.num_records..u32::MAX);
         self.runs.push(Run {
             offset: self.before.file_size(),
             bytes,
@@ -331,7 +340,7 @@ impl IndexWrite {
         {
             // As read back: what the file's version does not hold is zero.
             if let Ok(header) = IndexHeader::parse(file) {
-                self.hot.wrote(&self.before, &header, records);
+                self.hot.wrote(&self.before, &header, records, &self.written);
             }
         }
         Publication { modseq }

@@ -24,7 +24,7 @@ use super::multisearch::{esearch, words};
 use super::notify::notify;
 use super::search::{end_of_keys, search_program, search_return_opts};
 use super::sort::{search_criteria, sort_criteria, thread_algorithm};
-use super::sync::{enable, fetch_modifiers, select_params, store_modifiers};
+use super::sync::{enable, fetch_modifiers, select_params, store_modifiers, uid_batches};
 use super::urlauth::{genurlauth, resetkey, urlfetch};
 use super::{
     Access, Command, CommandBody, FetchItems, ListForm, Numbering, StoreFlags, StoreMode, Tag, Verb,
@@ -244,6 +244,10 @@ impl Arguments<'_> {
             Verb::Unselect => Ok((input, C::Unselect)),
             Verb::Expunge => Ok((input, C::Expunge)),
             Verb::Id => self.id(input),
+            Verb::UidBatches => {
+                let (rest, batches) = self.argument(input, uid_batches)?;
+                Ok((rest, C::UidBatches(batches)))
+            }
             Verb::Enable => {
                 let (rest, names) = enable(input, || self.missing())?;
                 Ok((rest, C::Enable(names)))
@@ -570,7 +574,7 @@ impl Arguments<'_> {
             Numbering::Uid => "UID Fetch",
         };
         let (rest, mut wanted) = fetch_attributes(rest, name)?;
-        let (rest, modifiers) = fetch_modifiers(rest, name)?;
+        let (rest, modifiers) = fetch_modifiers(rest, numbering)?;
         if numbering == Numbering::Uid {
             wanted.items = wanted.items.with(FetchItems::UID);
         }

@@ -101,6 +101,7 @@ impl CommandBody {
                 strings(&[mailbox]);
                 parameters.write_list(out);
             }
+            C::UidBatches(batches) => out.extend_from_slice(format!(" {batches}").as_bytes()),
             C::Enable(names) => {
                 for name in names {
                     out.push(b' ');

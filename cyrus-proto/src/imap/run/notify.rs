@@ -117,7 +117,7 @@ pub(in crate::imap) fn push(request: Request, wanted: Option<&FetchAttributes>) 
             Numbering::Sequence,
             &set,
             wanted,
-            FetchModifiers::default(),
+            &FetchModifiers::default(),
         ),
         None => Job::once(move |_: &mut Output| request.finish(completed())),
     }
