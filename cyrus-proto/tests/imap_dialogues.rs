@@ -38,7 +38,8 @@ dialogues!(
     sessions,
     special_use,
     store,
-    urlauth
+    urlauth,
+    utf8
 );
 
 use std::time::Duration;

@@ -12,8 +12,14 @@ impl Enabled {
     /// Modification sequences are told with flags (RFC 7162, section 3.1).
     pub const CONDSTORE: Self = Self(1);
 
+    /// Mailbox names are UTF-8 (RFC 9755, section 3).
+    pub const UTF8: Self = Self(1 << 7);
+
     /// Extension, name, and what is switched on with it, in the order of ENABLED.
-    const NAMES: [(Self, &'static str, Self); 1] = [(Self::CONDSTORE, "CONDSTORE", Self::CONDSTORE)];
+    const NAMES: &'static [(Self, &'static str, Self)] = &[
+        (Self::CONDSTORE, "CONDSTORE", Self::CONDSTORE),
+        (Self::UTF8, "UTF8=ACCEPT", Self::UTF8),
+    ];
 
     /// Whether all of `other` are switched on.
     pub const fn contains(self, other: Self) -> bool {
@@ -32,6 +38,11 @@ impl Enabled {
         Self(self.0 & !other.0)
     }
 
+    /// Whether mailbox names are UTF-8, rather than modified UTF-7.
+    pub(crate) const fn utf8_names(self) -> bool {
+        self.contains(Self::UTF8)
+    }
+
     /// What ENABLE of this name switches on; nothing if the name is not known.
     pub fn named(name: &[u8]) -> Self {
         Self::NAMES
@@ -43,8 +54,8 @@ impl Enabled {
     /// The names of what is switched on.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES
-            .into_iter()
-            .filter_map(move |(extension, name, _)| self.contains(extension).then_some(name))
+            .iter()
+            .filter_map(move |&(extension, name, _)| self.contains(extension).then_some(name))
     }
 
     /// What a command switches on by using it: CONDSTORE, by any of the CONDSTORE enabling commands (RFC 7162, section 3.1).

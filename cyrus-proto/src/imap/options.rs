@@ -5,6 +5,7 @@ use std::time::Duration;
 use cyrus_store::Namespace;
 
 use crate::eight_bit::EightBitHeaders;
+use crate::frame::Limits;
 
 /// The settings of one IMAP service.
 #[derive(Clone, Debug)]
@@ -47,6 +48,8 @@ pub struct ImapOptions {
     pub plaintextloginalert: Option<String>,
     /// `maxliteral`: octets of a literal outside APPEND.
     pub maxliteral: u64,
+    /// The longest line and command, and the most literals in one; `maxargssize` is that of a command.
+    pub limits: Limits,
     /// `maxmessagesize`: octets of an appended message; 0 for no limit but that of the format.
     pub maxmessagesize: u64,
     /// `reject8bit` and `munge8bit`: what becomes of 8-bit headers of appended messages.
@@ -111,6 +114,7 @@ impl ImapOptions {
             plaintextloginpause: Duration::ZERO,
             plaintextloginalert: None,
             maxliteral: 128 * 1024,
+            limits: Limits::default(),
             maxmessagesize: 0,
             eight_bit_headers: EightBitHeaders::Munge,
             quotawarn: 90,

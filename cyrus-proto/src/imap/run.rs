@@ -251,16 +251,18 @@ impl Request {
     /// The mailbox that the client means by a name.
     fn name(&self, client: &[u8]) -> Result<MailboxName, MailboxError> {
         let text = std::str::from_utf8(client).map_err(|_| MailboxError::NotFound)?;
+        let text = self.in_utf7(text);
         self.service
             .options
             .namespace
-            .to_internal(text, Some(&self.user.name), self.user.is_admin())
+            .to_internal(&text, Some(&self.user.name), self.user.is_admin())
             .map_err(|_| MailboxError::NotFound)
     }
 
     /// The mailbox that the client wants to create.
     fn new_name(&self, client: &[u8]) -> Result<MailboxName, MailboxError> {
         let text = String::from_utf8_lossy(client);
+        let text = self.in_utf7(&text);
         let deleted = &self.service.store.options().deleted_prefix;
         // Like Cyrus, take no offence at separators at the beginning or in a row.
         let separator = self.service.options.namespace.separator.as_char();
@@ -275,10 +277,20 @@ impl Request {
 
     /// The name under which the client knows a mailbox.
     fn client_name(&self, name: &MailboxName) -> String {
-        self.service
-            .options
-            .namespace
-            .to_client(name, Some(&self.user.name), self.user.is_admin())
+        let namespace = &self.service.options.namespace;
+        let text = namespace.to_client(name, Some(&self.user.name), self.user.is_admin());
+        match self.enabled.utf8_names() {
+            true => cyrus_store::utf7::decode(&text).unwrap_or(text),
+            false => text,
+        }
+    }
+
+    /// A mailbox name as the client writes it in modified UTF-7, as mailboxes have it.
+    fn in_utf7<'n>(&self, text: &'n str) -> std::borrow::Cow<'n, str> {
+        match self.enabled.utf8_names() {
+            true => cyrus_store::utf7::encode(text).into(),
+            false => text.into(),
+        }
     }
 
     /// The selected mailbox's name as the client knows it.

@@ -15,7 +15,7 @@ use super::options::{ImapOptions, ServerInfo};
 use super::response::{Code, Reply, put_capability, put_continuation};
 use super::run::{self, Outcome, Request, StagedMessage};
 use super::selected::Selected;
-use crate::frame::{Command as Frame, Event, Framer, Limits, Reason, Refused};
+use crate::frame::{Command as Frame, Event, Framer, Reason, Refused};
 use crate::job::{Done, Link, SecurityLayer, Session, Step, TlsFacts};
 use crate::output::Output;
 use crate::sasl::{Authenticator, ConnectionFacts, Exchange};
@@ -172,8 +172,8 @@ impl ImapSession {
     /// A session of `service` that has not begun.
     pub fn new(service: Arc<ImapService>) -> Self {
         Self {
+            framer: Framer::new(service.options.limits),
             service,
-            framer: Framer::new(Limits::default()),
             output: Output::new(),
             link: None,
             tls: None,
@@ -376,6 +376,10 @@ impl ImapSession {
         now: Instant,
     ) -> Option<Step> {
         let completed = Reply::ok("Completed");
+        if let Some(why) = self.forbidden(&body) {
+            self.refuse_tagged(&tag, why);
+            return None;
+        }
         self.imply(&body);
         match body {
             CommandBody::Enable(names) => {

@@ -174,7 +174,6 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::MailboxMaxmessagesAddressbook,
     Opt::MailboxMaxmessagesCalendar,
     Opt::MailboxMaxmessagesEmail,
-    Opt::Maxargssize,
     Opt::Maxheaderlines,
     Opt::Maxquoted,
     Opt::Maxword,

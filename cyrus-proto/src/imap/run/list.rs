@@ -493,9 +493,16 @@ impl Request {
         let mut prefixes: Vec<String> = patterns
             .iter()
             .flat_map(|pattern| {
+                let literal = pattern.literal_prefix();
+                // The list has names in modified UTF-7, which begin like those in UTF-8 as far as both are ASCII.
+                let same = match self.enabled.utf8_names() {
+                    true => literal.find(|c: char| !c.is_ascii() || c == '&'),
+                    false => None,
+                };
+                let literal = same.and_then(|same| literal.get(..same)).unwrap_or(literal);
                 options
                     .namespace
-                    .scan_prefixes(pattern.literal_prefix(), Some(&self.user.name), admin)
+                    .scan_prefixes(literal, Some(&self.user.name), admin)
             })
             .collect();
         prefixes.sort();

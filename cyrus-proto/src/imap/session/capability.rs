@@ -48,6 +48,7 @@ const REST: &[&str] = &[
     "URL-PARTIAL",
     "URLAUTH",
     "URLAUTH=BINARY",
+    "UTF8=ACCEPT",
     "LIST-METADATA",
     "XLIST",
 ];

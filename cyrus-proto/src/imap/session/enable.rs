@@ -17,6 +17,19 @@ impl ImapSession {
         self.reply(tag, &Reply::ok("Completed"));
     }
 
+    /// Why a command is not allowed with what is switched on.
+    pub(super) fn forbidden(&self, body: &CommandBody) -> Option<&'static str> {
+        match body {
+            // Strings are UTF-8 then, and nothing else (RFC 9755, section 3).
+            CommandBody::Search { program, .. }
+                if self.enabled.contains(Enabled::UTF8) && program.charset.is_some() =>
+            {
+                Some("CHARSET is not allowed once UTF8=ACCEPT is enabled")
+            }
+            _ => None,
+        }
+    }
+
     /// Switches on what the use of a command does.
     pub(super) fn imply(&mut self, body: &CommandBody) {
         if let Some((extension, by)) = Enabled::implied_by(body) {
