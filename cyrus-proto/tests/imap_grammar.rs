@@ -1,7 +1,7 @@
 //! The grammar of IMAP commands: what is read, what is refused and in which words, and that nothing is lost on the way.
 
 use cyrus_proto::imap::command::{
-    Access, AnnotationChange, AnnotationQuery, AppendContent, AppendMessage, BodySection, Command,
+    Access, Age, AnnotationChange, AnnotationQuery, AppendContent, AppendMessage, BodySection, Command,
     CommandBody, DateField, DateTest, EntryKind, FetchAttributes, FetchItems, FetchModifiers, GetAnnotation,
     GetMetadata, ListCommand, ListForm, ListReturns, ListSelection, Literal, LiteralForm, MetadataDepth,
     ModSeqEntry, Numbering, Octets, SearchKey, SearchProgram, Section, SectionText, SelectParameters,
@@ -144,6 +144,9 @@ STORE 1 (UNCHANGEDSINCE x) FLAGS (x) => Invalid argument to Store UNCHANGEDSINCE
 STORE 1 (UNCHANGEDSINCE 3 FLAGS (x) => Invalid Store modifier FLAGS
 STORE 1 FLAGS => Missing required argument to Store
 STORE 1 FOO \Seen => Invalid Store attribute
+STORE 1 ANNOTATION /comment (value.priv "y") => Missing paren for annotation entry
+STORE 1 ANNOTATION () => Missing annotation entry
+STORE 1 ANNOTATION (/comment) => Missing annotation attribute
 STORE 1 FLAGS \Foo => Invalid system flag in Store command
 STORE 1 FLAGS \Recent => Invalid system flag in Store command
 STORE 1 FLAGS (\Seen => Missing close parenthesis in Store
@@ -168,6 +171,41 @@ SEARCH KEYWORD \Seen => Invalid flag name \Seen in Search command
 SEARCH KEYWORD => Missing required argument to Search keyword
 SEARCH SINCE foo => Invalid date in Search command
 SEARCH SINCE 1-Foo-2020 => Invalid date in Search command
+SEARCH RETURN => Missing return options in Search
+SEARCH RETURN ALL => Missing return options in Search
+SEARCH RETURN(ALL) ALL => Missing return options in Search
+SEARCH RETURN (ALL => Missing close parenthesis in Search
+SEARCH RETURN (FOO) ALL => Invalid Search return option foo
+SEARCH RETURN (ALL) => Missing required argument to Search
+SEARCH RETURN (PARTIAL 1) ALL => Invalid range in Search return option partial
+SEARCH RETURN (PARTIAL 1:2 PARTIAL 3:4) ALL => Only one of partial and all can be returned by Search
+SEARCH RETURN (PARTIAL 1:2 ALL) ALL => Only one of partial and all can be returned by Search
+SEARCH FUZZY => Missing required argument to Search fuzzy
+SEARCH OLDER => Missing required argument to Search older
+SEARCH YOUNGER x => Invalid interval in Search command
+SEARCH EMAILID => Missing required argument to Search emailid
+SEARCH $1 => Invalid Search criteria
+SORT => Missing required argument to Sort
+SORT DATE UTF-8 ALL => Missing Sort criteria
+SORT () UTF-8 ALL => Missing Sort criteria
+SORT (FOO) UTF-8 ALL => Invalid Sort criterion foo
+SORT (REVERSE) UTF-8 ALL => Missing Sort criterion to reverse
+SORT (DATE UTF-8 ALL => Invalid Sort criterion utf-8
+SORT (DATE => Missing close parenthesis in Sort
+SORT (DATE) => Missing charset
+SORT (DATE) UTF-8 => Missing charset
+SORT (DATE) (UTF-8) ALL => Missing charset
+SORT RETURN (FOO) (DATE) UTF-8 ALL => Invalid Search return option foo
+THREAD => Missing required argument to Thread
+THREAD REFERENCES => Missing algorithm in Thread
+THREAD FOO UTF-8 ALL => Invalid Thread algorithm FOO
+THREAD REFERENCES UTF-8 => Missing charset
+UID THREAD REFERENCES UTF-8 FOO => Invalid Search criteria
+ESEARCH => Missing required argument to Esearch
+ESEARCH IN () ALL => Invalid source mailboxes in Esearch
+ESEARCH IN (foo) ALL => Invalid source mailboxes in Esearch
+ESEARCH IN (mailboxes a (depth 1)) ALL => Invalid scope option in Esearch
+CANCELUPDATE => Missing required argument to Cancelupdate
 SEARCH MODSEQ x => Invalid number in Search command
 SEARCH MODSEQ => Missing required argument to Search modseq
 SEARCH LARGER x => Invalid number in Search command
@@ -459,7 +497,11 @@ fn number() -> impl Strategy<Value = SeqNumber> {
 }
 
 fn set() -> impl Strategy<Value = SequenceSet> {
-    vec((number(), number()), 1..5).prop_map(|ranges| SequenceSet::new(ranges).expect("few ranges"))
+    let ranges = vec((number(), number()), 1..5);
+    prop_oneof![
+        9 => ranges.prop_map(|ranges| SequenceSet::new(ranges).expect("few ranges")),
+        1 => Just(SequenceSet::saved()),
+    ]
 }
 
 fn numbering() -> impl Strategy<Value = Numbering> {
@@ -482,7 +524,12 @@ fn search_key() -> impl Strategy<Value = SearchKey> {
         Just(TextField::Subject),
         Just(TextField::To)
     ];
-    let date = prop_oneof![Just(DateField::Internal), Just(DateField::Sent)];
+    let date = prop_oneof![
+        Just(DateField::Internal),
+        Just(DateField::Sent),
+        Just(DateField::Saved)
+    ];
+    let age = prop_oneof![Just(Age::Older), Just(Age::Younger)];
     let test = prop_oneof![Just(DateTest::Before), Just(DateTest::On), Just(DateTest::Since)];
     let leaf = prop_oneof![
         Just(SearchKey::All),
@@ -496,6 +543,11 @@ fn search_key() -> impl Strategy<Value = SearchKey> {
         (date, test, day()).prop_map(|(date, test, day)| SearchKey::Date(date, test, day)),
         (field, text()).prop_map(|(field, text)| SearchKey::Contains(field, text)),
         (text(), text()).prop_map(|(name, text)| SearchKey::Header(name, text)),
+        (age, any::<u64>()).prop_map(|(age, seconds)| SearchKey::Within(age, seconds)),
+        text().prop_map(SearchKey::EmailId),
+        text().prop_map(SearchKey::ThreadId),
+        text().prop_map(SearchKey::Filter),
+        Just(SearchKey::SaveDateSupported),
         any::<u64>().prop_map(SearchKey::Larger),
         any::<u64>().prop_map(SearchKey::Smaller),
         set().prop_map(SearchKey::Sequence),
@@ -505,6 +557,7 @@ fn search_key() -> impl Strategy<Value = SearchKey> {
     leaf.prop_recursive(4, 16, 3, |key| {
         prop_oneof![
             key.clone().prop_map(|key| SearchKey::Not(Box::new(key))),
+            key.clone().prop_map(|key| SearchKey::Fuzzy(Box::new(key))),
             (key.clone(), key.clone()).prop_map(|keys| SearchKey::Or(Box::new(keys))),
             vec(key, 1..4).prop_map(SearchKey::And),
         ]
@@ -748,15 +801,17 @@ fn body() -> impl Strategy<Value = CommandBody> {
         }),
         vec((text(), option::of(text())), 0..4).prop_map(C::Id),
         vec("[A-Z0-9=-]{1,12}".prop_map(String::into_bytes), 1..4).prop_map(C::Enable),
-        (mailbox(), any::<bool>(), any::<bool>()).prop_map(|(mailbox, read_write, condstore)| C::Select {
-            mailbox,
-            parameters: SelectParameters { condstore },
-            access: if read_write {
-                Access::ReadWrite
-            } else {
-                Access::ReadOnly
-            },
-        }),
+        (mailbox(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+            |(mailbox, read_write, condstore, annotate)| C::Select {
+                mailbox,
+                parameters: SelectParameters { condstore, annotate },
+                access: if read_write {
+                    Access::ReadWrite
+                } else {
+                    Access::ReadOnly
+                },
+            }
+        ),
         (
             mailbox(),
             option::of(text()),
@@ -795,6 +850,7 @@ fn body() -> impl Strategy<Value = CommandBody> {
         (numbering(), option::of(text()), vec(search_key(), 1..4)).prop_map(|(numbering, charset, keys)| {
             C::Search {
                 numbering,
+                returns: None,
                 program: SearchProgram { charset, keys },
             }
         }),

@@ -29,7 +29,7 @@ use crate::staging::Staged;
 use crate::store::Store;
 use crate::uid::{Uid, UidValidity};
 
-pub(crate) use steps::{Held, Source};
+pub(crate) use steps::{Held, Source, midnight};
 
 /// Messages for one mailbox, all or none.
 #[derive(Debug)]

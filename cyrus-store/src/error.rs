@@ -113,6 +113,21 @@ pub enum MailboxError {
         /// What is wrong.
         damage: Damage,
     },
+    /// There are mailboxes, but no list of them.
+    #[error(
+        "{} lists no mailbox, but there is one in {}: the list was lost, and nothing is made beside what it listed; put it \
+         back (`ctl_cyrusdb -c` keeps copies in {}, and `ctl_mboxlist -u` reads dumps) and run `ctl_cyrusdb -r`, or \
+         make it anew with Cyrus's `reconstruct`; for a new server, empty the partitions first",
+        list.display(), found.display(), backup.display()
+    )]
+    ListLost {
+        /// The mailbox list.
+        list: PathBuf,
+        /// The directory of a mailbox.
+        found: PathBuf,
+        /// Where copies of the list are kept.
+        backup: PathBuf,
+    },
     /// A file is of a version that is not read, or not written.
     #[error("{}: index version {version} cannot be {verb}; run `reconstruct -V max` of Cyrus 3.6 on the mailbox", path.display())]
     UnsupportedVersion {
@@ -169,9 +184,10 @@ impl MailboxError {
     /// Whose fault it is.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Damaged { .. } | Self::DamagedQuota { .. } | Self::UnsupportedVersion { .. } => {
-                ErrorClass::Damaged
-            }
+            Self::Damaged { .. }
+            | Self::DamagedQuota { .. }
+            | Self::UnsupportedVersion { .. }
+            | Self::ListLost { .. } => ErrorClass::Damaged,
             Self::Db(DbError::Damaged { .. }) => ErrorClass::Damaged,
             Self::Db(_) | Self::Io(_) | Self::Shared(_) | Self::UnknownPartition(_) => ErrorClass::System,
             _ => ErrorClass::Impossible,

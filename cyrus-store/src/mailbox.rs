@@ -36,7 +36,8 @@ pub use read::{Change, IndexRead};
 pub use status::MailboxStatus;
 
 pub(crate) use annotations::{Annotation, write as write_annotations};
-pub(crate) use write::{IndexWrite, new_path};
+pub(crate) use repack::NewCache;
+pub(crate) use write::{IndexWrite, Publication, new_path};
 
 /// An open mailbox, with the rights of who opened it.
 ///

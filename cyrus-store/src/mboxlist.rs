@@ -8,11 +8,13 @@ mod files;
 mod hold;
 mod inbox;
 mod list;
+mod lost;
 mod rename;
 mod rows;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cyrus_acl::{Acl, AuthState, Identifier, Relation, Rights, effective};
@@ -199,16 +201,24 @@ impl Store {
         Ok(Some(MailboxEntry::from_row(name, &row, self)))
     }
 
-    /// The open mailbox list; `None` if there is no file yet and it is not to be made.
+    /// The open mailbox list; `None` if there is no file yet and it is not to be made. One that was there does not go away.
     pub(crate) fn mboxlist(&self, create: Create) -> Result<Option<Pooled>, MailboxError> {
         match self
             .databases()
             .open(&self.mboxlist_path(), self.options().databases.mboxlist, create)
         {
-            Ok(db) => Ok(Some(db)),
-            Err(DbError::Missing { .. }) => Ok(None),
+            Ok(db) => {
+                self.note_list();
+                Ok(Some(db))
+            }
+            Err(DbError::Missing { .. }) if !self.has_seen_list() => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The file of the mailbox list.
+    pub fn mailbox_list_path(&self) -> PathBuf {
+        self.mboxlist_path()
     }
 
     pub(crate) fn mboxlist_path(&self) -> PathBuf {
@@ -233,7 +243,11 @@ pub(crate) fn id_key(id: &MailboxId) -> Vec<u8> {
 
 /// Rows that were read, good for as long as the file of the mailbox list is what it was then.
 #[derive(Debug, Default)]
-pub(crate) struct RowCache(Mutex<Rows>);
+pub(crate) struct RowCache {
+    rows: Mutex<Rows>,
+    /// There was a list.
+    list_seen: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Rows {
@@ -243,7 +257,7 @@ struct Rows {
 
 impl RowCache {
     fn get(&self, file: Option<&Stat>, name: &MailboxName) -> Option<Option<Arc<MailboxEntry>>> {
-        let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         let unchanged = rows
             .file
             .as_ref()
@@ -253,7 +267,7 @@ impl RowCache {
     }
 
     fn insert(&self, file: Option<Stat>, name: &MailboxName, entry: Option<Arc<MailboxEntry>>) {
-        let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         let unchanged = rows
             .file
             .as_ref()

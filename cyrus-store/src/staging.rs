@@ -138,6 +138,15 @@ impl Store {
             return Err(MailboxError::TooLarge { size, limit });
         }
         check_octets(message)?;
+        self.describe(message)
+    }
+
+    /// Parses a message, whatever is in it.
+    ///
+    /// # Errors
+    /// It is larger than the index can tell.
+    pub(crate) fn describe(&self, message: &[u8]) -> Result<Facts, MailboxError> {
+        let size = message.len() as u64;
         let too_large = |_| MailboxError::TooLarge {
             size,
             limit: u64::from(u32::MAX),

@@ -176,6 +176,11 @@ impl Store {
         offset_at(local.saturating_sub(offset_at(local)))
     }
 
+    /// The instant, Unix seconds, of a local time by the server's clock, given as if it were UTC.
+    pub fn local_time(&self, local: i64) -> i64 {
+        local.saturating_sub(self.local_offset(local))
+    }
+
     /// Seconds east of UTC of the server's clock at an instant, Unix seconds.
     pub fn utc_offset(&self, instant: i64) -> i32 {
         let instant = jiff::Timestamp::from_second(instant).unwrap_or_default();

@@ -54,6 +54,7 @@ impl Engine {
             options.announcer = Some(Arc::new(Idled::at(path).map_err(reason)?));
         }
         let store = Store::open(options).map_err(reason)?;
+        store.check_list().map_err(reason)?;
         Ok(Self {
             store,
             names: Arc::default(),

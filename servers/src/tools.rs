@@ -10,6 +10,7 @@ mod databases;
 pub mod mbexamine;
 pub mod mbpath;
 pub mod mkimap;
+pub mod reconstruct;
 
 use cyrus_store::{Store, StoreOptions};
 

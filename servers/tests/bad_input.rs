@@ -686,6 +686,45 @@ fn places_that_are_not_there_are_told_of_before_anybody_is_turned_away() {
     assert!(sasldb.contains("saslpasswd2"));
 }
 
+#[test]
+fn a_server_that_lost_its_mailbox_list_does_not_start_as_a_new_one() {
+    let mut server = Server::start();
+    assert!(server.deliver().starts_with("250 "));
+    let list = find(server.dir.path(), "mailboxes.db");
+    let _ = server.child.kill();
+    let _ = server.child.wait();
+    let away = list.with_extension("away");
+    fs::rename(&list, &away).unwrap();
+    let inbox = server.inbox_with_messages().display().to_string();
+    let conf = server.dir.path().join("imapd.conf");
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.arg("-C").arg(&conf).args(arguments);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let services = server.dir.path().join("cyrus.conf");
+    for (program, arguments) in [
+        (env!("CARGO_BIN_EXE_ctl_cyrusdb"), &["-r"][..]),
+        (env!("CARGO_BIN_EXE_cyrusd"), &["-M", services.to_str().unwrap()]),
+    ] {
+        let (code, said) = run(program, arguments);
+        assert_ne!(code, Some(0));
+        assert!(
+            said.contains(&list.display().to_string()) && said.contains(&inbox),
+            "{said}"
+        );
+        assert!(
+            said.contains("ctl_mboxlist -u") && said.contains("reconstruct"),
+            "{said}"
+        );
+        assert!(!list.exists());
+    }
+    fs::rename(&away, &list).unwrap();
+    let (code, said) = run(env!("CARGO_BIN_EXE_ctl_cyrusdb"), &["-r"]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
 impl Server {
     /// The directory that holds a message file.
     fn inbox_with_messages(&self) -> PathBuf {

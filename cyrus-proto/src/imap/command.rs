@@ -18,9 +18,14 @@ pub use self::list::{ListCommand, ListForm, ListReturns, ListSelection, StatusIt
 pub use self::metadata::{
     AnnotationChange, GetAnnotation, GetMetadata, MetadataChange, MetadataDepth, SetAnnotation, SetMetadata,
 };
+pub use self::multisearch::{MultiSearch, SearchSource};
 pub use self::parse::{Head, Refusal, arguments, head, parse};
 pub(crate) use self::parse::{append_target, literal_place};
-pub use self::search::{DateField, DateTest, EntryKind, ModSeqEntry, SearchKey, SearchProgram, TextField};
+pub use self::search::{
+    Age, DateField, DateTest, EntryKind, ModSeqEntry, PartialRange, SearchKey, SearchProgram, SearchReturn,
+    TextField,
+};
+pub use self::sort::{SortCriterion, SortKey, ThreadAlgorithm};
 pub use self::sync::{FetchModifiers, SelectParameters};
 pub use self::urlauth::{UrlFetch, UrlFetchData, UrlFetchItems, UrlRump};
 pub use self::verb::{Needs, Verb};
@@ -34,8 +39,10 @@ mod language;
 pub(crate) mod lex;
 mod list;
 mod metadata;
+mod multisearch;
 mod parse;
-mod search;
+pub(crate) mod search;
+mod sort;
 mod sync;
 mod urlauth;
 mod verb;
@@ -212,8 +219,28 @@ pub enum CommandBody {
     UidExpunge(SequenceSet),
     Search {
         numbering: Numbering,
+        returns: Option<SearchReturn>,
         program: SearchProgram,
     },
+    /// RFC 5256.
+    Sort {
+        numbering: Numbering,
+        returns: Option<SearchReturn>,
+        criteria: Vec<SortCriterion>,
+        program: SearchProgram,
+    },
+    /// RFC 5256.
+    Thread {
+        numbering: Numbering,
+        algorithm: ThreadAlgorithm,
+        program: SearchProgram,
+    },
+    /// RFC 7377.
+    MultiSearch(MultiSearch),
+    /// RFC 5267: the tags of searches.
+    CancelUpdate(Vec<Vec<u8>>),
+    /// RFC 5255: the collations wanted, in order of preference; none to ask which one is active.
+    Comparator(Vec<Vec<u8>>),
     Fetch {
         numbering: Numbering,
         set: SequenceSet,
@@ -226,6 +253,14 @@ pub enum CommandBody {
         /// Only messages with a modification sequence up to this one (RFC 7162).
         unchanged_since: Option<u64>,
         store: StoreFlags,
+    },
+    /// `STORE set ANNOTATION (...)` (RFC 5257).
+    StoreAnnotations {
+        numbering: Numbering,
+        set: SequenceSet,
+        /// Only messages with a modification sequence up to this one (RFC 7162).
+        unchanged_since: Option<u64>,
+        changes: Vec<AnnotationChange>,
     },
     Copy {
         numbering: Numbering,
@@ -361,8 +396,13 @@ impl CommandBody {
             Self::Unselect => Verb::Unselect,
             Self::Expunge | Self::UidExpunge(_) => Verb::Expunge,
             Self::Search { .. } => Verb::Search,
+            Self::Sort { .. } => Verb::Sort,
+            Self::Thread { .. } => Verb::Thread,
+            Self::MultiSearch(_) => Verb::Esearch,
+            Self::CancelUpdate(_) => Verb::CancelUpdate,
+            Self::Comparator(_) => Verb::Comparator,
             Self::Fetch { .. } => Verb::Fetch,
-            Self::Store { .. } => Verb::Store,
+            Self::Store { .. } | Self::StoreAnnotations { .. } => Verb::Store,
             Self::Copy { .. } => Verb::Copy,
             Self::Move { .. } => Verb::Move,
             Self::SetAcl { .. } => Verb::SetAcl,
@@ -385,8 +425,11 @@ impl CommandBody {
         match self {
             Self::UidExpunge(_) => Some(Numbering::Uid),
             Self::Search { numbering, .. }
+            | Self::Sort { numbering, .. }
+            | Self::Thread { numbering, .. }
             | Self::Fetch { numbering, .. }
             | Self::Store { numbering, .. }
+            | Self::StoreAnnotations { numbering, .. }
             | Self::Replace { numbering, .. }
             | Self::Copy { numbering, .. }
             | Self::Move { numbering, .. } => Some(*numbering),

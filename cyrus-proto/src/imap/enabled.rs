@@ -70,8 +70,19 @@ impl Enabled {
             CommandBody::Store {
                 unchanged_since: Some(_),
                 ..
+            }
+            | CommandBody::StoreAnnotations {
+                unchanged_since: Some(_),
+                ..
             } => "UNCHANGEDSINCE",
-            CommandBody::Search { program, .. } if program.names_modseq() => "MODSEQ search",
+            CommandBody::Search { program, .. }
+            | CommandBody::Sort { program, .. }
+            | CommandBody::Thread { program, .. }
+                if program.names_modseq() =>
+            {
+                "MODSEQ search"
+            }
+            CommandBody::MultiSearch(search) if search.program.names_modseq() => "MODSEQ search",
             _ => return None,
         };
         Some((Self::CONDSTORE, what))

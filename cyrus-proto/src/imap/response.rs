@@ -9,11 +9,13 @@ use super::command::Tag;
 pub use self::data::*;
 pub use self::fetch::FetchLine;
 pub use self::lex::{put_astring, put_literal, put_literal8, put_nstring, put_number, put_string};
+pub use self::search::{EsearchLine, SearchedMailbox, put_comparator, put_sort, put_thread};
 
 mod binary;
 mod data;
 mod fetch;
 mod lex;
+mod search;
 
 /// The condition of a status response (RFC 3501, section 7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub enum Code {
     AppendUid(u32, String),
     /// Credentials were wrong (RFC 5530).
     AuthenticationFailed,
+    /// No collation matches (RFC 5255).
+    BadComparator,
     /// A URL of CATENATE cannot be used (RFC 4469).
     BadUrl(String),
     /// The charset of a SEARCH is not known; these are.
@@ -71,6 +75,10 @@ pub enum Code {
     HasChildren,
     /// The highest modification sequence (RFC 7162).
     HighestModSeq(u64),
+    /// How far a command is: its tag, and how much of how much is done (RFC 9585).
+    InProgress(String, u32, u32),
+    /// More was asked for than the server does at once (RFC 5530).
+    Limit,
     /// The mailbox's unique id (RFC 8474).
     MailboxId(String),
     /// What became of metadata: `LONGENTRIES n`, `MAXSIZE n`, `TOOMANY` or `NOPRIVATE` (RFC 5464).
@@ -79,6 +87,8 @@ pub enum Code {
     Modified(String),
     /// The mailbox keeps no modification sequences (RFC 7162).
     NoModSeq,
+    /// The search of this tag goes on without notifications (RFC 5267).
+    NoUpdate(String),
     /// A quota would be exceeded (RFC 5530).
     OverQuota,
     /// The flags that can be changed for good, ready to print.
@@ -93,6 +103,8 @@ pub enum Code {
     TooBig,
     /// CREATE first.
     TryCreate,
+    /// No such filter is kept (RFC 5466).
+    UndefinedFilter(String),
     /// The next UID.
     UidNext(u32),
     /// The UIDVALIDITY.
@@ -117,6 +129,7 @@ impl fmt::Display for Code {
             Self::Annotations(size) => write!(f, "ANNOTATIONS {size}"),
             Self::AppendUid(validity, uids) => write!(f, "APPENDUID {validity} {uids}"),
             Self::AuthenticationFailed => f.write_str("AUTHENTICATIONFAILED"),
+            Self::BadComparator => f.write_str("BADCOMPARATOR"),
             Self::BadUrl(url) => write!(f, "BADURL {url}"),
             Self::BadCharset(charsets) => write!(f, "BADCHARSET ({})", charsets.join(" ")),
             Self::Capability(list) => write!(f, "CAPABILITY {list}"),
@@ -126,10 +139,13 @@ impl fmt::Display for Code {
             Self::ExpungeIssued => f.write_str("EXPUNGEISSUED"),
             Self::HasChildren => f.write_str("HASCHILDREN"),
             Self::HighestModSeq(modseq) => write!(f, "HIGHESTMODSEQ {modseq}"),
+            Self::InProgress(tag, done, goal) => write!(f, "INPROGRESS (\"{tag}\" {done} {goal})"),
+            Self::Limit => f.write_str("LIMIT"),
             Self::MailboxId(id) => write!(f, "MAILBOXID ({id})"),
             Self::Metadata(what) => write!(f, "METADATA {what}"),
             Self::Modified(set) => write!(f, "MODIFIED {set}"),
             Self::NoModSeq => f.write_str("NOMODSEQ"),
+            Self::NoUpdate(tag) => write!(f, "NOUPDATE \"{tag}\""),
             Self::OverQuota => f.write_str("OVERQUOTA"),
             Self::PermanentFlags(flags) => write!(f, "PERMANENTFLAGS ({flags})"),
             Self::ReadOnly => f.write_str("READ-ONLY"),
@@ -137,6 +153,7 @@ impl fmt::Display for Code {
             Self::Referral(urls) => write!(f, "REFERRAL {urls}"),
             Self::TooBig => f.write_str("TOOBIG"),
             Self::TryCreate => f.write_str("TRYCREATE"),
+            Self::UndefinedFilter(name) => write!(f, "UNDEFINED-FILTER {name}"),
             Self::UidNext(uid) => write!(f, "UIDNEXT {uid}"),
             Self::UidValidity(validity) => write!(f, "UIDVALIDITY {validity}"),
             Self::UseAttr => f.write_str("USEATTR"),

@@ -4,12 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cyrus_store::{ErrorClass, Level, MailboxError, MailboxName, ModSeq};
+use cyrus_store::search::Collation;
+use cyrus_store::{ErrorClass, IndexRead, Level, MailboxError, MailboxName, ModSeq};
 
-use super::command::{CommandBody, Numbering};
+use super::command::{CommandBody, Numbering, Tag};
 use super::enabled::Enabled;
 use super::response::{Code, Reply, Status};
-use super::selected::{News, Selected};
+use super::selected::{News, Selected, View};
 use super::session::{ImapService, User};
 use crate::job::{Done, Job, Link, Progress, Work};
 use crate::output::Output;
@@ -32,10 +33,12 @@ mod part_structure;
 mod preview;
 mod quota;
 mod replace;
-mod search;
+pub(super) mod search;
 mod select;
 mod unreadable;
 mod urlauth;
+
+use self::search::Asked;
 
 pub(super) use self::append::{StagedMessage, staging};
 pub(super) use self::login::{LoginTurn, authenticate, authenticate_step, login};
@@ -47,6 +50,10 @@ pub(super) struct Request {
     pub(super) mailbox: Option<Box<Selected>>,
     /// The extensions that the client has switched on.
     pub(super) enabled: Enabled,
+    /// The command's tag.
+    pub(super) tag: Tag,
+    /// How texts are compared.
+    pub(super) collation: Collation,
 }
 
 /// What a job brings back.
@@ -81,8 +88,24 @@ pub(super) fn job(request: Request, body: CommandBody, staged: Vec<io::Result<St
             wanted,
             modifiers,
         } => fetch::job(request, numbering, &set, wanted, modifiers),
+        CommandBody::Search {
+            numbering,
+            returns,
+            program,
+        } => search::job(request, Asked::search(numbering, returns, program)),
+        CommandBody::Sort {
+            numbering,
+            returns,
+            criteria,
+            program,
+        } => search::job(request, Asked::sort(numbering, returns, criteria, program)),
+        CommandBody::Thread {
+            numbering,
+            algorithm,
+            program,
+        } => search::job(request, Asked::thread(numbering, algorithm, program)),
+        CommandBody::MultiSearch(search) => search::multi::job(request, search),
         CommandBody::UrlFetch(urls) => urlauth::fetch(request, urls),
-        CommandBody::Search { numbering, program } => search::job(request, numbering, program),
         CommandBody::List(command) => list::job(request, command),
         CommandBody::Lsub { reference, pattern } | CommandBody::Rlsub { reference, pattern } => {
             list::lsub_job(request, reference, pattern)
@@ -125,6 +148,16 @@ fn run(
             unchanged_since,
             store,
         } => flags::store(request, numbering, &set, unchanged_since.map(ModSeq), store, out),
+        C::CancelUpdate(tags) => search::context::cancel_update(request, &tags),
+        C::StoreAnnotations {
+            numbering,
+            set,
+            unchanged_since,
+            changes,
+        } => {
+            let since = unchanged_since.map(ModSeq);
+            flags::store_annotations(request, numbering, &set, since, &changes, out)
+        }
         C::Copy {
             numbering,
             set,
@@ -171,7 +204,7 @@ fn run(
         C::MyRights { mailbox } => acl::my_rights(request, &mailbox, out),
         C::GetQuota { root } => quota::get(request, &root, out),
         C::GetQuotaRoot { mailbox } => quota::root_of(request, &mailbox, out),
-        C::SetQuota { root, limits } => quota::set(request, &root, &limits),
+        C::SetQuota { root, limits } => quota::set(request, &root, &limits, out),
         C::SetMetadata(set) => metadata::set(request, &set),
         C::SetAnnotation(set) => annotation::set(request, &set),
         // These make no job, or one of their own.
@@ -191,9 +224,13 @@ fn run(
         | C::Compress { .. }
         | C::Unauthenticate
         | C::Language(_)
+        | C::Comparator(_)
         | C::Fetch { .. }
         | C::UrlFetch(_)
-        | C::Search { .. } => Ok(completed()),
+        | C::Search { .. }
+        | C::Sort { .. }
+        | C::Thread { .. }
+        | C::MultiSearch(_) => Ok(completed()),
     }
 }
 
@@ -205,6 +242,8 @@ pub(super) fn idle(request: Request, link: Option<Link>) -> Job {
             user,
             mailbox,
             enabled,
+            tag,
+            collation,
         } = request;
         let Some(mut mailbox) = mailbox else {
             return Outcome::Command {
@@ -220,6 +259,8 @@ pub(super) fn idle(request: Request, link: Option<Link>) -> Job {
             user,
             mailbox: Some(mailbox),
             enabled,
+            tag,
+            collation,
         };
         let mut out = Vec::new();
         let refreshed = request.refresh(&News::ALL, &mut out);
@@ -318,16 +359,28 @@ impl Request {
             return Ok(());
         };
         let enabled = self.enabled;
-        let Selected { mailbox, view, .. } = selected.as_mut();
+        let Selected {
+            mailbox,
+            view,
+            contexts,
+            ..
+        } = selected.as_mut();
+        let mut tell = |read: &IndexRead<'_>, view: &mut View| {
+            let told = view.told();
+            contexts.before_news(read, view, news, out);
+            view.refresh(read, news, enabled, out)?;
+            contexts.after_news(read, view, news, told, out);
+            Ok(())
+        };
         {
             let read = mailbox.read()?;
             if view.read_only || read.uids().last() <= view.uids().last() {
-                return view.refresh(&read, news, enabled, out);
+                return tell(&read, view);
             }
         }
         mailbox.claim_recent()?;
         let read = mailbox.read()?;
-        view.refresh(&read, news, enabled, out)
+        tell(&read, view)
     }
 
     /// [`Request::refresh`] after a command that has done its work, whose reply stays what it is: a selected mailbox that is

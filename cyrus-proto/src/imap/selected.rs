@@ -9,6 +9,7 @@ use cyrus_store::{IndexRead, Mailbox, MailboxError, ModSeq, SystemFlags, Uid, Ui
 use super::command::Numbering;
 use super::enabled::Enabled;
 use super::response::{Code, FetchLine, Reply, put_exists, put_expunge, put_flags_line, put_recent};
+use super::run::search::context::Contexts;
 use super::sequence::SequenceSet;
 
 /// A selected mailbox. Small: the UIDs are shared with every session that knows the same state.
@@ -17,6 +18,8 @@ pub(crate) struct Selected {
     pub(crate) mailbox: Mailbox,
     /// What the client was told.
     pub(crate) view: View,
+    /// Searches whose results are kept true (RFC 5267).
+    pub(crate) contexts: Contexts,
     /// During IDLE: the subscription to hints.
     watch: Option<Watch>,
     /// Whether messages were expunged here whose files go when the mailbox is closed.
@@ -35,6 +38,8 @@ pub(crate) struct View {
     told: ModSeq,
     /// How many slots of the keyword table are told.
     keywords: usize,
+    /// What `$` means: the result of the last search that was to be saved (RFC 5182).
+    pub(crate) saved: UidSet,
 }
 
 /// How changes are told after a command.
@@ -79,6 +84,7 @@ impl Selected {
         Self {
             mailbox,
             view,
+            contexts: Contexts::default(),
             watch: None,
             untidy: false,
         }
@@ -124,6 +130,7 @@ impl View {
             uids: read.uids().clone(),
             told: read.highest_modseq(),
             keywords: read.keywords().len(),
+            saved: UidSet::new(),
         }
     }
 
@@ -140,6 +147,13 @@ impl View {
     /// The UID ranges that a set names in this view: each is of told messages only at its ends.
     pub(crate) fn resolve(&self, set: &SequenceSet, numbering: Numbering) -> Vec<(Uid, Uid)> {
         let uid = |number| Uid::new(number);
+        if set.is_saved() {
+            return self
+                .saved
+                .ranges()
+                .map(|range| (*range.start(), *range.end()))
+                .collect();
+        }
         match numbering {
             Numbering::Sequence => {
                 let last = self.uids.len();

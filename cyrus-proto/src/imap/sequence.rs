@@ -40,6 +40,8 @@ impl fmt::Display for SeqNumber {
 }
 
 /// A set of message numbers as the client wrote it; what `*` means depends on the mailbox.
+///
+/// Without any range it is `$`, the result of the last search that was saved (RFC 5182): the mailbox's view knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SequenceSet(Vec<(SeqNumber, SeqNumber)>);
 
@@ -52,6 +54,16 @@ impl SequenceSet {
         (1..=Self::MAX_RANGES)
             .contains(&ranges.len())
             .then_some(Self(ranges))
+    }
+
+    /// `$`: the result of the last search that was saved.
+    pub fn saved() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Whether this is `$`.
+    pub fn is_saved(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The ranges as inclusive pairs, sorted and merged, with `*` standing for `last`.
@@ -83,6 +95,9 @@ impl SequenceSet {
 
 impl fmt::Display for SequenceSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_saved() {
+            return f.write_str("$");
+        }
         for (i, (start, end)) in self.0.iter().enumerate() {
             if i > 0 {
                 f.write_str(",")?;
@@ -96,10 +111,13 @@ impl fmt::Display for SequenceSet {
     }
 }
 
-/// `sequence-set = (seq-number / seq-range) *("," sequence-set)` (RFC 3501, section 9).
+/// `sequence-set = (seq-number / seq-range) *("," sequence-set) / seq-last-command` (RFC 3501, section 9; RFC 5182).
 ///
 /// Refuses sets of more than [`SequenceSet::MAX_RANGES`] ranges.
 pub(crate) fn sequence_set(input: &[u8]) -> Parsed<'_, SequenceSet> {
+    if let Some(rest) = input.strip_prefix(b"$") {
+        return Ok((rest, SequenceSet::saved()));
+    }
     let (rest, ranges) = separated_list1(tag(&b","[..]), seq_range).parse(input)?;
     match SequenceSet::new(ranges) {
         Some(set) => Ok((rest, set)),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cyrus_acl::AuthState;
+use cyrus_store::search::Collation;
 use cyrus_store::{Level, Log, Store};
 
 use self::capability::Situation;
@@ -21,6 +22,7 @@ use crate::output::Output;
 use crate::sasl::{Authenticator, ConnectionFacts, Exchange};
 
 pub(crate) mod capability;
+mod comparator;
 mod compress;
 mod enable;
 mod id;
@@ -90,6 +92,8 @@ pub struct ImapSession {
     state: State,
     /// The extensions that the client has switched on.
     enabled: Enabled,
+    /// The collation that COMPARATOR chose (RFC 5255).
+    collation: Collation,
     work: Option<Work>,
     /// What to do once the session is stepped again.
     next: Option<Next>,
@@ -179,6 +183,7 @@ impl ImapSession {
             tls: None,
             state: State::NotAuthenticated,
             enabled: Enabled::NONE,
+            collation: Collation::default(),
             work: None,
             next: None,
             held: None,
@@ -429,6 +434,10 @@ impl ImapSession {
                 self.speak(&tag, &ranges);
                 None
             }
+            CommandBody::Comparator(wanted) => {
+                self.comparator(&tag, &wanted);
+                None
+            }
             CommandBody::Unselect if !self.is_untidy() => {
                 self.deselect();
                 self.reply(&tag, &completed);
@@ -450,13 +459,18 @@ impl ImapSession {
             }
         };
         self.state = State::Authenticated { user: user.clone() };
-        self.work = Some(Work::Command { tag, verb });
+        self.work = Some(Work::Command {
+            tag: tag.clone(),
+            verb,
+        });
         self.hinted = false;
         let request = Request {
             service: self.service.clone(),
             user,
             mailbox,
             enabled: self.enabled,
+            tag,
+            collation: self.collation,
         };
         Some(Step::Run(run::job(request, body, staged)))
     }
@@ -517,9 +531,12 @@ impl ImapSession {
         let next_poll = now + self.options().idle_poll;
         let service = self.service.clone();
         let link = self.link.clone();
-        let enabled = self.enabled;
+        let (enabled, collation) = (self.enabled, self.collation);
         let State::Idle {
-            user, mailbox, poll, ..
+            user,
+            mailbox,
+            poll,
+            tag,
         } = &mut self.state
         else {
             return None;
@@ -532,6 +549,8 @@ impl ImapSession {
             user: user.clone(),
             mailbox: Some(mailbox),
             enabled,
+            tag: tag.clone(),
+            collation,
         };
         self.work = Some(Work::Idle);
         Some(Step::Run(run::idle(request, link)))

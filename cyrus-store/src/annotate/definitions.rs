@@ -174,13 +174,19 @@ impl Definitions {
         let known = self.of(scope).find(|definition| definition.entry == entry);
         match known {
             Some(known) => Some(Cow::Borrowed(known)),
-            None if self.allow_undefined => Some(Cow::Owned(Definition {
+            None if self.allow_undefined || is_filter(scope, entry) => Some(Cow::Owned(Definition {
                 entry: Cow::Owned(entry.to_owned()),
                 ..stored("", scope)
             })),
             None => None,
         }
     }
+}
+
+/// Whether an entry keeps a search program under a name (RFC 5466, section 3.1): every user may, whatever else is defined.
+fn is_filter(scope: DefinedScope, entry: &str) -> bool {
+    let name = entry.strip_prefix("/filters/values/");
+    scope == DefinedScope::Server && name.is_some_and(|name| !name.is_empty() && !name.contains('/'))
 }
 
 /// Reads one line of a file of definitions.

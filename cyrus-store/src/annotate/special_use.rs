@@ -69,7 +69,7 @@ impl Store {
     /// The special uses that a new mailbox of this name is to have, spelt as they are known.
     ///
     /// # Errors
-    /// [`MailboxError::Refused`]: the mailbox would not be right below the INBOX of the user himself, there are no such
+    /// [`MailboxError::Refused`]: the mailbox would not be right below the INBOX of the user himself, or of the one whom an administrator makes it for, there are no such
     /// uses, or another mailbox of his has one.
     pub(crate) fn check_special_use(
         &self,
@@ -80,7 +80,7 @@ impl Store {
         if uses.is_empty() {
             return Ok(Vec::new());
         }
-        let own = name.owner().as_deref() == Some(auth.userid()) || auth.is_system();
+        let own = name.owner().as_deref() == Some(auth.userid()) || auth.is_admin();
         if !own || !is_right_below_inbox(name) {
             return Err(conflict());
         }
@@ -127,7 +127,11 @@ impl Store {
         let mut found: Vec<String> = Vec::new();
         for wanted in uses {
             let mut all = SPECIAL_USES.into_iter().chain(extra.iter().map(String::as_str));
-            let Some(known) = all.find(|known| known.eq_ignore_ascii_case(wanted)) else {
+            let is_wanted = |known: &&str| {
+                let bare = known.strip_prefix('\\').unwrap_or(known);
+                known.eq_ignore_ascii_case(wanted) || bare.eq_ignore_ascii_case(wanted)
+            };
+            let Some(known) = all.find(is_wanted) else {
                 return Err(MailboxError::Refused(UNKNOWN_SPECIAL_USE.to_owned()));
             };
             if !found.iter().any(|used| used == known) {

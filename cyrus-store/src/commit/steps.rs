@@ -416,7 +416,7 @@ impl Accepted {
 }
 
 /// Midnight of the day, server time.
-fn midnight(store: &Store, time: u32) -> u32 {
+pub(crate) fn midnight(store: &Store, time: u32) -> u32 {
     let time = i64::from(time);
     // The offset at a local time close by: it changes at most twice a year, and not at noon.
     let local = time + store.local_offset(time);

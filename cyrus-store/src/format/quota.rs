@@ -25,7 +25,7 @@ impl Resource {
         Self::NumFolders,
     ];
 
-    /// The name in the IMAP QUOTA extension.
+    /// The name that Cyrus gives it in IMAP.
     pub const fn imap_name(self) -> &'static str {
         match self {
             Self::Storage => "STORAGE",
@@ -35,11 +35,22 @@ impl Resource {
         }
     }
 
-    /// The resource of this IMAP name, in any case.
+    /// The name that RFC 9208 gives it.
+    pub const fn registered_name(self) -> &'static str {
+        match self {
+            Self::Storage => "STORAGE",
+            Self::Message => "MESSAGE",
+            Self::AnnotationStorage => "ANNOTATION-STORAGE",
+            Self::NumFolders => "MAILBOX",
+        }
+    }
+
+    /// The resource of this IMAP name, Cyrus's or that of RFC 9208, in any case.
     pub fn from_imap_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|resource| resource.imap_name().eq_ignore_ascii_case(name))
+        Self::ALL.into_iter().find(|resource| {
+            let is_called = |known: &str| known.eq_ignore_ascii_case(name);
+            is_called(resource.imap_name()) || is_called(resource.registered_name())
+        })
     }
 
     /// How many units of usage one unit of a limit is.

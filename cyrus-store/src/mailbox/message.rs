@@ -53,17 +53,17 @@ impl<'r> Message<'r> {
 
     /// Midnight, server time, of the day in the Date: field, Unix seconds.
     pub fn sent_date(&self) -> i64 {
-        i64::from(self.decoded().sentdate)
+        i64::from(self.view.sentdate())
     }
 
     /// The Date: field, Unix seconds.
     pub fn gm_date(&self) -> i64 {
-        i64::from(self.decoded().gmtime)
+        i64::from(self.view.gmtime())
     }
 
     /// When it came into this mailbox, Unix seconds; 0 where that is not known.
     pub fn save_date(&self) -> i64 {
-        i64::from(self.decoded().savedate)
+        i64::from(self.view.savedate())
     }
 
     /// Modification sequence.
@@ -73,22 +73,22 @@ impl<'r> Message<'r> {
 
     /// Modification sequence when it was created.
     pub fn created_modseq(&self) -> ModSeq {
-        ModSeq(self.decoded().createdmodseq)
+        ModSeq(self.view.createdmodseq())
     }
 
     /// SHA-1 of the message.
     pub fn guid(&self) -> Guid {
-        self.decoded().guid
+        self.view.guid()
     }
 
     /// Conversation; 0 for none.
     pub fn thread_id(&self) -> u64 {
-        self.decoded().cid
+        self.view.cid()
     }
 
     /// Octets through the blank line.
     pub fn header_size(&self) -> u32 {
-        self.decoded().header_size
+        self.view.header_size()
     }
 
     /// Flags, `\Seen` being this user's. Call [`IndexRead::load_seen`] first to hear of a seen state that cannot be read;
@@ -153,6 +153,28 @@ impl<'r> Message<'r> {
             source: Source::Parsed(parsed.into_cache_record().into()),
             version: CACHE_VERSION,
         })
+    }
+
+    /// The items of the cache record for as long as the mailbox is read, without a copy; `None` where the cache is wrong or
+    /// not there: then [`Message::cache`] has them.
+    ///
+    /// # Errors
+    /// The cache file cannot be read.
+    pub fn cache_items(&self) -> Result<Option<CacheRecord<'r>>, MailboxError> {
+        let Ok(start @ 1..) = usize::try_from(self.view.cache_offset()) else {
+            return Ok(None);
+        };
+        let Some(map) = self.read.cache(self.view.is_archived())? else {
+            return Ok(None);
+        };
+        let record = map.get(start..).and_then(|rest| CacheRecord::parse(rest).ok());
+        let has_crc = self.read.header.layout.is_writable();
+        Ok(record.filter(|record| !has_crc || record.crc() == self.view.cache_crc()))
+    }
+
+    /// Version of the cache record: which header fields it holds.
+    pub fn cache_version(&self) -> u16 {
+        self.view.cache_version()
     }
 
     /// The record in the cache file, or what is wrong with it.
@@ -239,11 +261,6 @@ impl<'r> Message<'r> {
         self.view
             .record()
             .map_err(|fault| hot.damaged_record(&self.read.header, self.number, fault))
-    }
-
-    /// The record for a single field. Records are checked when the mailbox is read; one damaged since reads as zeros.
-    fn decoded(&self) -> Record {
-        self.view.record().unwrap_or_default()
     }
 
     fn damaged(&self, damage: Damage) -> MailboxError {

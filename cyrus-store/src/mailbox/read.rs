@@ -1,8 +1,7 @@
 //! Reading a mailbox: its counts, keywords, UIDs and messages, still while the locks are held.
 
-use std::cell::OnceCell;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cyrus_acl::Rights;
 
@@ -27,8 +26,8 @@ pub struct IndexRead<'m> {
     uids: Arc<UidMap>,
     mapping: Mapping,
     locks: MailboxLocks,
-    seen: OnceCell<SeenState>,
-    caches: [OnceCell<Option<Map>>; 2],
+    seen: OnceLock<SeenState>,
+    caches: [OnceLock<Option<Map>>; 2],
 }
 
 /// One message that changed since some moment.
@@ -103,8 +102,8 @@ impl<'m> IndexRead<'m> {
             uids,
             mapping,
             locks,
-            seen: OnceCell::new(),
-            caches: [OnceCell::new(), OnceCell::new()],
+            seen: OnceLock::new(),
+            caches: [OnceLock::new(), OnceLock::new()],
         })
     }
 

@@ -94,15 +94,21 @@ fn unlink(store: &Store, write: &mut IndexWrite, hot: &Hot) -> Result<(), Mailbo
     annotations::remove(store, hot, &unlinked)
 }
 
-/// A cache file being written anew.
-struct NewCache {
+/// A cache file being written anew, beside the old one.
+#[derive(Debug)]
+pub(crate) struct NewCache {
     file: File,
     at: u64,
     piece: Vec<u8>,
 }
 
 impl NewCache {
-    fn create(store: &Store, path: &std::path::Path, generation: u32) -> Result<Self, MailboxError> {
+    /// Begins the file of a generation of the index.
+    pub(crate) fn create(
+        store: &Store,
+        path: &std::path::Path,
+        generation: u32,
+    ) -> Result<Self, MailboxError> {
         let file = store.disk().open(&new_path(path), Open::replace())?;
         Ok(Self {
             file,
@@ -111,8 +117,13 @@ impl NewCache {
         })
     }
 
+    /// The new file.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Adds a record and tells its offset.
-    fn add(&mut self, record: &[u8]) -> Result<u64, MailboxError> {
+    pub(crate) fn add(&mut self, record: &[u8]) -> Result<u64, MailboxError> {
         let offset = self.at + self.piece.len() as u64;
         self.piece.extend_from_slice(record);
         if self.piece.len() >= PIECE {
@@ -121,7 +132,8 @@ impl NewCache {
         Ok(offset)
     }
 
-    fn flush(&mut self) -> Result<(), MailboxError> {
+    /// Writes what was added; to be synced by the caller.
+    pub(crate) fn flush(&mut self) -> Result<(), MailboxError> {
         self.file.write_at(&self.piece, self.at)?;
         self.at += self.piece.len() as u64;
         self.piece.clear();

@@ -159,6 +159,7 @@ impl Store {
         options: &CreateOptions,
         auth: &AuthState,
     ) -> Result<(), MailboxError> {
+        self.check_list()?;
         let above = self.nearest_above(name)?;
         let partition = match (&options.partition, &above) {
             (Some(partition), _) => partition.clone(),
@@ -268,7 +269,11 @@ impl Store {
     }
 
     /// The list of a new mailbox.
-    fn first_acl(&self, name: &MailboxName, above: Option<&MailboxEntry>) -> Result<Acl, MailboxError> {
+    pub(crate) fn first_acl(
+        &self,
+        name: &MailboxName,
+        above: Option<&MailboxEntry>,
+    ) -> Result<Acl, MailboxError> {
         if name.is_user_inbox() {
             let owner = name.owner().unwrap_or_default();
             let owner = Identifier::stored(&owner).map_err(|_| NameError::BadUser(owner.clone()))?;

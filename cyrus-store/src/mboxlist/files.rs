@@ -208,7 +208,7 @@ fn is_refused_link(error: &DiskError) -> bool {
 }
 
 /// Whether a file of this name holds a message: `12.`
-fn is_message(name: &OsStr) -> bool {
+pub(super) fn is_message(name: &OsStr) -> bool {
     let digits = name.to_str().and_then(|name| name.strip_suffix('.'));
     digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }

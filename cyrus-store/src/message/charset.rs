@@ -59,9 +59,14 @@ impl Charset {
         *ASCII
     }
 
+    /// Whether text of ASCII octets alone is ASCII in this set, too.
+    pub fn extends_ascii(self) -> bool {
+        matches!(self.0.method, "us-ascii" | "utf-8" | "icu-utf-8" | "upper")
+    }
+
     /// Decodes a whole text to UTF-8.
     pub fn decode(self, text: &[u8]) -> Cow<'_, str> {
-        if matches!(self.0.method, "us-ascii" | "utf-8" | "icu-utf-8" | "upper")
+        if self.extends_ascii()
             && let Some(ascii) = text.is_ascii().then(|| std::str::from_utf8(text).ok()).flatten()
         {
             return Cow::Borrowed(ascii);

@@ -6,11 +6,13 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use cyrus_store::db::{self, Create, DbContext, DbError, Engine, Recovered};
+use cyrus_store::{MailboxError, Store};
 
 use super::databases::{ServerDatabase, context, convert_in_place, of_server};
 use super::{TEMPORARY, USAGE, enter, fatal};
 use crate::config::Config;
 use crate::getopt;
+use crate::settings;
 use crate::syslog::{Level, log};
 
 /// Runs with the arguments `args` (without the program's name).
@@ -49,6 +51,11 @@ fn recover(config: &Config, context: &DbContext, only_recover: bool) -> u8 {
         if engine != Engine::QuotaLegacy && database.path.exists() {
             mend(context, &database.path, engine);
         }
+    }
+    // Where the mailbox list was lost, an empty one in its place would make a new server of this one.
+    if !only_recover && let Err(error) = check_list(config) {
+        log(Level::Critical, &error.to_string());
+        return fatal(&error, TEMPORARY);
     }
     if !only_recover && let Err(error) = open_lists(config, context) {
         log(Level::Critical, &format!("can't read mailboxes file: {error}"));
@@ -135,6 +142,14 @@ fn mend(context: &DbContext, path: &Path, engine: Engine) {
         }
         Ok(_) => {}
         Err(error) => log(Level::Error, &format!("can't open {shown}: {error}")),
+    }
+}
+
+fn check_list(config: &Config) -> Result<(), MailboxError> {
+    match settings::store(config) {
+        Ok(options) => Store::open(options)?.check_list(),
+        // It is for the services to say what is wrong with their settings.
+        Err(_) => Ok(()),
     }
 }
 

@@ -1,6 +1,7 @@
-//! Programs that people use: mbsync, Python's imaplib, curl, mutt and postfix's smtp-source, against either implementation.
+//! Programs that people use: cyradm, mbsync, Python's imaplib, curl, mutt and postfix's smtp-source, against either implementation.
 
 mod curl;
+mod cyradm;
 mod imaplib;
 mod mbsync;
 mod mutt;

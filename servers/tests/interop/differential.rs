@@ -34,7 +34,7 @@ use crate::rig::site::Site;
 use crate::rig::value::{announced_literal, latin1};
 
 /// Lines of real Cyrus for capabilities that this project does not have yet.
-const NOT_YET: &[&str] = &["* OK [URLMECH ", "* OK [ANNOTATIONS "];
+const NOT_YET: &[&str] = &["* OK [URLMECH "];
 
 /// Options of imapd.conf.
 type Conf = Vec<(String, String)>;

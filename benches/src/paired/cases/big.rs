@@ -1,4 +1,4 @@
-//! One large mailbox: SELECT, FETCH, STORE, COPY, EXPUNGE.
+//! One large mailbox: SELECT, FETCH, SEARCH, SORT, THREAD, STORE, COPY, EXPUNGE.
 
 use std::io;
 
@@ -12,15 +12,28 @@ use crate::paired::target::Target;
 use crate::paired::wire::Imap;
 
 const USER: &str = "user50";
-const STEPS: [(&str, &str); 5] = [
+const STEPS: [(&str, &str); 10] = [
     ("FETCH FLAGS", "FETCH 1:* (FLAGS)"),
     (
         "FETCH ENVELOPE BODYSTRUCTURE ...",
         "FETCH 1:* (ENVELOPE BODYSTRUCTURE INTERNALDATE RFC822.SIZE)",
     ),
     ("SEARCH SUBJECT", "SEARCH SUBJECT harbour"),
+    ("SEARCH FROM", "SEARCH FROM number77"),
+    ("SEARCH SINCE", "SEARCH SINCE 20-Mar-2022"),
+    ("SEARCH TEXT", "SEARCH TEXT \"kitchen harbourmaster\""),
+    ("SORT (DATE)", "SORT (DATE) UTF-8 ALL"),
+    ("THREAD REFERENCES", "THREAD REFERENCES UTF-8 ALL"),
     ("STORE 1:* +FLAGS", "STORE 1:* +FLAGS (\\Flagged)"),
     ("STORE 1:* -FLAGS.SILENT", "STORE 1:* -FLAGS.SILENT (\\Flagged)"),
+];
+
+/// Searches whose answers are compared.
+const SAME: [&str; 4] = [
+    "SEARCH SUBJECT harbour",
+    "SEARCH FROM number77",
+    "SEARCH SINCE 20-Mar-2022",
+    "SORT (DATE) UTF-8 ALL",
 ];
 
 pub(super) fn run(targets: &[Target], arguments: &Arguments, report: &mut Report) -> io::Result<()> {
@@ -115,14 +128,11 @@ fn same_answers(targets: &[Target], many: u32, report: &mut Report) -> io::Resul
         let items =
             "UID INTERNALDATE RFC822.SIZE ENVELOPE BODY BODY.PEEK[HEADER] BODY.PEEK[TEXT] BODY.PEEK[1]";
         let mut lines = fetched(&imap.answer(&format!("FETCH {sample} ({items})"))?);
-        let searched = imap.answer("SEARCH SUBJECT harbour")?;
-        let searched = String::from_utf8_lossy(&searched)
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_owned();
-        lines.push(searched);
+        for search in SAME {
+            let searched = imap.answer(search)?;
+            let searched = String::from_utf8_lossy(&searched);
+            lines.push(searched.lines().next().unwrap_or_default().trim().to_owned());
+        }
         match &first {
             None => first = Some((target, lines)),
             Some((other, others)) => {

@@ -60,12 +60,13 @@ fn use_attrs(input: &[u8]) -> Parsed<'_, Vec<Vec<u8>>> {
     Ok((rest, uses.into_iter().map(<[u8]>::to_vec).collect()))
 }
 
-/// `use-attr = "\All" / ... / use-attr-ext` (RFC 6154, section 6): a backslash and an atom.
+/// `use-attr = "\All" / ... / use-attr-ext` (RFC 6154, section 6): a backslash and an atom. The backslash may be missing, as
+/// `cyradm` loses it.
 fn use_attr(input: &[u8]) -> Parsed<'_, &[u8]> {
     let (rest, name) = word(input)?;
-    match name {
-        [b'\\', name_proper @ ..] if name_proper.iter().all(u8::is_ascii_graphic) => Ok((rest, name)),
-        _ => mismatch(input),
+    match !name.is_empty() && name.iter().all(u8::is_ascii_graphic) {
+        true => Ok((rest, name)),
+        false => mismatch(input),
     }
 }
 

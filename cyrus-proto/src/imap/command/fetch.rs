@@ -349,7 +349,7 @@ fn fetch_att<'i>(input: &'i [u8], name: &str, wanted: &mut FetchAttributes) -> P
         wanted.items = wanted.items.with(item);
         return Ok((rest, ()));
     }
-    if word.eq_ignore_ascii_case(b"ANNOTATION") && rest.starts_with(b" (") {
+    if word.eq_ignore_ascii_case(b"ANNOTATION") {
         let (rest, query) = annotation_query(rest)?;
         wanted.annotations = Some(query);
         return Ok((rest, ()));
@@ -472,8 +472,8 @@ fn header_fld_name(input: &[u8]) -> Parsed<'_, Vec<u8>> {
 
 /// `SP "(" entries SP attribs ")"` (RFC 5257, section 5).
 fn annotation_query(input: &[u8]) -> Parsed<'_, AnnotationQuery> {
-    let words = || Cow::Borrowed("Invalid annotation query in Fetch");
-    let (rest, _) = (sp, tag(&b"("[..])).parse(input)?;
+    let words = || Cow::Borrowed("invalid Annotation");
+    let (rest, _) = expect((sp, tag(&b"("[..])), words).parse(input)?;
     let (rest, entries) = expect(one_or_list, words).parse(rest)?;
     let (rest, _) = expect(sp, words).parse(rest)?;
     let (rest, attributes) = expect(one_or_list, words).parse(rest)?;

@@ -19,8 +19,10 @@ use super::lex::{
     tag_rule, take_one, word,
 };
 use super::list::{list, list_mailbox, rlist, status_items};
-use super::metadata::{getannotation, getmetadata, setannotation, setmetadata};
-use super::search::{end_of_keys, search_program};
+use super::metadata::{entry_att_list, getannotation, getmetadata, setannotation, setmetadata};
+use super::multisearch::{esearch, words};
+use super::search::{end_of_keys, search_program, search_return_opts};
+use super::sort::{search_criteria, sort_criteria, thread_algorithm};
 use super::sync::{enable, fetch_modifiers, select_params, store_modifiers};
 use super::urlauth::{genurlauth, resetkey, urlfetch};
 use super::{
@@ -326,6 +328,21 @@ impl Arguments<'_> {
                 Ok((rest, C::ResetKey { mailbox, mechanisms }))
             }
             Verb::Search => self.search(input, Numbering::Sequence),
+            Verb::Sort => self.sort(input, Numbering::Sequence),
+            Verb::Thread => self.thread(input, Numbering::Sequence),
+            Verb::Esearch => {
+                let (rest, search) = esearch(input)?;
+                let (rest, ()) = end_of_keys(rest)?;
+                Ok((rest, C::MultiSearch(search)))
+            }
+            Verb::CancelUpdate => {
+                let (rest, tags) = words(input)?;
+                match tags.is_empty() {
+                    true => mismatch(rest),
+                    false => Ok((rest, C::CancelUpdate(tags))),
+                }
+            }
+            Verb::Comparator => words(input).map(|(rest, names)| (rest, C::Comparator(names))),
             Verb::Fetch => self.fetch(input, Numbering::Sequence),
             Verb::Store => self.store(input, Numbering::Sequence),
             Verb::Copy | Verb::Move => self.copy(input, Numbering::Sequence, self.verb),
@@ -387,6 +404,8 @@ impl Arguments<'_> {
         }
         match Verb::parse(name) {
             Some(Verb::Search) => self.search(rest, Numbering::Uid),
+            Some(Verb::Sort) => self.sort(rest, Numbering::Uid),
+            Some(Verb::Thread) => self.thread(rest, Numbering::Uid),
             Some(Verb::Fetch) => self.fetch(rest, Numbering::Uid),
             Some(Verb::Store) => self.store(rest, Numbering::Uid),
             Some(Verb::Replace) => self.replace(rest, Numbering::Uid),
@@ -471,12 +490,59 @@ impl Arguments<'_> {
         ))
     }
 
-    /// `search = "SEARCH" [SP "CHARSET" SP astring] 1*(SP search-key)` (RFC 3501, section 9).
+    /// `search = "SEARCH" [search-return-opts] SP search-program` (RFC 3501, section 9; RFC 4466, section 6).
     fn search<'i>(&self, input: &'i [u8], numbering: Numbering) -> Parsed<'i, CommandBody> {
-        let (rest, ()) = expect(sp, || self.missing()).parse(input)?;
+        let (rest, returns) = search_return_opts(input)?;
+        let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
         let (rest, program) = search_program(rest)?;
         let (rest, ()) = end_of_keys(rest)?;
-        Ok((rest, CommandBody::Search { numbering, program }))
+        Ok((
+            rest,
+            CommandBody::Search {
+                numbering,
+                returns,
+                program,
+            },
+        ))
+    }
+
+    /// `sort = "SORT" [search-return-opts] SP sort-criteria SP search-criteria` (RFC 5256, section 5; RFC 5267, section 5).
+    fn sort<'i>(&self, input: &'i [u8], numbering: Numbering) -> Parsed<'i, CommandBody> {
+        let (rest, returns) = search_return_opts(input)?;
+        let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
+        let (rest, criteria) = sort_criteria(rest)?;
+        let (rest, ()) = expect(sp, || "Missing charset".into()).parse(rest)?;
+        let (rest, program) = search_criteria(rest)?;
+        let (rest, ()) = end_of_keys(rest)?;
+        Ok((
+            rest,
+            CommandBody::Sort {
+                numbering,
+                returns,
+                criteria,
+                program,
+            },
+        ))
+    }
+
+    /// `thread = "THREAD" SP thread-alg SP search-criteria` (RFC 5256, section 5).
+    fn thread<'i>(&self, input: &'i [u8], numbering: Numbering) -> Parsed<'i, CommandBody> {
+        let (rest, ()) = expect(sp, || self.missing()).parse(input)?;
+        if rest.is_empty() {
+            return mismatch(rest);
+        }
+        let (rest, algorithm) = thread_algorithm(rest)?;
+        let (rest, ()) = expect(sp, || "Missing algorithm in Thread".into()).parse(rest)?;
+        let (rest, program) = search_criteria(rest)?;
+        let (rest, ()) = end_of_keys(rest)?;
+        Ok((
+            rest,
+            CommandBody::Thread {
+                numbering,
+                algorithm,
+                program,
+            },
+        ))
     }
 
     /// `SP sequence-set`
@@ -540,6 +606,20 @@ impl Arguments<'_> {
                 _ => None,
             }
         };
+        if [&b"ANNOTATION"[..], b"ANNOTATION.SILENT"]
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+        {
+            let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
+            let (rest, changes) = entry_att_list(rest)?;
+            let annotations = CommandBody::StoreAnnotations {
+                numbering,
+                set,
+                unchanged_since,
+                changes,
+            };
+            return Ok((rest, annotations));
+        }
         let Some((mode, silent)) = attribute(name) else {
             return refuse(rest, "Invalid Store attribute");
         };

@@ -6,10 +6,14 @@ use cyrus_store::{Keyword, SystemFlags};
 use nom::Parser;
 use nom::bytes::complete::{tag, take_while};
 
+pub(super) use self::returns::search_return_opts;
+pub use self::returns::{PartialRange, SearchReturn};
 use super::lex::{Parsed, astring, expect, mismatch, number64, printable, refuse, sp};
 use super::write::put_string;
 use crate::imap::date::{Date, date};
 use crate::imap::sequence::{SequenceSet, sequence_set};
+
+mod returns;
 
 /// One SEARCH command's arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +59,18 @@ pub enum SearchKey {
     Uid(SequenceSet),
     /// `MODSEQ n`: modification sequence at least `n`; the entry, if one is named, is ignored (RFC 7162, section 3.1.5).
     ModSeq(Option<ModSeqEntry>, u64),
+    /// `OLDER seconds` or `YOUNGER seconds`, by internal date (RFC 5032).
+    Within(Age, u64),
+    /// `EMAILID id` (RFC 8474).
+    EmailId(Vec<u8>),
+    /// `THREADID id` (RFC 8474).
+    ThreadId(Vec<u8>),
+    /// `SAVEDATESUPPORTED` (RFC 8514).
+    SaveDateSupported,
+    /// `FILTER name`: the program that is kept under this name (RFC 5466).
+    Filter(Vec<u8>),
+    /// `FUZZY key` (RFC 6203).
+    Fuzzy(Box<SearchKey>),
     /// `NOT key`
     Not(Box<SearchKey>),
     /// `OR key key`
@@ -97,12 +113,21 @@ impl SearchKey {
     fn names_modseq(&self) -> bool {
         match self {
             Self::ModSeq(..) => true,
-            Self::Not(key) => key.names_modseq(),
+            Self::Not(key) | Self::Fuzzy(key) => key.names_modseq(),
             Self::Or(keys) => keys.0.names_modseq() || keys.1.names_modseq(),
             Self::And(keys) => keys.iter().any(Self::names_modseq),
             _ => false,
         }
     }
+}
+
+/// Which side of an age in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// That old or older.
+    Older,
+    /// That old or younger.
+    Younger,
 }
 
 /// Which date of a message.
@@ -112,6 +137,8 @@ pub enum DateField {
     Internal,
     /// The `Date` header field.
     Sent,
+    /// When the message came into the mailbox (RFC 8514).
+    Saved,
 }
 
 /// How dates are compared.
@@ -160,6 +187,17 @@ impl SearchProgram {
             out.extend_from_slice(b" CHARSET ");
             super::write::put_astring(out, charset);
         }
+        self.write_keys(out);
+    }
+
+    /// As SORT and THREAD have it: the charset without a name before it.
+    pub(super) fn write_criteria(&self, out: &mut Vec<u8>) {
+        out.push(b' ');
+        super::write::put_astring(out, self.charset.as_deref().unwrap_or(b"UTF-8"));
+        self.write_keys(out);
+    }
+
+    fn write_keys(&self, out: &mut Vec<u8>) {
         for key in &self.keys {
             out.push(b' ');
             key.write(out);
@@ -175,13 +213,16 @@ const FLAGS: [(SystemFlags, &str); 5] = [
     (SystemFlags::SEEN, "SEEN"),
 ];
 
-const DATES: [(&str, DateField, DateTest); 6] = [
+const DATES: [(&str, DateField, DateTest); 9] = [
     ("BEFORE", DateField::Internal, DateTest::Before),
     ("ON", DateField::Internal, DateTest::On),
     ("SINCE", DateField::Internal, DateTest::Since),
     ("SENTBEFORE", DateField::Sent, DateTest::Before),
     ("SENTON", DateField::Sent, DateTest::On),
     ("SENTSINCE", DateField::Sent, DateTest::Since),
+    ("SAVEDBEFORE", DateField::Saved, DateTest::Before),
+    ("SAVEDON", DateField::Saved, DateTest::On),
+    ("SAVEDSINCE", DateField::Saved, DateTest::Since),
 ];
 
 const TEXTS: [(&str, TextField); 7] = [
@@ -239,6 +280,21 @@ impl SearchKey {
                 let kind = kind.map_or("all", |(_, name)| name);
                 out.extend_from_slice(format!(" {kind} {since}").as_bytes());
             }
+            Self::Within(Age::Older, seconds) => text(&format!("OLDER {seconds}")),
+            Self::Within(Age::Younger, seconds) => text(&format!("YOUNGER {seconds}")),
+            Self::SaveDateSupported => text("SAVEDATESUPPORTED"),
+            Self::EmailId(id) | Self::ThreadId(id) | Self::Filter(id) => {
+                text(match self {
+                    Self::EmailId(_) => "EMAILID ",
+                    Self::ThreadId(_) => "THREADID ",
+                    _ => "FILTER ",
+                });
+                super::write::put_astring(out, id);
+            }
+            Self::Fuzzy(key) => {
+                text("FUZZY ");
+                key.write(out);
+            }
             Self::Not(key) => {
                 text("NOT ");
                 key.write(out);
@@ -260,8 +316,8 @@ impl SearchKey {
     }
 }
 
-/// `["CHARSET" SP astring SP] search-key *(SP search-key)`: what follows `SEARCH SP` (RFC 3501, section 9).
-pub(super) fn search_program(input: &[u8]) -> Parsed<'_, SearchProgram> {
+/// `search-program = ["CHARSET" SP charset SP] search-key *(SP search-key)` (RFC 3501, section 9; RFC 4466).
+pub(crate) fn search_program(input: &[u8]) -> Parsed<'_, SearchProgram> {
     let mut rest = input;
     let mut charset = None;
     let (after, word) = key_word(input)?;
@@ -273,6 +329,13 @@ pub(super) fn search_program(input: &[u8]) -> Parsed<'_, SearchProgram> {
         (rest, ()) = expect(sp, missing).parse(after)?;
         charset = Some(name.into_owned());
     }
+    let (rest, keys) = search_keys(rest)?;
+    Ok((rest, SearchProgram { charset, keys }))
+}
+
+/// `search-key *(SP search-key)`
+pub(crate) fn search_keys(input: &[u8]) -> Parsed<'_, Vec<SearchKey>> {
+    let mut rest = input;
     let mut count = 0;
     let mut keys = Vec::new();
     loop {
@@ -280,7 +343,7 @@ pub(super) fn search_program(input: &[u8]) -> Parsed<'_, SearchProgram> {
         keys.push(key);
         match after.split_first() {
             Some((b' ', more)) => rest = more,
-            _ => return Ok((after, SearchProgram { charset, keys })),
+            _ => return Ok((after, keys)),
         }
     }
 }
@@ -298,7 +361,10 @@ fn search_key<'i>(input: &'i [u8], depth: usize, count: &mut usize) -> Parsed<'i
     if let Some(inner) = input.strip_prefix(b"(") {
         return parenthesized(inner, depth, count);
     }
-    if input.first().is_some_and(|c| c.is_ascii_digit() || *c == b'*') {
+    if input
+        .first()
+        .is_some_and(|c| c.is_ascii_digit() || matches!(c, b'*' | b'$'))
+    {
         let (rest, set) = expect(sequence_set, || INVALID.into()).parse(input)?;
         return match rest.first() {
             None | Some(b' ' | b')') => Ok((rest, SearchKey::Sequence(set))),
@@ -356,6 +422,28 @@ fn search_key<'i>(input: &'i [u8], depth: usize, count: &mut usize) -> Parsed<'i
         b"MODSEQ" => {
             let (rest, ()) = name.space(rest)?;
             search_modsequence(rest)
+        }
+        b"OLDER" | b"YOUNGER" => {
+            let (rest, ()) = name.space(rest)?;
+            let (rest, seconds) =
+                expect(number64, || "Invalid interval in Search command".into()).parse(rest)?;
+            let age = match upper.as_slice() {
+                b"OLDER" => Age::Older,
+                _ => Age::Younger,
+            };
+            Ok((rest, SearchKey::Within(age, seconds)))
+        }
+        b"EMAILID" => name.string(rest).map(|(rest, id)| (rest, SearchKey::EmailId(id))),
+        b"THREADID" => name
+            .string(rest)
+            .map(|(rest, id)| (rest, SearchKey::ThreadId(id))),
+        b"FILTER" => name
+            .string(rest)
+            .map(|(rest, name)| (rest, SearchKey::Filter(name))),
+        b"FUZZY" => {
+            let (rest, ()) = name.space(rest)?;
+            let (rest, key) = search_key(rest, depth + 1, count)?;
+            Ok((rest, SearchKey::Fuzzy(Box::new(key))))
         }
         b"NOT" => {
             let (rest, ()) = name.space(rest)?;
@@ -430,6 +518,7 @@ fn simple_key(upper: &[u8]) -> Option<SearchKey> {
         b"NEW" => Some(SearchKey::New),
         b"OLD" => Some(SearchKey::Old),
         b"RECENT" => Some(SearchKey::Recent),
+        b"SAVEDATESUPPORTED" => Some(SearchKey::SaveDateSupported),
         _ => {
             let (name, has) = match upper.strip_prefix(b"UN") {
                 Some(name) => (name, false),

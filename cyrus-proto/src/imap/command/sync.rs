@@ -14,6 +14,8 @@ use super::lex::{Parsed, expect, is_atom_char, number64, printable, refuse, sp};
 pub struct SelectParameters {
     /// `CONDSTORE` (RFC 7162, section 3.1.8).
     pub condstore: bool,
+    /// `ANNOTATE`: changes of annotations are of interest (RFC 5257, section 4.7).
+    pub annotate: bool,
 }
 
 /// The modifiers of FETCH (RFC 4466, section 2.4).
@@ -27,6 +29,9 @@ impl SelectParameters {
     fn write(&self, out: &mut Vec<u8>, list: &mut List) {
         if self.condstore {
             list.item(out, "CONDSTORE");
+        }
+        if self.annotate {
+            list.item(out, "ANNOTATE");
         }
     }
 
@@ -99,6 +104,10 @@ pub(super) fn select_params<'i>(input: &'i [u8], command: &str) -> Parsed<'i, Se
         let after = match name.to_ascii_uppercase().as_slice() {
             b"CONDSTORE" => {
                 parameters.condstore = true;
+                after
+            }
+            b"ANNOTATE" => {
+                parameters.annotate = true;
                 after
             }
             _ => {

@@ -2,6 +2,7 @@
 
 use super::create::write_create_params;
 use super::lex::is_atom_char;
+use super::metadata::put_entry_atts;
 use super::{Command, CommandBody};
 use cyrus_store::FlagNames;
 
@@ -175,7 +176,51 @@ impl CommandBody {
                 out.extend_from_slice(format!(" {set} {modifier}{} ", store.item_name()).as_bytes());
                 put_flags(out, &store.flags);
             }
-            C::Search { program, .. } => program.write(out),
+            C::StoreAnnotations {
+                set,
+                unchanged_since,
+                changes,
+                ..
+            } => {
+                let modifier =
+                    unchanged_since.map_or_else(String::new, |since| format!("(UNCHANGEDSINCE {since}) "));
+                out.extend_from_slice(format!(" {set} {modifier}ANNOTATION ").as_bytes());
+                put_entry_atts(out, changes);
+            }
+            C::Search { returns, program, .. } => {
+                returns.iter().for_each(|returns| returns.write(out));
+                program.write(out);
+            }
+            C::Sort {
+                returns,
+                criteria,
+                program,
+                ..
+            } => {
+                returns.iter().for_each(|returns| returns.write(out));
+                super::sort::write_criteria(out, criteria);
+                program.write_criteria(out);
+            }
+            C::Thread {
+                algorithm, program, ..
+            } => {
+                out.push(b' ');
+                out.extend_from_slice(algorithm.name().as_bytes());
+                program.write_criteria(out);
+            }
+            C::MultiSearch(search) => search.write(out),
+            C::CancelUpdate(words) => {
+                for word in words {
+                    out.push(b' ');
+                    put_string(out, word);
+                }
+            }
+            C::Comparator(names) => {
+                for name in names {
+                    out.push(b' ');
+                    put_astring(out, name);
+                }
+            }
             C::Copy { set, mailbox, .. } | C::Move { set, mailbox, .. } => {
                 out.extend_from_slice(format!(" {set} ").as_bytes());
                 put_astring(out, mailbox);

@@ -6,7 +6,7 @@ use cyrus_store::{
 
 use super::{Chain, Pieces, Request, completed};
 use crate::imap::command::{AnnotationChange, AnnotationQuery, GetAnnotation, SetAnnotation};
-use crate::imap::response::{FetchLine, Reply, put_annotation};
+use crate::imap::response::{Code, FetchLine, Reply, put_annotation};
 use crate::imap::selected::News;
 use crate::job::Job;
 use crate::output::Output;
@@ -179,6 +179,16 @@ pub(super) fn updates(changes: &[AnnotationChange]) -> Result<Vec<AnnotationUpda
         }
     }
     Ok(updates)
+}
+
+/// What a client is told of an annotation of a message that cannot be stored (RFC 5257, section 4.1).
+pub(super) fn refusal(request: &Request, error: &MailboxError) -> Reply {
+    let reply = request.refusal(error);
+    match error {
+        MailboxError::AnnotationTooLong { .. } => reply.with(Code::Annotate("TOOBIG")),
+        MailboxError::TooManyAnnotations => reply.with(Code::Annotate("TOOMANY")),
+        _ => reply,
+    }
 }
 
 /// The annotations of one message that a FETCH asks for.

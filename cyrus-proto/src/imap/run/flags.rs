@@ -1,12 +1,12 @@
 //! STORE (RFC 3501, section 6.4.6).
 
-use cyrus_store::{FlagChange, FlagMode, MailboxError, ModSeq};
+use cyrus_store::{FlagChange, FlagMode, FlagsStored, MailboxError, ModSeq};
 
-use super::{Request, completed};
-use crate::imap::command::{Numbering, StoreFlags, StoreMode};
+use super::{Request, annotation, completed};
+use crate::imap::command::{AnnotationChange, Numbering, StoreFlags, StoreMode};
 use crate::imap::enabled::Enabled;
 use crate::imap::response::{Code, Reply, uid_set};
-use crate::imap::selected::News;
+use crate::imap::selected::{News, Selected};
 use crate::imap::sequence::SequenceSet;
 
 pub(super) fn store(
@@ -44,14 +44,7 @@ pub(super) fn store(
         flags: store.flags,
     };
     let stored = selected.mailbox.store_flags(&uids, &change, unchanged_since)?;
-    let mut reply = completed();
-    if !stored.modified.is_empty() {
-        let modified = stored.modified.iter();
-        reply = reply.with(Code::Modified(match numbering {
-            Numbering::Uid => stored.modified.to_string(),
-            Numbering::Sequence => uid_set(modified.filter_map(|uid| selected.view.uids().seqno(uid))),
-        }));
-    }
+    let reply = stored_reply(selected, numbering, &stored);
     match store.silent {
         // New modification sequences must be told (RFC 7162, section 3.1.3).
         true if request.enabled.contains(Enabled::CONDSTORE) => news.silent = Some(&stored.changed),
@@ -60,4 +53,42 @@ pub(super) fn store(
     }
     request.tell(&news, out);
     Ok(reply)
+}
+
+/// `STORE set ANNOTATION (...)` (RFC 5257, section 4.4).
+pub(super) fn store_annotations(
+    request: &mut Request,
+    numbering: Numbering,
+    set: &SequenceSet,
+    unchanged_since: Option<ModSeq>,
+    changes: &[AnnotationChange],
+    out: &mut Vec<u8>,
+) -> Result<Reply, MailboxError> {
+    let updates = annotation::updates(changes)?;
+    let selected = request.selected()?;
+    if selected.view.read_only {
+        return Err(MailboxError::PermissionDenied);
+    }
+    let uids = selected.view.uid_set(set, numbering);
+    let stored = match selected.mailbox.annotate(&uids, &updates, unchanged_since) {
+        Ok(stored) => stored,
+        Err(error) => return Ok(annotation::refusal(request, &error)),
+    };
+    let reply = stored_reply(selected, numbering, &stored);
+    let mut news = News::after(numbering);
+    news.changed = Some(&stored.changed);
+    request.tell(&news, out);
+    Ok(reply)
+}
+
+/// How a STORE ended, with the messages that it left alone.
+fn stored_reply(selected: &Selected, numbering: Numbering, stored: &FlagsStored) -> Reply {
+    if stored.modified.is_empty() {
+        return completed();
+    }
+    let modified = stored.modified.iter();
+    completed().with(Code::Modified(match numbering {
+        Numbering::Uid => stored.modified.to_string(),
+        Numbering::Sequence => uid_set(modified.filter_map(|uid| selected.view.uids().seqno(uid))),
+    }))
 }

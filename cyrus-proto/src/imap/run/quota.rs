@@ -6,22 +6,27 @@ use super::{Request, completed};
 use crate::imap::response::{Reply, put_quota, put_quota_root};
 
 /// The limited resources of a root: name, usage and limit in the units of the protocol.
-pub(super) fn resources(quota: &Quota) -> Vec<(&'static str, u64, u64)> {
+fn resources(quota: &Quota, name: fn(Resource) -> &'static str) -> Vec<(&'static str, u64, u64)> {
     let limited = |resource: Resource| {
         let limit = quota.limit(resource)?;
-        Some((
-            resource.imap_name(),
-            quota.used(resource) / resource.unit(),
-            limit,
-        ))
+        Some((name(resource), quota.used(resource) / resource.unit(), limit))
     };
     Resource::ALL.into_iter().filter_map(limited).collect()
 }
 
+/// Tells a root. Where RFC 9208 (section 5) and Cyrus call a resource by different names, the root is told twice, first as
+/// by Cyrus: its `cyradm` understands no more than one resource of a line, and other clients believe what comes last.
 fn tell(request: &Request, root: &QuotaRoot, out: &mut Vec<u8>) -> Result<(), MailboxError> {
     let quota = request.service.store.quota(root)?;
     let quota = quota.ok_or(MailboxError::NoQuotaRoot)?;
-    put_quota(out, client_root(request, root).as_bytes(), resources(&quota));
+    let shown = client_root(request, root);
+    let cyrus = resources(&quota, Resource::imap_name);
+    let registered = resources(&quota, Resource::registered_name);
+    let differ = cyrus != registered;
+    put_quota(out, shown.as_bytes(), cyrus);
+    if differ {
+        put_quota(out, shown.as_bytes(), registered);
+    }
     Ok(())
 }
 
@@ -58,11 +63,14 @@ pub(super) fn root_of(request: &Request, client: &[u8], out: &mut Vec<u8>) -> Re
     Ok(completed())
 }
 
-/// Resources that are not named lose their limit (RFC 9208, section 4.1.1).
+/// Resources that are not named lose their limit (RFC 9208, section 4.1.3).
+///
+/// The root is not told as it is then, like Cyrus: its `cyradm` crashes at a QUOTA response that it did not ask for.
 pub(super) fn set(
     request: &Request,
     client: &[u8],
     limits: &[(Vec<u8>, i64)],
+    out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
     if !request.user.is_admin() {
         return Err(MailboxError::PermissionDenied);
@@ -89,5 +97,6 @@ pub(super) fn set(
         true => store.make_quota_root(&root, &changes, &request.user.auth)?,
         false => store.set_quota(&root, &changes, &request.user.auth)?,
     }
+    tell(request, &root, out)?;
     Ok(completed())
 }

@@ -1,117 +1,234 @@
-//! SEARCH (RFC 3501, section 6.4.4): index fields first, then the cache, then bodies, each message once.
+//! SEARCH, SORT and THREAD: index fields first, then the cache, then bodies, each message once (RFC 3501, section 6.4.4;
+//! RFC 5256; RFC 5267).
 
+use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
-use cyrus_store::MailboxError;
+use cyrus_store::{MailboxError, UidSet};
 
-use self::program::Program;
-use super::unreadable::Unreadable;
-use super::{Chain, Pieces, Request, seconds};
-use crate::imap::command::{Numbering, SearchProgram};
-use crate::imap::response::{Code, Reply, put_search};
+use self::answer::Results;
+use self::program::{Program, Terms};
+use self::scan::Scan;
+use super::{Chain, Pieces, Request, completed, seconds};
+use crate::imap::command::{Numbering, SearchProgram, SearchReturn, SortCriterion, ThreadAlgorithm};
+use crate::imap::response::{Code, Reply, put_search, put_sort, put_thread};
 use crate::imap::selected::{News, Selected};
 use crate::job::Job;
 use crate::output::Output;
 
+mod answer;
+pub(crate) mod context;
+mod envelope;
+mod gather;
+pub(super) mod multi;
 mod program;
+mod scan;
+mod sort;
+mod subject;
 mod text;
+mod thread;
 
-/// The charsets named in BADCHARSET; every other one that the message parser knows works as well.
-const CHARSETS: &[&str] = &["US-ASCII", "UTF-8"];
+/// How often a long command says that it is still at work (RFC 9585).
+const PROGRESS: Duration = Duration::from_secs(10);
 
-/// Octets of bodies after which the locks are let go.
-const PIECE: u64 = 32 * 1024 * 1024;
+/// A search as a client asked for it.
+pub(super) struct Asked {
+    numbering: Numbering,
+    returns: Option<SearchReturn>,
+    program: SearchProgram,
+    order: Order,
+}
 
-/// The job of a SEARCH.
-pub(super) fn job(request: Request, numbering: Numbering, program: SearchProgram) -> Job {
+/// What becomes of the results.
+enum Order {
+    /// They are told in the order of the mailbox.
+    Mailbox,
+    Sorted(Vec<SortCriterion>),
+    Threads(ThreadAlgorithm),
+}
+
+impl Asked {
+    pub(super) fn search(
+        numbering: Numbering,
+        returns: Option<SearchReturn>,
+        program: SearchProgram,
+    ) -> Self {
+        Self {
+            numbering,
+            returns,
+            program,
+            order: Order::Mailbox,
+        }
+    }
+
+    pub(super) fn sort(
+        numbering: Numbering,
+        returns: Option<SearchReturn>,
+        criteria: Vec<SortCriterion>,
+        program: SearchProgram,
+    ) -> Self {
+        Self {
+            numbering,
+            returns,
+            program,
+            order: Order::Sorted(criteria),
+        }
+    }
+
+    /// Whether the client wants to hear of changes to the results.
+    fn updates(&self) -> bool {
+        self.returns.is_some_and(|returns| returns.update)
+    }
+
+    pub(super) fn thread(numbering: Numbering, algorithm: ThreadAlgorithm, program: SearchProgram) -> Self {
+        Self {
+            numbering,
+            returns: None,
+            program,
+            order: Order::Threads(algorithm),
+        }
+    }
+}
+
+/// A message that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hit {
+    seqno: u32,
+    uid: u32,
+}
+
+impl Hit {
+    fn number(self, numbering: Numbering) -> u32 {
+        match numbering {
+            Numbering::Sequence => self.seqno,
+            Numbering::Uid => self.uid,
+        }
+    }
+}
+
+/// The job of a SEARCH, SORT or THREAD.
+pub(super) fn job(request: Request, asked: Asked) -> Job {
     Job::new(Chain(Search {
         request: Some(request),
-        numbering,
-        source: program,
-        compiled: None,
-        next: 1,
-        found: Vec::new(),
-        modseq: 0,
-        unreadable: Unreadable::default(),
+        asked,
+        scan: None,
         started: Instant::now(),
+        reported: Instant::now(),
     }))
 }
 
 struct Search {
     request: Option<Request>,
-    numbering: Numbering,
-    source: SearchProgram,
-    compiled: Option<Arc<Program>>,
-    /// The sequence number to go on with.
-    next: u32,
-    found: Vec<u32>,
-    /// The highest modification sequence of what was found.
-    modseq: u64,
-    unreadable: Unreadable,
+    asked: Asked,
+    /// From the first piece on.
+    scan: Option<Scan>,
     started: Instant,
+    /// When the client last heard of the command.
+    reported: Instant,
 }
 
 impl Pieces for Search {
     fn piece(&mut self, output: &mut Output, _budget: usize) -> Result<Option<Reply>, MailboxError> {
         let Some(request) = &mut self.request else {
-            return Ok(Some(Reply::ok("Completed")));
+            return Ok(Some(completed()));
         };
         let service = Arc::clone(&request.service);
-        let zone = &service.store;
-        let Selected { mailbox, view, .. } = request.selected()?;
-        let program = match &self.compiled {
-            Some(program) => program.clone(),
-            None => match Program::compile(&self.source, view, zone) {
-                Some(program) => self.compiled.insert(Arc::new(program)).clone(),
-                None => {
-                    let reply = Reply::no("Unrecognized character set");
-                    return Ok(Some(reply.with(Code::BadCharset(CHARSETS))));
+        let (user, tag, collation) = (request.user.clone(), request.tag.clone(), request.collation);
+        let Selected {
+            mailbox,
+            view,
+            contexts,
+            ..
+        } = request.selected()?;
+        let scan = match &mut self.scan {
+            Some(scan) => scan,
+            None => {
+                if self.asked.updates() && contexts.has(&tag) {
+                    return Ok(Some(Reply::bad("Tag reuse")));
                 }
-            },
+                let terms = Terms {
+                    view,
+                    store: &service.store,
+                    auth: &user.auth,
+                    collation,
+                    now: now(),
+                    left: Cell::new(SearchProgram::MAX_KEYS),
+                };
+                let program = match Program::compile(&self.asked.program, &terms) {
+                    Ok(program) => program,
+                    Err(why) => return why.reply().map(Some),
+                };
+                if self.asked.returns.is_some_and(|returns| returns.save) {
+                    // Until the search has succeeded there is no result (RFC 5182, section 2.1).
+                    view.saved = UidSet::new();
+                }
+                self.scan.insert(Scan::new(program, view))
+            }
         };
         let read = mailbox.read()?;
         read.load_seen()?;
-        let mut octets = 0;
-        let same = Arc::ptr_eq(read.uids(), view.uids());
-        let start = view.uids().uid(self.next);
-        if let Some((start, end)) = start.zip(view.uids().last()) {
-            for message in read.range(start..=end) {
-                let uid = message.uid();
-                let seqno = match same {
-                    true => self.next,
-                    false => match view.uids().seqno(uid) {
-                        Some(seqno) => seqno,
-                        None => continue,
-                    },
-                };
-                if octets >= PIECE {
-                    self.next = seqno;
-                    return Ok(None);
-                }
-                match program.matches(&read, &message, seqno, &mut octets) {
-                    Ok(true) => {
-                        self.modseq = self.modseq.max(message.modseq().0);
-                        self.found.push(match self.numbering {
-                            Numbering::Sequence => seqno,
-                            Numbering::Uid => uid.get(),
-                        });
-                    }
-                    Ok(false) | Err(MailboxError::MessageGone) => {}
-                    Err(error) => self.unreadable.note(&service, error)?,
-                }
-                self.next = seqno.saturating_add(1);
+        if !scan.go_on(&read, view, &service)? {
+            if self.reported.elapsed() >= PROGRESS {
+                self.reported = Instant::now();
+                let mut out = Vec::new();
+                scan.progress(view)
+                    .into_reply(&tag.to_string())
+                    .put_untagged(&mut out);
+                output.put_vec(out);
             }
+            return Ok(None);
         }
-        let mut out = Vec::with_capacity(self.found.len() * 7 + 16);
-        // With a MODSEQ key, what is found tells how new it is (RFC 7162, section 3.1.5).
-        let modseq = Some(self.modseq).filter(|&modseq| modseq > 0 && self.source.names_modseq());
-        put_search(&mut out, self.found.iter().copied(), modseq);
-        output.put_vec(out);
-        if let Some(reply) = self.unreadable.reply() {
+        if let Some(reply) = scan.unreadable.reply() {
+            scan.hits.clear();
+            let mut out = Vec::new();
+            put_search(&mut out, std::iter::empty(), None);
+            output.put_vec(out);
             return Ok(Some(reply));
         }
-        let count = self.found.len();
+        let count = scan.hits.len();
+        let modseq = Some(scan.modseq).filter(|&modseq| modseq > 0 && self.asked.program.names_modseq());
+        let mut hits = std::mem::take(&mut scan.hits);
+        let mut out = Vec::with_capacity(count * 7 + 64);
+        let numbering = self.asked.numbering;
+        match &self.asked.order {
+            Order::Threads(algorithm) => {
+                let threads = gather::threads(&read, &hits, numbering, *algorithm, collation)?;
+                put_thread(&mut out, &threads, modseq);
+            }
+            Order::Sorted(criteria) => sort::sort(&read, &mut hits, criteria, collation)?,
+            Order::Mailbox => {}
+        }
+        let results = Results {
+            hits: &hits,
+            numbering,
+            modseq,
+        };
+        match (&self.asked.order, &self.asked.returns) {
+            (Order::Threads(_), _) => {}
+            (_, Some(returns)) => {
+                if returns.save {
+                    view.saved = answer::saved(&hits, returns);
+                }
+                if returns.tells() || returns.update || returns.context {
+                    results.put(&mut out, &tag, None, returns, &read);
+                }
+            }
+            (Order::Sorted(_), None) => put_sort(&mut out, results.numbers(), modseq),
+            (Order::Mailbox, None) => put_search(&mut out, results.numbers(), modseq),
+        }
+        if self.asked.updates()
+            && let Some(scan) = self.scan.take()
+        {
+            let order = &self.asked.order;
+            if !contexts.add(tag.clone(), numbering, scan.program, order, &hits, collation) {
+                let refusal = Reply::no("Too many searches are updated");
+                refusal
+                    .with(Code::NoUpdate(tag.to_string()))
+                    .put_untagged(&mut out);
+            }
+        }
+        output.put_vec(out);
         let time = seconds(self.started);
         Ok(Some(Reply::ok(format!(
             "Completed ({count} msgs in {time} secs)"
@@ -123,6 +240,25 @@ impl Pieces for Search {
     }
 
     fn news(&self) -> News<'_> {
-        News::after(self.numbering)
+        News::after(self.asked.numbering)
     }
+}
+
+/// How far a long command is (RFC 9585).
+pub(super) struct Progress {
+    pub(super) done: u32,
+    pub(super) goal: u32,
+}
+
+impl Progress {
+    pub(super) fn into_reply(self, tag: &str) -> Reply {
+        let code = Code::InProgress(tag.to_owned(), self.done, self.goal);
+        Reply::ok("Still on it").with(code)
+    }
+}
+
+/// The present, Unix seconds.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

@@ -1,7 +1,7 @@
 //! SELECT, EXAMINE and CLOSE (RFC 3501, sections 6.3.1, 6.3.2 and 6.4.2).
 
 use cyrus_acl::Rights;
-use cyrus_store::{Expunge, Level, MailboxError, MailboxName, Resource, SystemFlags};
+use cyrus_store::{Expunge, Level, Mailbox, MailboxError, MailboxName, Resource, SystemFlags};
 
 use super::{Request, completed};
 use crate::imap::command::Access;
@@ -65,6 +65,7 @@ pub(super) fn select(
     drop(read);
     tell(Code::MailboxId(mailbox.id().to_string()));
     tell(Code::UrlMech("INTERNAL"));
+    tell(Code::Annotations(Mailbox::MAX_ANNOTATION));
     request.service.log.record(
         Level::Info,
         format_args!(
@@ -94,7 +95,7 @@ fn note_missing_inbox(request: &Request, name: &MailboxName) {
     }
 }
 
-/// `NO [ALERT]` to those who could make room, when a quota is nearly used up (S114 to S116).
+/// `NO [ALERT]` to those who could make room, when a quota is nearly used up (S114 to S116), and `NO [OVERQUOTA]` when it is.
 fn warn_about_quota(
     request: &Request,
     name: &MailboxName,
@@ -125,6 +126,10 @@ fn warn_about_quota(
         } else {
             continue;
         };
+        if used > limit {
+            // For programs, as the alert is for people (RFC 9208, section 4.3.1).
+            Reply::no(text.clone()).with(Code::OverQuota).put_untagged(out);
+        }
         Reply::no(text).with(Code::Alert).put_untagged(out);
     }
     Ok(())

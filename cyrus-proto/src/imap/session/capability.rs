@@ -28,7 +28,15 @@ const REST: &[&str] = &[
     "CATENATE",
     "CHILDREN",
     "CONDSTORE",
+    "CONTEXT=SEARCH",
+    "CONTEXT=SORT",
     "CREATE-SPECIAL-USE",
+    "ESEARCH",
+    "ESORT",
+    "FILTERS",
+    "I18NLEVEL=1",
+    "I18NLEVEL=2",
+    "INPROGRESS",
     "LIST-EXTENDED",
     "LIST-MYRIGHTS",
     "LIST-STATUS",
@@ -37,27 +45,43 @@ const REST: &[&str] = &[
     "METADATA-SERVER",
     "MOVE",
     "MULTIAPPEND",
+    "MULTISEARCH",
     "NAMESPACE",
     "PREVIEW",
     "QUOTA",
+    "QUOTASET",
     "REPLACE",
     "RIGHTS=kxten",
+    "SEARCH=FUZZY",
+    "SEARCHRES",
+    "SORT",
+    "SORT=DISPLAY",
     "SPECIAL-USE",
+    "THREAD=ORDEREDSUBJECT",
+    "THREAD=REFERENCES",
     "UIDPLUS",
     "UNSELECT",
     "URL-PARTIAL",
     "URLAUTH",
     "URLAUTH=BINARY",
     "UTF8=ACCEPT",
+    "WITHIN",
     "LIST-METADATA",
+    "SORT=MODSEQ",
+    "SORT=UID",
+    "THREAD=REFS",
     "XLIST",
 ];
 
-const QUOTAS: [&str; 4] = [
+const QUOTAS: &[&str] = &[
     "X-QUOTA=STORAGE",
     "X-QUOTA=MESSAGE",
     "X-QUOTA=X-ANNOTATION-STORAGE",
     "X-QUOTA=X-NUM-FOLDERS",
+    "QUOTA=RES-STORAGE",
+    "QUOTA=RES-MESSAGE",
+    "QUOTA=RES-ANNOTATION-STORAGE",
+    "QUOTA=RES-MAILBOX",
 ];
 
 /// The list of the greeting: what a client needs to log in.
@@ -85,7 +109,7 @@ pub(crate) fn full(options: &ImapOptions, situation: Situation<'_>) -> String {
     if !situation.compressed {
         list.add("COMPRESS=DEFLATE");
     }
-    list.add_all(&QUOTAS);
+    list.add_all(QUOTAS);
     if !options.idle_poll.is_zero() {
         list.add("IDLE");
     }

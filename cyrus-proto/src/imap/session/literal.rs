@@ -108,12 +108,14 @@ impl ImapSession {
             }
         };
         self.state = State::Authenticated { user: user.clone() };
-        self.work = Some(Work::Staging { tag });
+        self.work = Some(Work::Staging { tag: tag.clone() });
         let request = Request {
             service: self.service.clone(),
             user,
             mailbox,
             enabled: self.enabled,
+            tag,
+            collation: self.collation,
         };
         Some(Step::Run(run::staging(request, target, size, whole)))
     }

@@ -188,6 +188,63 @@ impl<'a> RecordView<'a> {
         self.word(INTERNALDATE)
     }
 
+    /// The day of the Date: field, at midnight of the server's time zone.
+    pub fn sentdate(&self) -> u32 {
+        self.word(SENTDATE)
+    }
+
+    /// The Date: field as Unix seconds; the internal date in versions without.
+    pub fn gmtime(&self) -> u32 {
+        let at = self.layout.record.gmtime;
+        at.map_or_else(|| self.internaldate(), |at| self.word(at))
+    }
+
+    /// When the message came into this mailbox, Unix seconds; zero in versions without.
+    pub fn savedate(&self) -> u32 {
+        self.layout.record.savedate.map_or(0, |at| self.word(at))
+    }
+
+    /// Conversation; zero in versions without.
+    pub fn cid(&self) -> u64 {
+        self.layout.record.cid.map_or(0, |at| self.long(at))
+    }
+
+    /// Modification sequence when the message was appended; zero in versions without.
+    pub fn createdmodseq(&self) -> u64 {
+        self.layout.record.createdmodseq.map_or(0, |at| self.long(at))
+    }
+
+    /// SHA-1 of the message file.
+    pub fn guid(&self) -> Guid {
+        let guid = self.bytes.get(GUID..).and_then(|rest| rest.first_chunk::<20>());
+        Guid(guid.copied().unwrap_or_default())
+    }
+
+    /// Octets through the blank line.
+    pub fn header_size(&self) -> u32 {
+        self.word(HEADER_SIZE)
+    }
+
+    /// Whether the message file is on the archive partition.
+    pub fn is_archived(&self) -> bool {
+        self.flags() & Record::ARCHIVED != 0
+    }
+
+    /// Offset of the record in the cache file; 0 for none.
+    pub fn cache_offset(&self) -> u64 {
+        u64::from(self.word(CACHE_VERSION) >> 16) << 32 | u64::from(self.word(CACHE_OFFSET))
+    }
+
+    /// Version of the cache record.
+    pub fn cache_version(&self) -> u16 {
+        self.word(CACHE_VERSION) as u16
+    }
+
+    /// CRC-32 of the cache record; zero in versions without.
+    pub fn cache_crc(&self) -> u32 {
+        self.layout.record.cache_crc.map_or(0, |at| self.word(at))
+    }
+
     /// Whether the CRC matches; always so in versions without.
     pub fn is_intact(&self) -> bool {
         self.layout.record.crc.is_none_or(|at| {
@@ -215,29 +272,24 @@ impl<'a> RecordView<'a> {
 
     /// The decoded record, whatever its CRC.
     fn decode(&self) -> Record {
-        let at = &self.layout.record;
-        let word_at = |at: Option<usize>| at.map_or(0, |at| self.word(at));
-        let long_at = |at: Option<usize>| at.map_or(0, |at| self.long(at));
-        let version_word = self.word(CACHE_VERSION);
-        let guid = self.bytes.get(GUID..).and_then(|rest| rest.first_chunk::<20>());
         Record {
             uid: self.uid(),
             internaldate: self.internaldate(),
-            sentdate: self.word(SENTDATE),
+            sentdate: self.sentdate(),
             size: self.size(),
-            header_size: self.word(HEADER_SIZE),
-            gmtime: at.gmtime.map_or_else(|| self.internaldate(), |at| self.word(at)),
-            cache_offset: u64::from(version_word >> 16) << 32 | u64::from(self.word(CACHE_OFFSET)),
+            header_size: self.header_size(),
+            gmtime: self.gmtime(),
+            cache_offset: self.cache_offset(),
             last_updated: self.word(LAST_UPDATED),
             flags: self.flags(),
             keywords: self.keywords(),
-            savedate: word_at(at.savedate),
-            cache_version: version_word as u16,
-            guid: Guid(guid.copied().unwrap_or_default()),
+            savedate: self.savedate(),
+            cache_version: self.cache_version(),
+            guid: self.guid(),
             modseq: self.modseq(),
-            cid: long_at(at.cid),
-            createdmodseq: long_at(at.createdmodseq),
-            cache_crc: word_at(at.cache_crc),
+            cid: self.cid(),
+            createdmodseq: self.createdmodseq(),
+            cache_crc: self.cache_crc(),
         }
     }
 

@@ -1,6 +1,6 @@
-//! The texts of one message that SEARCH looks into.
+//! What one message says, read as far as a search needs it: cache record, then message file.
 
-use cyrus_store::message::{Fields, select_fields};
+use cyrus_store::message::{CacheRecord, Fields, field_values, select_fields};
 use cyrus_store::search::{Pattern, Scope};
 use cyrus_store::{CachedRecord, MailboxError, Message, MessageFile};
 
@@ -30,34 +30,33 @@ impl Where {
     }
 }
 
-/// The texts of a message, read as they are needed.
-pub(super) struct Texts<'m, 'r> {
+/// The content of a message, read as it is needed.
+pub(super) struct Items<'m, 'r> {
     message: &'m Message<'r>,
-    cached: Option<CachedRecord>,
+    cached: Cached<'r>,
     file: Option<MessageFile>,
-    octets: u64,
 }
 
-impl<'m, 'r> Texts<'m, 'r> {
+enum Cached<'r> {
+    No,
+    Borrowed(CacheRecord<'r>),
+    Parsed(CachedRecord),
+}
+
+impl<'m, 'r> Items<'m, 'r> {
     pub(super) fn new(message: &'m Message<'r>) -> Self {
         Self {
             message,
-            cached: None,
+            cached: Cached::No,
             file: None,
-            octets: 0,
         }
-    }
-
-    /// Octets of files looked at.
-    pub(super) fn octets(&self) -> u64 {
-        self.octets
     }
 
     /// Whether the string is there.
     pub(super) fn contain(&mut self, place: &Where, pattern: &Pattern) -> Result<bool, MailboxError> {
         match place {
             Where::Bcc | Where::Cc | Where::From | Where::To | Where::Subject => {
-                let record = self.cached()?.record();
+                let record = self.cached()?;
                 let text = match place {
                     Where::Bcc => record.bcc(),
                     Where::Cc => record.cc(),
@@ -68,70 +67,61 @@ impl<'m, 'r> Texts<'m, 'r> {
                 Ok(pattern.in_utf8(text))
             }
             Where::Header(name) => {
-                let names = [name.as_slice()];
-                let fields = match self.cached()?.header_fields(&names) {
-                    Some(fields) => fields,
-                    None => {
-                        let size = self.message.header_size() as usize;
-                        let file = self.file()?;
-                        let header = file.get(..size.min(file.len())).unwrap_or_default();
-                        select_fields(header, Fields::Only(&names))
-                    }
-                };
-                Ok(field_values(&fields).any(|value| pattern.in_header(&value)))
+                let fields = self.header_fields(name)?;
+                let mut values = field_values(&fields, name);
+                Ok(values.any(|value| pattern.in_header(value)))
             }
             Where::Body => self.in_message(pattern, Scope::Body),
             Where::Text => self.in_message(pattern, Scope::Text),
         }
     }
 
-    fn in_message(&mut self, pattern: &Pattern, scope: Scope) -> Result<bool, MailboxError> {
-        self.file()?;
-        self.cached()?;
-        let (Some(cached), Some(file)) = (&self.cached, &self.file) else {
-            return Ok(false);
+    /// The header fields of this name, as they stand in the message.
+    pub(super) fn header_fields(&mut self, name: &[u8]) -> Result<Vec<u8>, MailboxError> {
+        let names = [name];
+        let version = match &self.cached {
+            Cached::Parsed(cached) => cached.version(),
+            _ => self.message.cache_version(),
         };
-        let Ok(sections) = cached.record().sections() else {
-            return Ok(false);
-        };
-        Ok(pattern.in_message(file, &sections, scope))
+        if let Some(fields) = self.cached()?.header_fields(&names, version) {
+            return Ok(fields);
+        }
+        let size = self.message.header_size() as usize;
+        let file = self.file()?;
+        let header = file.get(..size.min(file.len())).unwrap_or_default();
+        Ok(select_fields(header, Fields::Only(&names)))
     }
 
-    fn cached(&mut self) -> Result<&CachedRecord, MailboxError> {
-        if self.cached.is_none() {
-            self.cached = Some(self.message.cache()?);
+    fn in_message(&mut self, pattern: &Pattern, scope: Scope) -> Result<bool, MailboxError> {
+        self.file()?;
+        let Some(file) = self.file.clone() else {
+            return Ok(false);
+        };
+        let Ok(sections) = self.cached()?.sections() else {
+            return Ok(false);
+        };
+        Ok(pattern.in_message(&file, &sections, scope))
+    }
+
+    /// The cache record.
+    pub(super) fn cached(&mut self) -> Result<CacheRecord<'_>, MailboxError> {
+        if let Cached::No = self.cached {
+            self.cached = match self.message.cache_items()? {
+                Some(record) => Cached::Borrowed(record),
+                None => Cached::Parsed(self.message.cache()?),
+            };
         }
-        self.cached.as_ref().ok_or(MailboxError::MessageGone)
+        match &self.cached {
+            Cached::Borrowed(record) => Ok(*record),
+            Cached::Parsed(cached) => Ok(cached.record()),
+            Cached::No => Err(MailboxError::MessageGone),
+        }
     }
 
     fn file(&mut self) -> Result<&MessageFile, MailboxError> {
         if self.file.is_none() {
-            self.octets += u64::from(self.message.size());
             self.file = Some(self.message.file()?);
         }
         self.file.as_ref().ok_or(MailboxError::MessageGone)
     }
-}
-
-/// The values of header fields, with their folding.
-fn field_values(fields: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-    let mut values: Vec<Vec<u8>> = Vec::new();
-    for line in fields.split_inclusive(|&c| c == b'\n') {
-        match line {
-            b"\n" | b"\r\n" => {}
-            [b' ' | b'\t', ..] => {
-                if let Some(value) = values.last_mut() {
-                    value.extend_from_slice(line);
-                }
-            }
-            line => {
-                let value = line
-                    .iter()
-                    .position(|&c| c == b':')
-                    .map_or(line.len(), |at| at + 1);
-                values.push(line.get(value..).unwrap_or_default().to_vec());
-            }
-        }
-    }
-    values.into_iter()
 }

@@ -1,0 +1,217 @@
+//! A search on its way through a mailbox: which messages are looked at, in what pieces, by how many threads.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use cyrus_store::{IndexRead, MailboxError, Message, Uid, UidSet};
+
+use super::program::{Cost, Program};
+use super::text::Items;
+use super::{Hit, Progress};
+use crate::imap::run::unreadable::Unreadable;
+use crate::imap::selected::View;
+use crate::imap::session::ImapService;
+
+/// Octets after which the locks are let go.
+const PIECE: u64 = 32 * 1024 * 1024;
+
+/// Octets, and messages, that several threads look at before their results are put together.
+const BATCH: u64 = 8 * 1024 * 1024;
+const BATCH_MESSAGES: usize = 16_384;
+
+/// Fewer messages than this are not worth another thread.
+const FEW: usize = 1_024;
+
+/// Messages that a thread takes at a time.
+const STRIDE: usize = 32;
+
+/// How many threads one search uses at most.
+const MAX_THREADS: usize = 4;
+
+/// A search on its way through a mailbox.
+pub(super) struct Scan {
+    pub(super) program: Program,
+    /// What is still to be looked at, as ranges of UIDs.
+    left: VecDeque<(Uid, Uid)>,
+    pub(super) hits: Vec<Hit>,
+    /// The highest modification sequence of what was found.
+    pub(super) modseq: u64,
+    pub(super) unreadable: Unreadable,
+}
+
+impl Scan {
+    pub(super) fn new(program: Program, view: &View) -> Self {
+        let all = view.uids().last().map(|last| (Uid::MIN, last));
+        let left = match candidates(&program) {
+            Some(uids) => uids
+                .ranges()
+                .map(|range| (*range.start(), *range.end()))
+                .collect(),
+            None => all.into_iter().collect(),
+        };
+        Self {
+            program,
+            left,
+            hits: Vec::new(),
+            modseq: 0,
+            unreadable: Unreadable::default(),
+        }
+    }
+
+    /// Looks at messages until enough of them were read to let go of the locks; whether all are done.
+    pub(super) fn go_on(
+        &mut self,
+        read: &IndexRead<'_>,
+        view: &View,
+        service: &ImapService,
+    ) -> Result<bool, MailboxError> {
+        self.program.bind(read);
+        let is_cheap = self.program.cost() == Cost::Index;
+        let same = Arc::ptr_eq(read.uids(), view.uids());
+        let mut octets = 0;
+        while let Some((first, last)) = self.left.pop_front() {
+            let before = Uid::new(first.get() - 1).map_or(0, |uid| view.uids().count_through(uid));
+            // Nothing is visible that the client was not told of, so numbers run on if nothing is missing.
+            let numbered = (before + 1..).zip(read.range(first..=last));
+            let mut numbered = numbered.filter_map(|(number, message)| match same {
+                true => Some((number, message)),
+                false => Some((view.uids().seqno(message.uid())?, message)),
+            });
+            if is_cheap {
+                for (seqno, message) in numbered {
+                    let found = self.program.matches(&message, &mut Items::new(&message));
+                    self.take(seqno, &message, found, service)?;
+                }
+                continue;
+            }
+            loop {
+                let mut batch = Vec::new();
+                let mut expected = 0;
+                while expected < BATCH && batch.len() < BATCH_MESSAGES {
+                    let Some(next) = numbered.next() else { break };
+                    expected += self.program.cost().octets(&next.1);
+                    batch.push(next);
+                }
+                if batch.is_empty() {
+                    break;
+                }
+                octets += expected;
+                for (place, found) in look(&self.program, &batch) {
+                    if let Some((seqno, message)) = batch.get(place) {
+                        self.take(*seqno, message, found.map(|()| true), service)?;
+                    }
+                }
+                let done = batch.last().and_then(|(_, message)| message.uid().next());
+                if octets >= PIECE
+                    && let Some(next) = done.filter(|next| *next <= last)
+                {
+                    self.left.push_front((next, last));
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn take(
+        &mut self,
+        seqno: u32,
+        message: &Message<'_>,
+        found: Result<bool, MailboxError>,
+        service: &ImapService,
+    ) -> Result<(), MailboxError> {
+        match found {
+            Ok(true) => {
+                self.modseq = self.modseq.max(message.modseq().0);
+                self.hits.push(Hit {
+                    seqno,
+                    uid: message.uid().get(),
+                });
+            }
+            Ok(false) | Err(MailboxError::MessageGone) => {}
+            Err(error) => self.unreadable.note(service, error)?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn progress(&self, view: &View) -> Progress {
+        let first = self.left.front().and_then(|(first, _)| Uid::new(first.get() - 1));
+        Progress {
+            done: first.map_or(0, |before| view.uids().count_through(before)),
+            goal: view.uids().len(),
+        }
+    }
+}
+
+/// The UIDs that a program can match at all, where something quicker than looking says so.
+///
+/// This is the one place where candidates are narrowed: today by the UIDs and sequence numbers that the program itself names.
+fn candidates(program: &Program) -> Option<UidSet> {
+    program.uids()
+}
+
+/// What was found in a batch, by place: matches, and messages that cannot be read.
+fn look(program: &Program, batch: &[(u32, Message<'_>)]) -> Vec<(usize, Result<(), MailboxError>)> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut found = Vec::new();
+        loop {
+            let start = next.fetch_add(STRIDE, Ordering::Relaxed);
+            let Some(rest) = batch.get(start..).filter(|rest| !rest.is_empty()) else {
+                return found;
+            };
+            for (place, (_, message)) in (start..).zip(rest.iter().take(STRIDE)) {
+                match program.matches(message, &mut Items::new(message)) {
+                    Ok(true) => found.push((place, Ok(()))),
+                    Ok(false) | Err(MailboxError::MessageGone) => {}
+                    Err(error) => found.push((place, Err(error))),
+                }
+            }
+        }
+    };
+    if batch.len() < FEW || threads() == 1 {
+        return work();
+    }
+    let mut found = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads()).map(|_| scope.spawn(work)).collect();
+        let mut found = work();
+        for other in others {
+            match other.join() {
+                Ok(more) => found.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        found
+    });
+    found.sort_unstable_by_key(|(place, _)| *place);
+    found
+}
+
+/// What `work` makes of messages, piece by piece, in their order.
+pub(super) fn in_parallel<M: Sync, T: Send>(messages: &[M], work: &(dyn Fn(&[M]) -> T + Sync)) -> Vec<T> {
+    if messages.len() < FEW || threads() == 1 {
+        return vec![work(messages)];
+    }
+    let piece = messages.len().div_ceil(threads()).max(1);
+    std::thread::scope(|scope| {
+        let pieces: Vec<_> = messages
+            .chunks(piece)
+            .map(|piece| scope.spawn(move || work(piece)))
+            .collect();
+        let finished = pieces.into_iter().map(|piece| match piece.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        finished.collect()
+    })
+}
+
+/// How many threads a search uses.
+fn threads() -> usize {
+    static THREADS: OnceLock<usize> = OnceLock::new();
+    *THREADS.get_or_init(|| {
+        let cores = std::thread::available_parallelism();
+        cores.map_or(1, |cores| cores.get().min(MAX_THREADS))
+    })
+}

@@ -1,0 +1,302 @@
+//! Rebuilding a mailbox from what is left of it: the message files above all, and whatever of the index, the header and the
+//! mailbox list can still be read.
+//!
+//! A first pass reads and plans, and tells what it finds; only if something is to be changed, a second one writes index
+//! and cache anew and puts them in place, as a repack does. A crash in between leaves the old mailbox, or the new one with
+//! a cache of the generation before, which is not believed.
+
+mod adopt;
+mod finding;
+mod plan;
+mod salvage;
+
+use std::path::PathBuf;
+
+use self::plan::Plan;
+use crate::error::MailboxError;
+use crate::format::crc32;
+use crate::format::header::MailboxHeader;
+use crate::format::index::{FlagCrcs, IndexHeader, SYNC_ANNOT_EMPTY};
+use crate::format::quota::Usage;
+use crate::hot::Names;
+use crate::lock::{DataLock, Recheck};
+use crate::mailbox::{NewCache, Publication, new_path};
+use crate::mboxlist::{MailboxEntry, RowChange};
+use crate::name::MailboxName;
+use crate::paths::MailboxPaths;
+use crate::store::{Store, now};
+use crate::sys::{Mode, Open};
+use crate::uid::{ModSeq, UidValidity};
+
+pub use self::adopt::{Adopted, Found};
+pub use self::finding::Finding;
+
+/// How a mailbox is to be rebuilt.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reconstruct {
+    /// Tell what would be done, and do nothing.
+    pub dry_run: bool,
+    /// Believe the index about the sizes of files.
+    pub trust_sizes: bool,
+    /// Read every message, and so notice damage that leaves its size.
+    pub parse_all: bool,
+    /// What to do with files that are none of a mailbox.
+    pub odd_files: OddFiles,
+    /// What to do with messages that are not those which the index describes.
+    pub mismatches: Mismatches,
+    /// Where the header file and the mailbox list disagree on the rights, believe the list.
+    pub prefer_list: bool,
+    /// The minor version that the index is to get: 12 to 17. Fields that an older one lacks are lost.
+    pub version: Option<u32>,
+}
+
+/// What happens to files that are none of a mailbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OddFiles {
+    /// They are told of.
+    #[default]
+    Tell,
+    /// Nothing.
+    Ignore,
+    /// They are removed.
+    Remove,
+}
+
+/// What happens to messages that are not those which the index describes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mismatches {
+    /// They are told of.
+    #[default]
+    Tell,
+    /// They become new messages, with the old flags.
+    Renumber,
+    /// They are removed.
+    Remove,
+}
+
+/// What became of a mailbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reconstructed {
+    /// Visible messages now.
+    pub messages: u32,
+    /// Messages of which flags and dates were kept.
+    pub kept: u32,
+    /// Messages that got a new record.
+    pub added: u32,
+    /// Messages whose file is gone.
+    pub lost: u32,
+    /// Whether anything was changed, or would have been.
+    pub changed: bool,
+}
+
+impl Store {
+    /// Rebuilds one mailbox that the mailbox list knows. Nobody else can use it meanwhile.
+    ///
+    /// `tell` hears of everything that is not as it should be, as it is found.
+    ///
+    /// # Errors
+    /// [`MailboxError::NotFound`] if the list does not have the mailbox; failures of the disk.
+    pub fn reconstruct(
+        &self,
+        name: &MailboxName,
+        how: &Reconstruct,
+        tell: &mut dyn FnMut(&Finding),
+    ) -> Result<Reconstructed, MailboxError> {
+        if !how.dry_run {
+            self.check_list_writable()?;
+        }
+        let entry = self.lookup(name)?.ok_or(MailboxError::NotFound)?;
+        let (id, partition) = entry.storage()?;
+        let paths = self
+            .options()
+            .mailbox_paths(partition, id, name, entry.mbtype.legacy_dirs)?;
+        let hot = self.hot(paths);
+        let owner = name.owner();
+        let names = hot.lock_name(
+            self,
+            owner.as_deref(),
+            Mode::Exclusive,
+            Mode::Exclusive,
+            self.wait(),
+        )?;
+        // Renamed or deleted while this waited for the locks.
+        let entry = self.lookup(name)?.ok_or(MailboxError::NotFound)?;
+        if entry.id.as_ref() != Some(id) {
+            return Err(MailboxError::NotFound);
+        }
+        let paths = &hot.paths;
+        let exists = self.disk().try_stat(&paths.index)?.is_some();
+        let index = match how.dry_run && !exists {
+            true => None,
+            false => Some(self.locks().data_file(&paths.index).lock(
+                Mode::Exclusive,
+                self.wait(),
+                Open::create(),
+                Recheck::Replaced,
+            )?),
+        };
+        let plan = Plan::make(self, &entry, paths, how, tell)?;
+        let summary = plan.summary;
+        if how.dry_run || !summary.changed {
+            return Ok(summary);
+        }
+        let Some(index) = index else { return Ok(summary) };
+        let modseq = self.rebuild(&entry, paths, plan, index)?;
+        drop(names);
+        if let Some(id) = &entry.id {
+            self.announce(name, id, Publication { modseq });
+        }
+        Ok(summary)
+    }
+
+    /// Carries out a plan, under the locks of the mailbox.
+    fn rebuild(
+        &self,
+        entry: &MailboxEntry,
+        paths: &MailboxPaths,
+        mut plan: Plan,
+        mut index: DataLock,
+    ) -> Result<ModSeq, MailboxError> {
+        let disk = self.disk();
+        // A message gets its new name before the index knows of it: after a crash it is merely a new file.
+        for (from, to) in &plan.renames {
+            disk.rename(from, to)?;
+        }
+        let header_bytes = plan.names.to_bytes();
+        let crcs = Names::new(plan.names.clone()).crcs;
+        let mut header = counted(&plan, &crcs);
+        header.header_file_crc = crc32(&header_bytes);
+        let shared_cache = paths.archive_cache == paths.cache;
+        let mut main = NewCache::create(self, &paths.cache, header.generation)?;
+        let mut archive = None;
+        let mut records = Vec::new();
+        let old = std::mem::take(&mut plan.caches);
+        for planned in &mut plan.records {
+            let cache = match planned.record.is_archived() && !shared_cache {
+                false => &mut main,
+                true => match &mut archive {
+                    Some(cache) => cache,
+                    None => archive.insert(NewCache::create(self, &paths.archive_cache, header.generation)?),
+                },
+            };
+            planned.write_cache(self, paths, &old, cache)?;
+            records.extend_from_slice(&planned.record.to_bytes(header.layout));
+        }
+        let new_index = disk.open(&new_path(&paths.index), Open::replace())?;
+        new_index.write_at(&header.to_bytes(), 0)?;
+        new_index.write_at(&records, header.offset_of(0))?;
+        main.flush()?;
+        let new_header = disk.open(&new_path(&paths.header), Open::replace())?;
+        new_header.write_at(&header_bytes, 0)?;
+        let mut files = vec![&new_index, main.file(), &new_header];
+        if let Some(archive) = &mut archive {
+            archive.flush()?;
+            files.push(archive.file());
+        }
+        disk.sync_many(&files)?;
+        disk.rename(&new_path(&paths.header), &paths.header)?;
+        index.replace(&**disk, new_index.clone())?;
+        disk.rename(&new_path(&paths.cache), &paths.cache)?;
+        if archive.is_some() {
+            disk.rename(&new_path(&paths.archive_cache), &paths.archive_cache)?;
+        }
+        for file in [&paths.index, &paths.header, &paths.cache, &paths.archive_cache] {
+            if let Some(directory) = file.parent() {
+                disk.sync_dir(directory)?;
+            }
+        }
+        for path in &plan.removals {
+            disk.unlink_if_exists(path)?;
+        }
+        self.correct_row(entry, &header, &plan)?;
+        self.correct_usage(entry, &header, &plan);
+        Ok(ModSeq(header.highestmodseq))
+    }
+
+    /// Brings the row of the mailbox list in line with the mailbox.
+    fn correct_row(
+        &self,
+        entry: &MailboxEntry,
+        header: &IndexHeader,
+        plan: &Plan,
+    ) -> Result<(), MailboxError> {
+        let mut corrected = entry.clone();
+        corrected.uidvalidity = UidValidity(header.uidvalidity);
+        if let Some(acl) = &plan.acl {
+            corrected.acl = acl.clone();
+        }
+        if corrected != *entry {
+            corrected.mtime = i64::from(now());
+            self.commit_rows(&[RowChange::Update(&corrected)])?;
+        }
+        Ok(())
+    }
+
+    /// Charges the quota root with what the mailbox holds more or less than its index said. Where the index was lost nobody
+    /// knows what was charged: `quota -f` does.
+    fn correct_usage(&self, entry: &MailboxEntry, header: &IndexHeader, plan: &Plan) {
+        let Some((root, before)) = plan.names.quota_root.as_ref().zip(plan.salvaged.header.as_ref()) else {
+            return;
+        };
+        let difference = |new: u64, old: u64| new.cast_signed().saturating_sub(old.cast_signed());
+        let usage = Usage([
+            difference(header.quota_mailbox_used, before.quota_mailbox_used),
+            difference(header.exists.into(), before.exists.into()),
+            0,
+            0,
+        ]);
+        if !usage.is_zero()
+            && let Err(error) = self.charge_quota(root, usage)
+        {
+            let name = &entry.name;
+            self.report(
+                &format!("quota root {root} was not charged for {name}; run quota -f"),
+                &error,
+            );
+        }
+    }
+}
+
+/// The header of the new index: what the old one knew that the records do not tell, and the records counted.
+fn counted(plan: &Plan, crcs: &FlagCrcs) -> IndexHeader {
+    let mut header = plan.header.clone();
+    // The records' share of this checksum goes out as it came in; what is left is that of the annotations.
+    if let Some(before) = &plan.salvaged.header {
+        header.sync_annot = before.sync_annot;
+        for record in plan.salvaged.records.values() {
+            header.count_in(record, crcs);
+        }
+    } else {
+        header.sync_annot = SYNC_ANNOT_EMPTY;
+    }
+    (header.exists, header.quota_mailbox_used) = (0, 0);
+    (header.answered, header.flagged, header.deleted, header.unseen) = (0, 0, 0, 0);
+    (header.sync_basic, header.first_expunged, header.num_records) = (0, 0, 0);
+    for planned in &plan.records {
+        let record = &planned.record;
+        if record.is_expunged() {
+            let known = header.first_expunged;
+            if known == 0 || record.last_updated < known {
+                header.first_expunged = record.last_updated;
+            }
+        }
+        header.count_in(record, crcs);
+        header.num_records += 1;
+    }
+    header.leaked_cache_records = 0;
+    header
+}
+
+/// The header file as the mailbox list knows it, for a mailbox that has none.
+fn header_from_list(store: &Store, entry: &MailboxEntry) -> Result<MailboxHeader, MailboxError> {
+    let root = store.nearest_quota(&entry.name)?.map(|(root, _)| root);
+    store.header_of_entry(entry, root)
+}
+
+/// Message files found in the directories of a mailbox.
+#[derive(Debug)]
+struct Spool {
+    /// By UID: where it is, and whether that is the archive.
+    messages: std::collections::BTreeMap<u32, (PathBuf, bool)>,
+    odd: Vec<PathBuf>,
+}
