@@ -83,6 +83,11 @@ pub trait Session: Send {
         None
     }
 
+    /// The id under which the log knows the session of [`user`](Self::user).
+    fn session_id(&self) -> Option<&str> {
+        None
+    }
+
     /// The internal name of the selected mailbox. Asked while no job runs.
     fn mailbox(&self) -> Option<&str> {
         None

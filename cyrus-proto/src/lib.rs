@@ -13,3 +13,4 @@ pub mod lmtp;
 pub mod net;
 pub mod output;
 pub mod sasl;
+pub mod surroundings;

@@ -32,6 +32,10 @@ pub struct Namespace {
     pub defaultdomain: Option<String>,
     /// `ignorereference`: LIST's reference argument counts for nothing.
     pub ignorereference: bool,
+    /// `disable_shared_namespace`: users are shown no shared mailboxes.
+    pub hide_shared: bool,
+    /// `disable_user_namespace`: users are shown nobody else's mailboxes.
+    pub hide_other_users: bool,
 }
 
 /// What separates the components of a client's names.
@@ -145,6 +149,8 @@ impl Default for Namespace {
             virtdomains: VirtualDomains::Off,
             defaultdomain: None,
             ignorereference: false,
+            hide_shared: false,
+            hide_other_users: false,
         }
     }
 }
@@ -310,8 +316,16 @@ impl Namespace {
         self.join(domain, &[USER.to_owned(), user_component(local)?], &[])
     }
 
-    /// Whether the user may see mailboxes of this domain at all: his own, or any for an administrator without domain.
+    /// Whether the user may be shown the mailbox at all: one of his own domain, or of any for an administrator without
+    /// domain, and of a class that users are shown.
     pub fn in_reach(&self, name: &MailboxName, user: Option<&str>, admin: bool) -> bool {
+        let hidden = match name.owner() {
+            None => self.hide_shared,
+            Some(owner) => self.hide_other_users && user.is_none_or(|user| owner != user),
+        };
+        if hidden && !admin {
+            return false;
+        }
         let own = user.and_then(|user| self.split_user(user).1);
         name.domain() == own || (admin && own.is_none() && self.virtdomains == VirtualDomains::On)
     }
@@ -327,8 +341,8 @@ impl Namespace {
         };
         NamespaceClasses {
             personal: has_inbox.then_some(personal),
-            other: Some(other),
-            shared: Some(shared),
+            other: (admin || !self.hide_other_users).then_some(other),
+            shared: (admin || !self.hide_shared).then_some(shared),
             separator,
         }
     }

@@ -39,10 +39,10 @@ fn run(args: Vec<OsString>) -> Result<(), u8> {
         let demo =
             demo::Demo::make(Path::new(directory)).map_err(|error| fail(exit::CONFIG, &error.to_string()))?;
         syslog::to_stderr(true);
-        return start(&demo.imapd_conf(), &demo.cyrus_conf(), |engine| {
+        return start(&demo.imapd_conf(), &demo.cyrus_conf(), |engine, services| {
             demo.make_mailbox(engine)
                 .map_err(|error| fail(exit::SOFTWARE, &error.to_string()))?;
-            println!("{}", demo.how_to_use());
+            println!("{}", demo.how_to_use(services));
             Ok(())
         });
     }
@@ -53,13 +53,13 @@ fn run(args: Vec<OsString>) -> Result<(), u8> {
     }
     let imapd_conf = line.argument('C').unwrap_or(DEFAULT_PATH);
     let cyrus_conf = line.argument('M').unwrap_or(cyrus_conf::DEFAULT_PATH);
-    start(imapd_conf, cyrus_conf, |_| Ok(()))
+    start(imapd_conf, cyrus_conf, |_, _| Ok(()))
 }
 
 fn start(
     imapd_conf: &str,
     cyrus_conf: &str,
-    before: impl FnOnce(&Engine) -> Result<(), u8>,
+    before: impl FnOnce(&Engine, &CyrusConf) -> Result<(), u8>,
 ) -> Result<(), u8> {
     let config =
         Config::load(imapd_conf, "cyrusd").map_err(|error| fail(exit::CONFIG, &error.to_string()))?;
@@ -105,7 +105,7 @@ fn start(
             &format!("{cyrus_conf}: no service that this build has"),
         ));
     }
-    before(&engine)?;
+    before(&engine, &services)?;
     let served = serve::serve_all(&Arc::new(config), serving);
     engine.store().flush_deliveries();
     served

@@ -9,8 +9,10 @@ use cyrus_proto::sasl::Authenticator;
 use cyrus_store::Store;
 
 use crate::config::{Config, Opt};
+use crate::crowd::Crowd;
 use crate::environment::{HostNames, ServerEnvironment};
 use crate::idled::Idled;
+use crate::surroundings::ServiceSurroundings;
 use crate::syslog::StoreLog;
 use crate::{logins, places, settings};
 
@@ -18,6 +20,7 @@ use crate::{logins, places, settings};
 pub struct Engine {
     store: Store,
     names: Arc<HostNames>,
+    crowd: Arc<Crowd>,
 }
 
 /// Why a service cannot start: a setting or a file that the message names.
@@ -58,6 +61,7 @@ impl Engine {
         Ok(Self {
             store,
             names: Arc::default(),
+            crowd: Arc::default(),
         })
     }
 
@@ -74,6 +78,11 @@ impl Engine {
         let tls = tls(config, switches)?;
         let mut options = settings::imap(config, tls.is_some() && !switches.implicit_tls);
         options.external_strength = switches.external_strength;
+        options.surroundings = Arc::new(ServiceSurroundings::new(
+            config,
+            Arc::clone(&self.names),
+            Arc::clone(&self.crowd),
+        ));
         let shared = Arc::new(ImapService {
             store: self.store.clone(),
             options,
@@ -116,7 +125,7 @@ impl Engine {
     }
 
     fn authenticator(&self, config: &Config) -> Result<impl Authenticator + use<>, StartError> {
-        logins::authenticator(config, Arc::clone(&self.store.options().mechanism)).map_err(reason)
+        logins::authenticator(config, &self.store).map_err(reason)
     }
 }
 

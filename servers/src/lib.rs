@@ -1,6 +1,8 @@
 //! What the daemons and tools share.
 
+pub mod bulletin;
 pub mod config;
+pub mod crowd;
 pub mod cyrus_conf;
 pub mod cyrusd;
 pub mod daemon;
@@ -23,6 +25,7 @@ pub mod protocol;
 pub mod serve;
 pub mod service;
 pub mod settings;
+pub mod surroundings;
 mod sys;
 pub mod syslog;
 pub mod telemetry;

@@ -4,10 +4,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cyrus_acl::Mechanism;
+use cyrus_acl::{Mechanism, Rights};
 use cyrus_proto::sasl::{
     Authenticator, ConnectionFacts, CyrusSasl, CyrusSaslOptions, LogLevel, Policy, SaslError, SaslLog,
 };
+
+use cyrus_store::{MailboxName, Store};
 
 use crate::config::{Config, Opt};
 use crate::settings;
@@ -22,25 +24,18 @@ mod limit;
 ///
 /// # Errors
 /// libsasl2 cannot be set up.
-pub fn authenticator(
-    config: &Config,
-    mechanism: Arc<dyn Mechanism>,
-) -> Result<impl Authenticator + use<>, SaslError> {
+pub fn authenticator(config: &Config, store: &Store) -> Result<impl Authenticator + use<>, SaslError> {
     let mut options = CyrusSaslOptions::new(&settings::servername(config));
     options.options = config
         .sasl_options()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect::<HashMap<_, _>>();
-    // Unset, the library would offer whatever plugins are installed, broken ones included.
-    options
-        .options
-        .entry("mech_list".to_owned())
-        .or_insert_with(|| "PLAIN LOGIN".to_owned());
     let layer = |option| u32::try_from(config.int(option)).unwrap_or_default();
     options.minimum_layer = layer(Opt::SaslMinimumLayer);
     options.maximum_layer = layer(Opt::SaslMaximumLayer);
     options.policy = Arc::new(SitePolicy {
-        mechanism,
+        mechanism: Arc::clone(&store.options().mechanism),
+        by_acl: config.switch(Opt::Loginuseacl).then(|| store.clone()),
         admins: settings::admins(config),
         proxies: config.words(Opt::Proxyservers),
         default_domain: config.text(Opt::Defaultdomain).map(Into::into),
@@ -75,6 +70,8 @@ fn everything() -> ConnectionFacts {
 /// The site's rules about user names.
 struct SitePolicy {
     mechanism: Arc<dyn Mechanism>,
+    /// `loginuseacl`: whoever administers a user's INBOX may act as that user.
+    by_acl: Option<Store>,
     admins: Vec<String>,
     proxies: Vec<String>,
     default_domain: Option<String>,
@@ -103,13 +100,33 @@ impl Policy for SitePolicy {
         self.mechanism.canonical(&user).ok()
     }
 
-    fn may_act_as(&self, authenticated_as: &str, _user: &str) -> bool {
+    fn may_act_as(&self, authenticated_as: &str, user: &str) -> bool {
         let listed = |list: &[String]| list.iter().any(|name| name == authenticated_as);
-        listed(&self.admins) || listed(&self.proxies)
+        listed(&self.admins) || listed(&self.proxies) || self.administers(authenticated_as, user)
     }
 }
 
 impl SitePolicy {
+    /// Whether the INBOX of `user` gives the right to administer it, where that counts.
+    fn administers(&self, authenticated_as: &str, user: &str) -> bool {
+        let Some(store) = &self.by_acl else { return false };
+        let rights = || -> Result<Rights, Box<dyn std::error::Error>> {
+            let entry = store.lookup(&MailboxName::inbox_of(user)?)?;
+            let auth = store.auth(authenticated_as)?;
+            Ok(entry.map_or(Rights::NONE, |entry| store.rights(&entry, &auth)))
+        };
+        match rights() {
+            Ok(rights) => rights.contains(Rights::ADMIN),
+            Err(error) => {
+                log(
+                    Level::Warning,
+                    &format!("rights of {authenticated_as} on the INBOX of {user}: {error}"),
+                );
+                false
+            }
+        }
+    }
+
     fn is_local(&self, domain: &str) -> bool {
         let is = |name: &str| name.eq_ignore_ascii_case(domain);
         self.default_domain.as_deref().is_some_and(is) || is(&self.server_name)

@@ -21,12 +21,16 @@ use crate::config::Config;
 #[derive(Clone, Debug)]
 pub struct ProcDirectory {
     path: Arc<Path>,
-    names: Arc<Mutex<Names>>,
+    numbers: Numbers,
 }
 
-/// The file names of this process: those that were given back, and how many were ever given out.
+/// The numbers that name sessions of this process: its id for one of them, and the id with more digits for others.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Numbers(Arc<Mutex<Given>>);
+
+/// Those that were given back, and how many were ever given out.
 #[derive(Debug, Default)]
-struct Names {
+struct Given {
     free: Vec<u32>,
     given: usize,
 }
@@ -64,14 +68,15 @@ impl ProcDirectory {
         fs::create_dir_all(&path)?;
         Ok(Self {
             path: Arc::from(path),
-            names: Arc::default(),
+            numbers: Numbers::default(),
         })
     }
 
     /// Makes the file of a new session.
     pub fn session(&self, line: &SessionLine) -> io::Result<ProcFile> {
         let number = self
-            .free_number()
+            .numbers
+            .take()
             .ok_or_else(|| io::Error::other("no number is free for a session's file"))?;
         let file = ProcFile {
             directory: self.clone(),
@@ -80,19 +85,27 @@ impl ProcDirectory {
         file.write(line)?;
         Ok(file)
     }
+}
 
-    fn names(&self) -> MutexGuard<'_, Names> {
-        self.names.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+impl Numbers {
+    fn lock(&self) -> MutexGuard<'_, Given> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn free_number(&self) -> Option<u32> {
-        let mut names = self.names();
-        if let Some(number) = names.free.pop() {
+    /// A number that no session has now.
+    pub(crate) fn take(&self) -> Option<u32> {
+        let mut given = self.lock();
+        if let Some(number) = given.free.pop() {
             return Some(number);
         }
-        let number = number_of(std::process::id(), names.given)?;
-        names.given += 1;
+        let number = number_of(std::process::id(), given.given)?;
+        given.given += 1;
         Some(number)
+    }
+
+    /// Gives a number back.
+    pub(crate) fn give(&self, number: u32) {
+        self.lock().free.push(number);
     }
 }
 
@@ -147,7 +160,7 @@ impl ProcFile {
 impl Drop for ProcFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(self.path());
-        self.directory.names().free.push(self.number);
+        self.directory.numbers.give(self.number);
     }
 }
 
@@ -204,6 +217,28 @@ pub fn sessions(directory: &Path) -> io::Result<Vec<(u32, String)>> {
         }
     }
     Ok(found)
+}
+
+/// The sessions of other processes that are alive.
+pub(crate) fn sessions_of_others(directory: &Path) -> Vec<SessionLine> {
+    let own = std::process::id();
+    let mut found = Vec::new();
+    for (number, line) in sessions(directory).unwrap_or_default() {
+        let owner = owner_of(&directory.join(number.to_string()));
+        if owner.is_none_or(|owner| owner == own || !is_alive(owner)) {
+            continue;
+        }
+        let mut fields = line.split('\t').map(str::to_owned);
+        let mut next = || fields.next().unwrap_or_default();
+        found.push(SessionLine {
+            service: next(),
+            client: next(),
+            user: next(),
+            mailbox: next(),
+            command: next(),
+        });
+    }
+    found
 }
 
 /// A field without the characters that would end it.

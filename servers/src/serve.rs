@@ -17,6 +17,7 @@ use cyrus_proto::net::{
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::bulletin;
 use crate::config::Config;
 use crate::daemon::{exit, fail};
 use crate::presence::Register;
@@ -69,6 +70,12 @@ fn run(
     signal_hook::flag::register(SIGPIPE, Arc::new(AtomicBool::new(false))).map_err(os("signals"))?;
     let server = Server::new(&net_options(), observer.clone()).map_err(os("event loop"))?;
     let handle = server.handle();
+    if let Err(error) = bulletin::watch(&config.configdirectory(), handle.clone()) {
+        log(
+            Level::Warning,
+            &format!("msg/shutdown is noticed late by idle sessions: {error}"),
+        );
+    }
     let mut listening = Vec::new();
     for (listener, service) in services {
         listening.push((handle.listen(listener, Arc::clone(&service)), service));
@@ -218,8 +225,8 @@ impl Observer for DaemonObserver {
         Some(self.register.as_ref()?.logged_in(service, peer, user))
     }
 
-    fn transcript(&self, _service: &str, user: &str) -> Option<Box<dyn Transcript>> {
-        match Telemetry::begin(&self.config, user, std::process::id(), "") {
+    fn transcript(&self, service: &str, user: &str, session: &str) -> Option<Box<dyn Transcript>> {
+        match Telemetry::begin(&self.config, service, user, session) {
             Ok(telemetry) => telemetry.map(|log| Box::new(Recorder(log)) as Box<dyn Transcript>),
             Err(error) => {
                 log(Level::Error, &format!("telemetry of {user}: {error}"));

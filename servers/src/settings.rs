@@ -212,6 +212,8 @@ pub fn namespace(config: &Config) -> Namespace {
         },
         defaultdomain: config.text(Opt::Defaultdomain).map(Into::into),
         ignorereference: config.switch(Opt::Ignorereference),
+        hide_shared: config.switch(Opt::DisableSharedNamespace),
+        hide_other_users: config.switch(Opt::DisableUserNamespace),
     }
 }
 
@@ -261,6 +263,14 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     }
     options.eight_bit_headers = eight_bit_headers(config);
     options.quotawarn = u8::try_from(config.int(Opt::Quotawarn).clamp(0, 100)).unwrap_or(90);
+    let room = |option| u64::try_from(config.int(option)).unwrap_or_default();
+    options.quotawarn_kib = room(Opt::Quotawarnkb);
+    options.quotawarn_messages = room(Opt::Quotawarnmsg);
+    options.autoexpunge = config.switch(Opt::Autoexpunge);
+    options.delete_unsubscribe = config.switch(Opt::DeleteUnsubscribe);
+    options.readonly = config.switch(Opt::Readonly);
+    options.chatty = config.switch(Opt::Chatty);
+    options.slow_command = seconds(config, Opt::Commandmintimer);
     options.allowsetacl = config.switch(Opt::Allowsetacl);
     options.foolstupidclients = config.switch(Opt::Foolstupidclients);
     options.specialusealways = config.switch(Opt::Specialusealways);
@@ -268,6 +278,12 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     options.allowallsubscribe = config.switch(Opt::Allowallsubscribe);
     options.namespace = namespace(config);
     options
+}
+
+/// A STRING that is a number of seconds, with fractions.
+fn seconds(config: &Config, option: Opt) -> Option<Duration> {
+    let seconds: f64 = config.text(option)?.trim().parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// `jmap_preview_annot`, without the `/shared` that it may begin with.

@@ -386,3 +386,114 @@ fn a_saslauthd_that_is_away_is_a_passing_trouble_of_those_who_log_in() {
             .contains("bovik has logged in and has no INBOX; `createmailbox user/bovik`")
     );
 }
+
+#[test]
+fn users_are_told_what_the_administrator_says_and_as_many_come_in_as_may() {
+    let mut rig = Rig::new();
+    if with_sasldb(&rig, &["admin", "bovik", "fred"]).is_none() {
+        return println!("skipped: there is no saslpasswd2");
+    }
+    let settings = fs::read_to_string(rig.path("imapd.conf")).unwrap();
+    fs::write(
+        rig.path("imapd.conf"),
+        settings + "maxlogins_per_user: 2\nloginuseacl: yes\nimapidlepoll: 3600\n",
+    )
+    .unwrap();
+    fs::create_dir_all(rig.path("conf/msg")).unwrap();
+    fs::create_dir_all(rig.path("conf/log/bovik")).unwrap();
+    rig.own_everything();
+    // Two processes: what one has let in counts for the other.
+    start(
+        &mut rig,
+        env!("CARGO_BIN_EXE_master"),
+        " imap cmd=\"IMAPD CONF\" listen=\"127.0.0.1:BASE0\" prefork=1\n \
+         other cmd=\"IMAPD CONF\" listen=\"127.0.0.1:BASE1\" prefork=1",
+    );
+    let (imap, other) = (rig.address(0), rig.address(1));
+    let mut admin = Client::logged_in(imap, "admin");
+    assert!(admin.imap("CREATE user/bovik").contains("t OK"));
+    assert!(admin.imap("SETACL user/bovik fred a").contains("t OK"));
+
+    fs::write(rig.path("conf/msg/motd"), "Mail is slow today\nmore\n").unwrap();
+    let mut first = Client::connect(imap);
+    first.line();
+    let answer = first.imap("LOGIN bovik secret");
+    assert!(
+        answer.starts_with("* OK [ALERT] Mail is slow today\r\nt OK "),
+        "{answer}"
+    );
+    fs::remove_file(rig.path("conf/msg/motd")).unwrap();
+    let second = Client::logged_in(other, "bovik");
+    eventually("both sessions are listed", || {
+        fs::read_dir(rig.path("conf/proc"))
+            .unwrap()
+            .flatten()
+            .filter(|entry| {
+                let text = fs::read_to_string(entry.path()).unwrap_or_default();
+                // The log names clients as Cyrus does: the host, if it has a name, and the address.
+                text.contains("[127.0.0.1]\tbovik\t")
+            })
+            .count()
+            == 2
+    });
+    for service in [imap, other] {
+        let mut third = Client::connect(service);
+        third.line();
+        let answer = third.imap("LOGIN bovik secret");
+        assert_eq!(answer, "t NO Too many open connections (2 of 2 for bovik)\r\n");
+    }
+    drop(second);
+
+    // Who administers an INBOX may act as its owner, and nobody else's.
+    let plain = |words: &str| {
+        let mut encoder = Command::new("base64")
+            .arg("-w0")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        encoder.stdin.take().unwrap().write_all(words.as_bytes()).unwrap();
+        String::from_utf8(encoder.wait_with_output().unwrap().stdout).unwrap()
+    };
+    let acting = |as_user: &str, user: &str| {
+        let mut client = Client::connect(other);
+        client.line();
+        client.imap(&format!(
+            "AUTHENTICATE PLAIN {}",
+            plain(&format!("{as_user}\0{user}\0secret"))
+        ))
+    };
+    eventually("the session has left", || {
+        acting("bovik", "fred").contains("t OK ")
+    });
+    assert!(acting("fred", "bovik").starts_with("t NO "));
+
+    // A shutdown reaches those who idle, and administrators stay.
+    first.send("i IDLE\r\n");
+    assert_eq!(first.line(), "+ idling\r\n");
+    fs::write(rig.path("conf/msg/shutdown"), "Back at noon\n").unwrap();
+    assert_eq!(first.line(), "* BYE [ALERT] Back at noon\r\n");
+    assert_eq!(first.line(), "");
+    assert!(admin.imap("NOOP").contains("t OK"));
+    fs::remove_file(rig.path("conf/msg/shutdown")).unwrap();
+
+    let named: Vec<String> = fs::read_dir(rig.path("conf/log/bovik"))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    for service in ["imap-", "other-"] {
+        let number = named.iter().find_map(|name| name.strip_prefix(service));
+        assert!(
+            number.is_some_and(|number| number.parse::<u32>().is_ok()),
+            "{named:?}"
+        );
+    }
+    let log = rig.log();
+    let host = log
+        .lines()
+        .filter_map(|line| line.split_once(" login: "))
+        .all(|(_, login)| login.split(' ').take(2).any(|word| word == "[127.0.0.1]"));
+    assert!(host, "{log}");
+    stop_and_leave_nothing(&rig);
+}

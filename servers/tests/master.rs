@@ -182,6 +182,45 @@ fn a_start_that_cannot_be_has_the_exit_code_of_cyrus_in_both_modes() {
 }
 
 #[test]
+fn a_missing_program_is_one_error_and_the_others_start() {
+    let mut rig = Rig::new();
+    rig.script("service", ECHO);
+    rig.cyrus_conf(
+        "SERVICES {\n a cmd=\"DIR/service\" listen=\"127.0.0.1:BASE0\" prefork=1\n\
+         b cmd=\"DIR/later\" listen=\"127.0.0.1:BASE1\" prefork=1\n}\n\
+         DAEMON {\n c cmd=\"DIR/nowhere\"\n}\n",
+    );
+    let master = env!("CARGO_BIN_EXE_master");
+    rig.script(
+        "verbose-master",
+        &format!("CYRUS_VERBOSE=1 exec {master} \"$@\" -L DIR/said -d"),
+    );
+    let program = rig.path("verbose-master");
+    assert_eq!(
+        rig.start_program(program.to_str().unwrap(), &[]),
+        0,
+        "{}",
+        rig.output()
+    );
+    eventually("the service that can has started", || rig.log().contains("a 0"));
+    assert!(TcpStream::connect(rig.address(1)).is_err());
+    let said = || fs::read_to_string(rig.path("said")).unwrap();
+    let dir = rig.path("");
+    for (kind, name, program) in [("service", "b", "later"), ("daemon", "c", "nowhere")] {
+        let error = format!(
+            "error: cannot find executable for {kind} '{name}': {}{program}; left out",
+            dir.display()
+        );
+        assert_eq!(said().matches(&error).count(), 1, "{}", said());
+    }
+    // Once it is there, SIGHUP starts it.
+    rig.script("later", ECHO);
+    rig::kill("HUP", rig.pid());
+    eventually("the service is there", || rig.log().contains("b 0"));
+    rig.stop();
+}
+
+#[test]
 fn a_second_master_is_refused() {
     let mut rig = Rig::new();
     rig.cyrus_conf("");

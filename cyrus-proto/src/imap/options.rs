@@ -1,11 +1,13 @@
 //! What an IMAP service is set to: the options of imapd.conf that sessions obey, with Cyrus 3.6's defaults.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cyrus_store::Namespace;
 
 use crate::eight_bit::EightBitHeaders;
 use crate::frame::Limits;
+use crate::surroundings::{Alone, Surroundings};
 
 /// The settings of one IMAP service.
 #[derive(Clone, Debug)]
@@ -56,12 +58,26 @@ pub struct ImapOptions {
     pub eight_bit_headers: EightBitHeaders,
     /// `quotawarn`: per cent from which SELECT warns.
     pub quotawarn: u8,
+    /// `quotawarnkb`: SELECT warns only with less than this many KiB free; 0 leaves it to `quotawarn` alone.
+    pub quotawarn_kib: u64,
+    /// `quotawarnmsg`: the same in messages.
+    pub quotawarn_messages: u64,
     /// `allowsetacl`
     pub allowsetacl: bool,
     /// `foolstupidclients`: `LIST "" *` means `LIST "" INBOX*`.
     pub foolstupidclients: bool,
     /// `allowallsubscribe`: subscriptions to names that do not exist.
     pub allowallsubscribe: bool,
+    /// `autoexpunge`: whoever leaves a mailbox expunges it.
+    pub autoexpunge: bool,
+    /// `delete_unsubscribe`: who deletes a mailbox is no longer subscribed to it.
+    pub delete_unsubscribe: bool,
+    /// `readonly`: nothing can be changed.
+    pub readonly: bool,
+    /// `chatty`: every command is noted in the log.
+    pub chatty: bool,
+    /// `commandmintimer`: commands that take longer are noted in the log.
+    pub slow_command: Option<Duration>,
     /// `jmap_preview_annot`: the annotation of messages that PREVIEW answers with, where it is set.
     pub preview_annotation: Option<String>,
     /// `submitservers`: userids and groups that may look up URLs authorized for `submit+`.
@@ -72,6 +88,8 @@ pub struct ImapOptions {
     pub annotation_legacy_commands: bool,
     /// How names look.
     pub namespace: Namespace,
+    /// The server around the sessions.
+    pub surroundings: Arc<dyn Surroundings>,
 }
 
 /// `serverinfo`: how much the greeting tells.
@@ -118,14 +136,22 @@ impl ImapOptions {
             maxmessagesize: 0,
             eight_bit_headers: EightBitHeaders::Munge,
             quotawarn: 90,
+            quotawarn_kib: 0,
+            quotawarn_messages: 0,
             allowsetacl: true,
             foolstupidclients: false,
             allowallsubscribe: false,
+            autoexpunge: false,
+            delete_unsubscribe: false,
+            readonly: false,
+            chatty: false,
+            slow_command: None,
             preview_annotation: None,
             submitservers: Vec::new(),
             specialusealways: true,
             annotation_legacy_commands: false,
             namespace: Namespace::default(),
+            surroundings: Arc::new(Alone),
         }
     }
 

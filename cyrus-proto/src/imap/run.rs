@@ -41,7 +41,7 @@ mod urlauth;
 use self::search::Asked;
 
 pub(super) use self::append::{StagedMessage, staging};
-pub(super) use self::login::{LoginTurn, authenticate, authenticate_step, login};
+pub(super) use self::login::{LoginTurn, Turned, authenticate, authenticate_step, login};
 
 /// What a job needs of its session; the mailbox comes back with the outcome.
 pub(super) struct Request {
@@ -64,7 +64,7 @@ pub(super) enum Outcome {
         mailbox: Option<Box<Selected>>,
     },
     /// A turn of a login.
-    Login(Box<LoginTurn>),
+    Login(Box<Turned>),
     /// A place for a literal, or why there is none.
     Staging {
         sink: Result<StagedMessage, Reply>,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use cyrus_acl::Rights;
 use cyrus_store::options::ExpungeMode;
-use cyrus_store::{IndexRead, Mailbox, MailboxError, ModSeq, SystemFlags, Uid, UidMap, UidSet, Watch};
+use cyrus_store::{
+    Expunge, IndexRead, Mailbox, MailboxError, ModSeq, SystemFlags, Uid, UidMap, UidSet, Watch,
+};
 
 use super::command::Numbering;
 use super::enabled::Enabled;
@@ -24,6 +26,8 @@ pub(crate) struct Selected {
     watch: Option<Watch>,
     /// Whether messages were expunged here whose files go when the mailbox is closed.
     untidy: bool,
+    /// Whether what is marked `\Deleted` goes when the mailbox is left (`autoexpunge`).
+    pub(crate) expunges_at_end: bool,
 }
 
 /// What the client was told of its mailbox.
@@ -87,6 +91,7 @@ impl Selected {
             contexts: Contexts::default(),
             watch: None,
             untidy: false,
+            expunges_at_end: false,
         }
     }
 
@@ -98,11 +103,15 @@ impl Selected {
 
     /// Whether leaving the mailbox is work.
     pub(crate) fn is_untidy(&self) -> bool {
-        self.untidy
+        self.untidy || self.expunges_at_end
     }
 
     /// Leaves the mailbox, and tidies up if there is anything to.
-    pub(crate) fn close(self) -> Result<(), MailboxError> {
+    pub(crate) fn close(mut self) -> Result<(), MailboxError> {
+        if self.expunges_at_end {
+            let expunged = self.mailbox.expunge(Expunge::AllDeleted)?;
+            self.note_expunge(&expunged);
+        }
         match self.untidy {
             true => self.mailbox.close(),
             false => Ok(()),

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use cyrus_acl::AuthState;
 use cyrus_store::search::Collation;
-use cyrus_store::{Level, Log, Store};
+use cyrus_store::{Level, Log, QuotaRoot, Store};
 
 use self::capability::Situation;
 use super::command::{self, CommandBody, Needs, Refusal, Tag, Verb};
@@ -17,9 +17,10 @@ use super::response::{Code, Reply, put_capability, put_continuation};
 use super::run::{self, Outcome, Request, StagedMessage};
 use super::selected::Selected;
 use crate::frame::{Command as Frame, Event, Framer, Reason, Refused};
-use crate::job::{Done, Link, SecurityLayer, Session, Step, TlsFacts};
+use crate::job::{Done, Link, Peer, SecurityLayer, Session, Step, TlsFacts};
 use crate::output::Output;
 use crate::sasl::{Authenticator, ConnectionFacts, Exchange};
+use crate::surroundings::Seat;
 
 pub(crate) mod capability;
 mod comparator;
@@ -30,6 +31,7 @@ mod language;
 mod literal;
 mod login;
 mod unauthenticate;
+mod watchman;
 
 /// What all sessions of an IMAP service share.
 pub struct ImapService {
@@ -52,6 +54,10 @@ pub struct User {
     pub auth: AuthState,
     /// The session's id, for the log.
     pub(crate) session_id: String,
+    /// What holds a place for the user.
+    pub(crate) seat: Option<Mutex<Seat>>,
+    /// The quota root that the user was last warned of, and when.
+    pub(crate) warned: Mutex<Option<(QuotaRoot, Instant)>>,
 }
 
 impl User {
@@ -88,6 +94,8 @@ pub struct ImapSession {
     framer: Framer<StagedMessage>,
     output: Output,
     link: Option<Link>,
+    /// How the log names the client, once somebody has looked its name up.
+    peer_name: Option<Box<str>>,
     tls: Option<Box<TlsFacts>>,
     state: State,
     /// The extensions that the client has switched on.
@@ -99,6 +107,8 @@ pub struct ImapSession {
     next: Option<Next>,
     /// A reply that waits for its time: a refused login.
     held: Option<Held>,
+    /// A command whose time is taken.
+    timed: Option<Box<watchman::Timed>>,
     /// Malformed commands in a row.
     bad_commands: u8,
     /// When the client last said something.
@@ -180,6 +190,7 @@ impl ImapSession {
             service,
             output: Output::new(),
             link: None,
+            peer_name: None,
             tls: None,
             state: State::NotAuthenticated,
             enabled: Enabled::NONE,
@@ -187,6 +198,7 @@ impl ImapSession {
             work: None,
             next: None,
             held: None,
+            timed: None,
             bad_commands: 0,
             active: Instant::now(),
             hinted: false,
@@ -287,9 +299,15 @@ impl ImapSession {
     }
 
     fn log_name(&self) -> String {
-        self.link
-            .as_ref()
-            .map_or_else(String::new, |link| link.peer().log_name())
+        match (&self.peer_name, &self.link) {
+            (Some(name), _) => name.to_string(),
+            (None, Some(link)) => link.peer().log_name(),
+            (None, None) => String::new(),
+        }
+    }
+
+    fn peer(&self) -> Peer {
+        self.link.as_ref().map_or(Peer::Unix, |link| link.peer().clone())
     }
 
     /// One malformed command; ten in a row end the session.
@@ -345,6 +363,8 @@ impl ImapSession {
                 return None;
             }
         };
+        let name = head.verb.map_or("", Verb::name);
+        self.command_begins(&head.tag, name.as_bytes(), now);
         let needs = head.verb.map_or(Needs::Authenticated, Verb::needs);
         if needs >= Needs::Authenticated && self.current_user().is_none() {
             self.refuse_tagged(&head.tag, "Please login first");
@@ -381,8 +401,13 @@ impl ImapSession {
         now: Instant,
     ) -> Option<Step> {
         let completed = Reply::ok("Completed");
-        if let Some(why) = self.forbidden(&body) {
+        if let Some(why) = self.contradicts(&body) {
             self.refuse_tagged(&tag, why);
+            return None;
+        }
+        if self.is_forbidden(body.verb()) {
+            let text = "This connection is configured for read-only access";
+            self.reply(&tag, &Reply::no(text));
             return None;
         }
         self.imply(&body);
@@ -605,6 +630,9 @@ impl ImapSession {
                 self.work = Some(Work::Leave);
                 return Step::Run(run::leave(mailbox));
             }
+            if let Some(why) = self.sent_away() {
+                self.bye(&Reply::bye(why.to_string()).with(Code::Alert));
+            }
             let step = match &self.state {
                 State::Logout => return Step::Close,
                 State::Authenticating { .. } => match self.framer.next_line() {
@@ -725,6 +753,7 @@ impl Session for ImapSession {
                 self.select(mailbox);
                 let _ = verb;
                 self.reply(&tag, &reply);
+                self.command_ends(now);
             }
             (Work::Idle, Outcome::Idle { mailbox: back, gone }) => {
                 if let State::Idle { mailbox, .. } = &mut self.state {
@@ -734,7 +763,12 @@ impl Session for ImapSession {
                     self.bye(&reply);
                 }
             }
-            (Work::Login { tag, plain }, Outcome::Login(turn)) => self.login_turn(tag, plain, *turn, now),
+            (Work::Login { tag, plain }, Outcome::Login(turn)) => {
+                self.login_turn(tag, plain, *turn, now);
+                if !matches!(self.state, State::Authenticating { .. }) {
+                    self.command_ends(now);
+                }
+            }
             (Work::Staging { tag }, Outcome::Staging { sink, mailbox }) => {
                 self.select(mailbox);
                 self.staging_ready(&tag, sink);
@@ -804,6 +838,10 @@ impl Session for ImapSession {
 
     fn user(&self) -> Option<&str> {
         self.current_user().map(|user| user.name.as_str())
+    }
+
+    fn session_id(&self) -> Option<&str> {
+        self.current_user().map(|user| user.session_id.as_str())
     }
 
     fn mailbox(&self) -> Option<&str> {

@@ -666,8 +666,9 @@ impl Connection {
         {
             self.announced = true;
             let (service, peer) = (&self.service.name, self.link.peer());
+            let session = self.session.session_id().unwrap_or_default();
             self.presence = context.observer.logged_in(service, peer, user);
-            if let Some(transcript) = context.observer.transcript(service, user) {
+            if let Some(transcript) = context.observer.transcript(service, user, session) {
                 self.extras().transcript = Some(transcript);
             }
         }

@@ -48,9 +48,9 @@ pub trait Observer: Send + Sync {
         let _ = text;
     }
 
-    /// A user has logged in: where to write what is said from now on, if anywhere.
-    fn transcript(&self, service: &str, user: &str) -> Option<Box<dyn Transcript>> {
-        let _ = (service, user);
+    /// A user has logged in: where to write what is said from now on, if anywhere. `session` is the session's id.
+    fn transcript(&self, service: &str, user: &str, session: &str) -> Option<Box<dyn Transcript>> {
+        let _ = (service, user, session);
         None
     }
 

@@ -128,6 +128,7 @@ enum Message {
     Adopt(Stream, Arc<Service>),
     Listen(ServiceId, Listener, Arc<Service>),
     Unlisten(ServiceId),
+    LookAround,
     Stop(Duration),
 }
 
@@ -197,6 +198,13 @@ impl Handle {
         let next = self.next_reactor.fetch_add(1, Ordering::Relaxed);
         if let Some(inbox) = self.inboxes.get(next % self.inboxes.len().max(1)) {
             inbox.post(Message::Adopt(stream.into(), service));
+        }
+    }
+
+    /// Has every session look around, as a wake-up of its own would.
+    pub fn look_around(&self) {
+        for inbox in self.inboxes.iter() {
+            inbox.post(Message::LookAround);
         }
     }
 
@@ -381,6 +389,15 @@ impl Reactor {
             Message::Adopt(stream, service) => self.open(stream, service, now),
             Message::Listen(id, listener, service) => self.listen(id, listener, service, now),
             Message::Unlisten(id) => self.unlisten(id.0),
+            Message::LookAround => {
+                let keys: Vec<Key> = self.keys().collect();
+                for key in keys {
+                    self.with(key, now, |connection, _| {
+                        connection.hint(now);
+                        Verdict::Waits
+                    });
+                }
+            }
             Message::Stop(grace) => self.stop(now + grace, now),
         }
     }

@@ -273,7 +273,7 @@ impl Observer for Counts {
         self.tls_failures.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn transcript(&self, _service: &str, user: &str) -> Option<Box<dyn Transcript>> {
+    fn transcript(&self, _service: &str, user: &str, _session: &str) -> Option<Box<dyn Transcript>> {
         self.transcript
             .lock()
             .unwrap()

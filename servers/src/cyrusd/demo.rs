@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use cyrus_acl::AuthState;
 use cyrus_store::{MailboxError, MailboxName};
 
+use crate::cyrus_conf::{CyrusConf, Listen};
 use crate::engine::Engine;
 
 /// The directory of a demonstration.
@@ -103,8 +104,13 @@ impl Demo {
     }
 
     /// What to type to read and deliver mail.
-    pub fn how_to_use(&self) -> String {
+    ///
+    /// The addresses are those of its cyrus.conf, which may have been changed since it was made.
+    pub fn how_to_use(&self, services: &CyrusConf) -> String {
         let root = self.root.display();
+        let address =
+            |service: &str| address_of(services, service).unwrap_or_else(|| "(not served)".to_owned());
+        let (imap, imaps, lmtp) = (address("imap"), address("imaps"), address("lmtp"));
         // Nothing is installed yet: the program lies beside this one.
         let deliver = std::env::current_exe().map_or_else(
             |_| PathBuf::from("deliver"),
@@ -115,13 +121,13 @@ impl Demo {
             "\n\
              A mail server is running in {root}; stop it with Ctrl-C.\n\
              \n\
-             user {USER}, password {PASSWORD}; IMAP 127.0.0.1:{IMAP}, IMAPS 127.0.0.1:{IMAPS}, LMTP 127.0.0.1:{LMTP}\n\
+             user {USER}, password {PASSWORD}; IMAP {imap}, IMAPS {imaps}, LMTP {lmtp}\n\
              \n\
              deliver:  printf 'Subject: hello\\r\\n\\r\\nHi.\\r\\n' | {deliver} -C {root}/imapd.conf {USER}\n\
-             \x20         smtp-source -L -c -t {USER} 127.0.0.1:{LMTP}\n\
-             list:     curl -k --user {USER}:{PASSWORD} imaps://127.0.0.1:{IMAPS}/\n\
-             read:     curl -k --user {USER}:{PASSWORD} 'imaps://127.0.0.1:{IMAPS}/INBOX;UID=1'\n\
-             \x20         mutt -f imaps://{USER}@127.0.0.1:{IMAPS}/\n"
+             \x20         smtp-source -L -c -t {USER} {lmtp}\n\
+             list:     curl -k --user {USER}:{PASSWORD} imaps://{imaps}/\n\
+             read:     curl -k --user {USER}:{PASSWORD} 'imaps://{imaps}/INBOX;UID=1'\n\
+             \x20         mutt -f imaps://{USER}@{imaps}/\n"
         )
     }
 
@@ -203,6 +209,22 @@ impl Demo {
     }
 }
 
+/// Where a service listens, as clients write it.
+fn address_of(services: &CyrusConf, name: &str) -> Option<String> {
+    let service = services
+        .services
+        .iter()
+        .find(|service| service.command.name == name)?;
+    match &service.listen {
+        Listen::Unix(path) => Some(path.display().to_string()),
+        Listen::Port { host, port } => Some(match host.as_deref() {
+            None => format!("localhost:{port}"),
+            Some(host) if host.contains(':') => format!("[{host}]:{port}"),
+            Some(host) => format!("{host}:{port}"),
+        }),
+    }
+}
+
 /// Runs a program of the system's with `input`.
 fn run(
     program: &'static str,
@@ -246,5 +268,33 @@ fn io_error(op: &'static str, path: &Path, source: io::Error) -> DemoError {
         op,
         path: path.to_owned(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_are_the_addresses_of_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let demo = Demo {
+            root: dir.path().to_owned(),
+        };
+        demo.write("cyrus.conf", &demo.services()).unwrap();
+        let printed = |demo: &Demo| demo.how_to_use(&CyrusConf::load(demo.cyrus_conf()).unwrap());
+        assert!(printed(&demo).contains("IMAPS 127.0.0.1:1993, LMTP 127.0.0.1:1024\n"));
+        let changed = demo.services().replace("127.0.0.1:1993", "[::1]:2993");
+        let changed = changed.replace(":1024", ":2024").replace("imap  ", "other  ");
+        fs::write(demo.cyrus_conf(), changed).unwrap();
+        let text = printed(&demo);
+        assert!(
+            text.contains("IMAP (not served), IMAPS [::1]:2993, LMTP 127.0.0.1:2024\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("imaps://demo@[::1]:2993/") && !text.contains("1993"),
+            "{text}"
+        );
     }
 }

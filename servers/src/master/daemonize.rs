@@ -97,6 +97,8 @@ impl Startup {
                 &format!("nobody waits for the start any more: {error}"),
             );
         }
+        // The pipe had the number 3; no listener that is opened later may get it.
+        crate::service::reserve_descriptors();
     }
 }
 

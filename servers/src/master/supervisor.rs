@@ -21,7 +21,7 @@ use super::service::{Slot, delay};
 use super::signals::Signals;
 use super::{Fatal, Options, janitor, start};
 use crate::config::{Config, Opt};
-use crate::cyrus_conf::{CyrusConf, Service};
+use crate::cyrus_conf::{Command, CyrusConf, Service};
 use crate::listen::bind_all;
 use crate::privilege;
 use crate::service::{DAEMON_UP, Status};
@@ -103,7 +103,7 @@ impl Supervisor {
     /// START, listeners, the Cyrus user, the daemons that are waited for. `false` when told to stop meanwhile.
     pub(super) fn bring_up(&mut self) -> Result<bool, Fatal> {
         janitor::sweep(&self.proc_directory);
-        self.check_programs()?;
+        self.leave_out_missing()?;
         if !start::run(&self.conf.start, &self.signals)? {
             return Ok(false);
         }
@@ -133,18 +133,53 @@ impl Supervisor {
         Ok(true)
     }
 
-    fn check_programs(&self) -> Result<(), Fatal> {
-        let services = self.conf.services.iter().map(|entry| ("service", &entry.command));
-        let daemons = self.conf.daemons.iter().map(|entry| ("daemon", &entry.command));
-        for (kind, command) in services.chain(daemons) {
+    /// Leaves out services and daemons whose program is missing. Without any service left, or without a daemon that the
+    /// others wait for, there is nothing to start.
+    fn leave_out_missing(&mut self) -> Result<(), Fatal> {
+        let missing = |kind: &str, command: &Command| {
             let program = Program::of(command);
-            if !program.exists() {
+            (!program.exists()).then(|| {
                 let (name, path) = (&program.name, program.path.display());
-                return Err(Fatal::config(format!(
-                    "cannot find executable for {kind} '{name}': {path}"
-                )));
+                format!("cannot find executable for {kind} '{name}': {path}")
+            })
+        };
+        let leave_out = |kind: &str, command: &Command| match missing(kind, command) {
+            None => true,
+            Some(problem) => {
+                log(
+                    Level::Error,
+                    &format!("{problem}; left out until the next SIGHUP"),
+                );
+                false
+            }
+        };
+        for daemon in self.conf.daemons.iter().filter(|daemon| daemon.wait) {
+            if let Some(problem) = missing("daemon", &daemon.command) {
+                return Err(Fatal::config(problem));
             }
         }
+        if let [first, ..] = &self.conf.services[..]
+            && let Some(problem) = missing("service", &first.command)
+            && !self
+                .conf
+                .services
+                .iter()
+                .any(|entry| Program::of(&entry.command).exists())
+        {
+            return Err(Fatal::config(problem));
+        }
+        self.conf
+            .services
+            .retain(|entry| leave_out("service", &entry.command));
+        self.conf
+            .daemons
+            .retain(|entry| leave_out("daemon", &entry.command));
+        let daemons = &self.conf.daemons;
+        self.daemons.retain(|daemon| {
+            daemons
+                .iter()
+                .any(|entry| entry.command.name == daemon.program.name)
+        });
         Ok(())
     }
 
@@ -611,6 +646,13 @@ impl Supervisor {
             }
         }
         for entry in &conf.daemons {
+            if !Program::of(&entry.command).exists() {
+                log(
+                    Level::Error,
+                    &format!("cannot find executable for daemon '{}'", entry.command.name),
+                );
+                continue;
+            }
             if !self
                 .daemons
                 .iter()

@@ -1,10 +1,12 @@
-//! Programs that people use: cyradm, mbsync, Python's imaplib, curl, mutt and postfix's smtp-source, against either implementation.
+//! Programs that people use: cyradm, mbsync, Python's imaplib, curl, mutt, imtest and postfix's smtp-source, against
+//! either implementation.
 
 mod curl;
 mod cyradm;
 mod imaplib;
 mod mbsync;
 mod mutt;
+mod sasl;
 mod smtp_source;
 
 use crate::rig::programs::{Programs, has_client};

@@ -164,6 +164,9 @@ fn find(request: &Request, command: &ListCommand, kind: Kind) -> Result<Found, M
         subscribed = store.subscriptions(&request.user.auth)?;
     }
     if by_subscription {
+        let (user, admin) = (Some(request.user.name.as_str()), request.user.is_admin());
+        let namespace = &request.service.options.namespace;
+        subscribed.retain(|name| namespace.in_reach(name, user, admin));
         request.sort(&mut subscribed, |name| name);
         find_subscribed(request, &mut listing, subscribed, select, kind)?;
     } else {

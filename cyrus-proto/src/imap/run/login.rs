@@ -2,17 +2,18 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cyrus_acl::AuthState;
 
 use super::Outcome;
 use crate::imap::session::{ImapService, User};
-use crate::job::Job;
+use crate::job::{Job, Peer};
 use crate::output::Output;
 use crate::sasl::{ConnectionFacts, Exchange, Login, SaslError, Turn};
+use crate::surroundings::log_name;
 
 /// How a turn of a login ended.
 pub(in crate::imap) enum LoginTurn {
@@ -25,14 +26,28 @@ pub(in crate::imap) enum LoginTurn {
     Failed { user: String, error: SaslError },
     /// The credentials are right, but name nobody.
     NoIdentity { user: String, reason: String },
+    /// The credentials are right, and there is no room.
+    Full { login: Login, reason: String },
     /// Logged in.
-    Done { login: Login, user: User },
+    Done {
+        login: Login,
+        user: User,
+        /// `msg/motd`
+        notice: Option<String>,
+    },
+}
+
+/// A turn of a login, and how the log names the client.
+pub(in crate::imap) struct Turned {
+    pub(in crate::imap) turn: LoginTurn,
+    pub(in crate::imap) peer: String,
 }
 
 /// LOGIN.
 pub(in crate::imap) fn login(
     service: Arc<ImapService>,
     facts: ConnectionFacts,
+    peer: Peer,
     user: Vec<u8>,
     password: Vec<u8>,
     anonymous: bool,
@@ -50,7 +65,7 @@ pub(in crate::imap) fn login(
             }),
             false => service.authenticator.check_password(&facts, &user, &password),
         };
-        outcome(&service, name, checked.map(Turn::Done))
+        outcome(&service, &peer, name, checked.map(Turn::Done))
     })
 }
 
@@ -58,6 +73,7 @@ pub(in crate::imap) fn login(
 pub(in crate::imap) fn authenticate(
     service: Arc<ImapService>,
     facts: ConnectionFacts,
+    peer: Peer,
     mechanism: String,
     initial: Option<Vec<u8>>,
 ) -> Job {
@@ -65,34 +81,45 @@ pub(in crate::imap) fn authenticate(
         let turn = service
             .authenticator
             .start(&facts, &mechanism, initial.as_deref());
-        outcome(&service, mechanism, turn)
+        outcome(&service, &peer, mechanism, turn)
     })
 }
 
 /// AUTHENTICATE, a further turn.
 pub(in crate::imap) fn authenticate_step(
     service: Arc<ImapService>,
+    peer: Peer,
     exchange: Box<dyn Exchange>,
     response: Vec<u8>,
 ) -> Job {
     Job::once(move |_: &mut Output| {
         let turn = exchange.step(&response);
-        outcome(&service, "SASL".to_owned(), turn)
+        outcome(&service, &peer, "SASL".to_owned(), turn)
     })
 }
 
-fn outcome(service: &ImapService, user: String, turn: Result<Turn, SaslError>) -> Outcome {
-    Outcome::Login(Box::new(match turn {
+fn outcome(service: &ImapService, peer: &Peer, user: String, turn: Result<Turn, SaslError>) -> Outcome {
+    let surroundings = &service.options.surroundings;
+    let turn = match turn {
         Ok(Turn::Challenge { data, exchange }) => LoginTurn::Challenge { data, exchange },
         Err(error) => LoginTurn::Failed { user, error },
         Ok(Turn::Done(login)) => match identity(service, &login) {
-            Ok(user) => LoginTurn::Done { login, user },
+            Ok(mut user) => match surroundings.admit(&user.name, peer) {
+                Ok(seat) => {
+                    user.seat = seat.map(Mutex::new);
+                    let notice = surroundings.message_of_the_day();
+                    LoginTurn::Done { login, user, notice }
+                }
+                Err(reason) => LoginTurn::Full { login, reason },
+            },
             Err(reason) => LoginTurn::NoIdentity {
                 user: login.user,
                 reason,
             },
         },
-    }))
+    };
+    let peer = log_name(&**surroundings, peer);
+    Outcome::Login(Box::new(Turned { turn, peer }))
 }
 
 /// The user with his groups and powers.
@@ -106,6 +133,8 @@ fn identity(service: &ImapService, login: &Login) -> Result<User, String> {
     Ok(User {
         auth: auth.with_admin(admin),
         name,
+        seat: None,
+        warned: Mutex::new(None),
         session_id: session_id(&service.options.servername),
     })
 }

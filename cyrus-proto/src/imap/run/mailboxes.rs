@@ -69,6 +69,9 @@ pub(super) fn delete(request: &Request, client: &[u8]) -> Result<Reply, MailboxE
         }
     }
     store.delete(&name, &request.user.auth)?;
+    if request.service.options.delete_unsubscribe {
+        store.unsubscribe(&name, &request.user.auth)?;
+    }
     Ok(completed())
 }
 

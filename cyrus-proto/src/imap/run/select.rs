@@ -1,5 +1,8 @@
 //! SELECT, EXAMINE and CLOSE (RFC 3501, sections 6.3.1, 6.3.2 and 6.4.2).
 
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
 use cyrus_acl::Rights;
 use cyrus_store::{Expunge, Level, Mailbox, MailboxError, MailboxName, Resource, SystemFlags};
 
@@ -34,7 +37,8 @@ pub(super) fn select(
         Rights::INSERT,
     ];
     let may_change = may_change.into_iter().any(|right| rights.contains(right));
-    let read_only = access == Access::ReadOnly || !may_change;
+    let options = &request.service.options;
+    let read_only = access == Access::ReadOnly || !may_change || options.readonly;
     if access == Access::ReadWrite && rights.contains(Rights::READ) && !read_only {
         mailbox.claim_recent()?;
     }
@@ -74,7 +78,10 @@ pub(super) fn select(
             request.client_name(&name)
         ),
     );
-    request.mailbox = Some(Box::new(Selected::new(mailbox, view)));
+    let mut selected = Selected::new(mailbox, view);
+    selected.expunges_at_end =
+        request.service.options.autoexpunge && !read_only && rights.contains(Rights::EXPUNGE);
+    request.mailbox = Some(Box::new(selected));
     Ok(completed().with(if read_only {
         Code::ReadOnly
     } else {
@@ -112,16 +119,30 @@ fn warn_about_quota(
     let Some(quota) = store.quota(&root)? else {
         return Ok(());
     };
-    let threshold = u64::from(request.service.options.quotawarn);
+    let options = &request.service.options;
+    let mut warned = request.user.warned.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((before, when)) = &*warned
+        && *before == root
+        && when.elapsed() < BETWEEN_WARNINGS
+    {
+        return Ok(());
+    }
     for resource in Resource::ALL {
         let name = resource.imap_name();
         let limit = quota.limit_in_use_units(resource).filter(|&limit| limit > 0);
         let Some(limit) = limit else { continue };
         let used = quota.used(resource);
+        // Of a large quota, a small part may be much room still.
+        let little = match resource {
+            Resource::Storage => options.quotawarn_kib.saturating_mul(1024),
+            Resource::Message => options.quotawarn_messages,
+            _ => 0,
+        };
+        let roomy = little > 0 && limit >= little && limit.saturating_sub(used) >= little;
         let percent = used.saturating_mul(100) / limit;
         let text = if used > limit {
             format!("Mailbox is over {name} quota")
-        } else if percent > threshold {
+        } else if percent > u64::from(options.quotawarn) && !roomy {
             format!("Mailbox is at {percent}% of {name} quota")
         } else {
             continue;
@@ -131,9 +152,13 @@ fn warn_about_quota(
             Reply::no(text.clone()).with(Code::OverQuota).put_untagged(out);
         }
         Reply::no(text).with(Code::Alert).put_untagged(out);
+        *warned = Some((root.clone(), Instant::now()));
     }
     Ok(())
 }
+
+/// Somebody who goes from mailbox to mailbox is not told of the same quota each time (S117).
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(600);
 
 /// Removes what is marked `\Deleted`, silently, and leaves the mailbox.
 pub(super) fn close(request: &mut Request) -> Result<Reply, MailboxError> {

@@ -18,7 +18,7 @@ impl ImapSession {
     }
 
     /// Why a command is not allowed with what is switched on.
-    pub(super) fn forbidden(&self, body: &CommandBody) -> Option<&'static str> {
+    pub(super) fn contradicts(&self, body: &CommandBody) -> Option<&'static str> {
         match body {
             // Strings are UTF-8 then, and nothing else (RFC 9755, section 3).
             CommandBody::Search { program, .. }

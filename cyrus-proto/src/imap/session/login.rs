@@ -10,7 +10,7 @@ use cyrus_store::Level;
 use super::{Held, ImapSession, Next, State, User, Work, capability};
 use crate::imap::command::Tag;
 use crate::imap::response::{Code, Reply, put_continuation};
-use crate::imap::run::{self, LoginTurn};
+use crate::imap::run::{self, LoginTurn, Turned};
 use crate::job::Step;
 use crate::sasl::SaslError;
 
@@ -46,7 +46,14 @@ impl ImapSession {
         self.work = Some(Work::Login { tag, plain: true });
         let service = self.service.clone();
         let facts = self.facts();
-        Some(Step::Run(run::login(service, facts, user, password, anonymous)))
+        Some(Step::Run(run::login(
+            service,
+            facts,
+            self.peer(),
+            user,
+            password,
+            anonymous,
+        )))
     }
 
     /// `AUTHENTICATE mechanism [initial-response]`
@@ -81,7 +88,13 @@ impl ImapSession {
         self.work = Some(Work::Login { tag, plain: false });
         let service = self.service.clone();
         let facts = self.facts();
-        Some(Step::Run(run::authenticate(service, facts, mechanism, initial)))
+        Some(Step::Run(run::authenticate(
+            service,
+            facts,
+            self.peer(),
+            mechanism,
+            initial,
+        )))
     }
 
     /// The client's response to a challenge.
@@ -101,7 +114,12 @@ impl ImapSession {
             Ok(response) => {
                 self.work = Some(Work::Login { tag, plain: false });
                 let service = self.service.clone();
-                Some(Step::Run(run::authenticate_step(service, exchange, response)))
+                Some(Step::Run(run::authenticate_step(
+                    service,
+                    self.peer(),
+                    exchange,
+                    response,
+                )))
             }
             Err(_) => {
                 self.login_failed(&tag, "SASL", &SaslError::BadProtocol("not base64".into()), now);
@@ -111,8 +129,9 @@ impl ImapSession {
     }
 
     /// A turn of the exchange came back.
-    pub(super) fn login_turn(&mut self, tag: Tag, plain: bool, turn: LoginTurn, now: Instant) {
-        match turn {
+    pub(super) fn login_turn(&mut self, tag: Tag, plain: bool, turned: Turned, now: Instant) {
+        self.peer_name = Some(turned.peer.into());
+        match turned.turn {
             LoginTurn::Challenge { data, exchange } => {
                 let data = STANDARD.encode(data);
                 self.write(|out| put_continuation(out, &data));
@@ -128,7 +147,17 @@ impl ImapSession {
                 let error = SaslError::NotAuthorized(reason);
                 self.login_failed(&tag, &user, &error, now);
             }
-            LoginTurn::Done { login, user } => self.logged_in(&tag, plain, login, user, now),
+            LoginTurn::Full { login, reason } => {
+                let log = &self.service.log;
+                log.record(Level::Warning, format_args!("{}: {reason}", login.user));
+                self.reply(&tag, &Reply::no(reason));
+            }
+            LoginTurn::Done { login, user, notice } => {
+                if let Some(notice) = notice {
+                    self.write(|out| Reply::ok(notice).with(Code::Alert).put_untagged(out));
+                }
+                self.logged_in(&tag, plain, login, user, now);
+            }
         }
     }
 

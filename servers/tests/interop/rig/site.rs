@@ -127,6 +127,14 @@ impl Site {
         file.write_all(lines.as_bytes()).expect("writing imapd.conf");
     }
 
+    /// Takes an option out of imapd.conf; for daemons started later.
+    pub(crate) fn unset(&self, option: &str) {
+        let conf = std::fs::read_to_string(self.conf()).expect("imapd.conf");
+        let prefix = format!("{option}:");
+        let kept: Vec<&str> = conf.lines().filter(|line| !line.starts_with(&prefix)).collect();
+        std::fs::write(self.conf(), kept.join("\n") + "\n").expect("writing imapd.conf");
+    }
+
     /// Makes a certificate for localhost and turns TLS on.
     pub(crate) fn enable_tls(&self) {
         let (cert, key) = (self.root().join("cert.pem"), self.root().join("key.pem"));

@@ -25,6 +25,7 @@ pub(crate) const BOB: &str = "bob's INBOX";
 pub(crate) struct Endpoint {
     imap_port: u16,
     lmtp_socket: PathBuf,
+    never_breaks: bool,
 }
 
 impl Endpoint {
@@ -32,6 +33,15 @@ impl Endpoint {
         Self {
             imap_port: server.imap_port,
             lmtp_socket: server.lmtp_socket.clone(),
+            never_breaks: false,
+        }
+    }
+
+    /// The same, of a server whose connections must not break, whatever those of others do.
+    pub(crate) fn never_breaks(self) -> Self {
+        Self {
+            never_breaks: true,
+            ..self
         }
     }
 }
@@ -207,6 +217,8 @@ struct Worker<'a> {
     load: &'a Workload,
     number: u64,
     random: u64,
+    /// The server that the last operation went to.
+    server: usize,
     imap: Vec<Option<Imap>>,
     lmtp: Vec<Option<Lmtp>>,
     privates: u32,
@@ -220,6 +232,7 @@ impl<'a> Worker<'a> {
             load,
             number,
             random: load.seed.wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+            server: 0,
             imap: connections(),
             lmtp: (0..count).map(|_| None).collect(),
             privates: 0,
@@ -241,10 +254,9 @@ impl<'a> Worker<'a> {
             self.load.operations.fetch_add(1, Ordering::Relaxed);
             if let Err(error) = outcome {
                 // A refusal is a fault always; a broken connection only if nobody breaks them.
-                if error.kind() == io::ErrorKind::InvalidData || self.load.breaks == Breaks::AreFaults {
-                    self.load
-                        .model
-                        .violated(format!("worker {}: {error}", self.number));
+                if error.kind() == io::ErrorKind::InvalidData || self.breaks() == Breaks::AreFaults {
+                    let what = format!("worker {} at server {}: {error}", self.number, self.server);
+                    self.load.model.violated(what);
                     return;
                 }
                 self.imap.iter_mut().for_each(|connection| *connection = None);
@@ -262,6 +274,15 @@ impl<'a> Worker<'a> {
         usize::try_from((word ^ (word >> 31)) >> 33).unwrap_or(0) % limit.max(1)
     }
 
+    /// What it means that the connection to the last server broke.
+    fn breaks(&self) -> Breaks {
+        let endpoint = self.load.endpoints.get(self.server);
+        match endpoint.is_some_and(|endpoint| endpoint.never_breaks) {
+            true => Breaks::AreFaults,
+            false => self.load.breaks,
+        }
+    }
+
     fn some_mailbox(&mut self) -> &'static str {
         let at = self.below(SHARED.len());
         SHARED.get(at).copied().unwrap_or("INBOX")
@@ -274,6 +295,7 @@ impl<'a> Worker<'a> {
     /// A logged-in connection to a server taken at random.
     fn imap(&mut self) -> io::Result<&mut Imap> {
         let at = self.below(self.load.endpoints.len());
+        self.server = at;
         if self.imap.get(at).is_none_or(Option::is_none) {
             let port = self
                 .load
@@ -292,6 +314,7 @@ impl<'a> Worker<'a> {
 
     fn lmtp(&mut self) -> io::Result<&mut Lmtp> {
         let at = self.below(self.load.endpoints.len());
+        self.server = at;
         if self.lmtp.get(at).is_none_or(Option::is_none) {
             let socket = self
                 .load
@@ -314,7 +337,7 @@ impl<'a> Worker<'a> {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             match connect() {
-                Err(_) if self.load.breaks == Breaks::AreExpected && Instant::now() < deadline => {
+                Err(_) if self.breaks() == Breaks::AreExpected && Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 outcome => return outcome,
