@@ -70,14 +70,14 @@ pub use hints::{Announcer, Hint, Watch};
 pub use ident::{Guid, MailboxId, Partition};
 pub use log::{Level, Log};
 pub use mailbox::{
-    Appended, CachedRecord, Change, Copied, CopyMode, Expunge, FlagChange, FlagMode, FlagsStored, IndexRead,
-    Mailbox, MailboxStatus, Message, MessageFile, NewMessage,
+    Appended, CachedRecord, Change, Copied, CopyMode, Expired, Expiry, Expunge, ExpungedMessage, FlagChange,
+    FlagMode, FlagsStored, IndexRead, Mailbox, MailboxStatus, Message, MessageFile, NewMessage,
 };
 pub use mboxlist::{CreateOptions, MailboxEntry, Step};
 pub use name::{MailboxName, NameError};
 pub use namespace::{ClientName, Namespace, Pattern, Separator, VirtualDomains};
 pub use options::StoreOptions;
-pub use quota::{QuotaPolicy, QuotaRoot};
+pub use quota::{QuotaFault, QuotaPolicy, QuotaRoot};
 pub use reconstruct::{Adopted, Finding, Found, Mismatches, OddFiles, Reconstruct, Reconstructed};
 pub use staging::{Staged, StagedBytes, StagingFile};
 pub use store::Store;

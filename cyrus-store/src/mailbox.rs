@@ -3,6 +3,7 @@
 mod annotations;
 mod append;
 mod copy;
+mod expire;
 mod expunge;
 mod flags;
 mod message;
@@ -29,6 +30,7 @@ use crate::uid::{UidSet, UidValidity};
 
 pub use append::{Appended, NewMessage};
 pub use copy::{Copied, CopyMode};
+pub use expire::{Expired, Expiry, ExpungedMessage};
 pub use expunge::Expunge;
 pub use flags::{FlagChange, FlagMode, FlagsStored};
 pub use message::{CachedRecord, Message, MessageFile};

@@ -1,5 +1,6 @@
 //! Quota roots: finding the nearest, usage and limits, and charging usage in the order that a crash cannot hurt.
 
+mod fix;
 mod roots;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use crate::name::MailboxName;
 use crate::store::Store;
 use crate::sys::{File, Mode, Open};
 
+pub use fix::QuotaFault;
 pub use roots::QuotaRoot;
 use roots::raise_modseq;
 

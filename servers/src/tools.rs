@@ -5,12 +5,15 @@ pub mod ctl_mboxlist;
 pub mod cvt_cyrusdb;
 pub mod cyr_buildinfo;
 pub mod cyr_dbtool;
+pub mod cyr_expire;
 pub mod cyr_info;
 mod databases;
 pub mod mbexamine;
 pub mod mbpath;
 pub mod mkimap;
+pub mod quota;
 pub mod reconstruct;
+pub mod unexpunge;
 
 use cyrus_store::{Store, StoreOptions};
 

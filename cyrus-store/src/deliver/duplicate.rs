@@ -220,6 +220,40 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Forgets the deliveries that are `stale`, a thousand at a time so that deliveries can go on; how many there were, and
+    /// how many are forgotten.
+    ///
+    /// # Errors
+    /// The database cannot be read or written.
+    pub fn forget_deliveries(
+        &self,
+        stale: &dyn Fn(&[u8], Mark) -> bool,
+    ) -> Result<(usize, usize), MailboxError> {
+        let mut total = 0;
+        let mut old = Vec::new();
+        self.each_delivery(&mut |key, mark| {
+            total += 1;
+            if stale(key, mark) {
+                old.push(key.to_vec());
+            }
+        })?;
+        let options = self.options();
+        let path = options.database_path(options.databases.duplicate_path.as_ref(), "deliver.db");
+        for some in old.chunks(MANY) {
+            let mut db = self
+                .databases()
+                .open(&path, options.databases.duplicate, Create::No)?;
+            let mut txn = db.begin()?;
+            for key in some {
+                txn.remove(key)?;
+            }
+            txn.commit()?;
+        }
+        Ok((total, old.len()))
+    }
+}
+
 /// How long marks may wait for others before they are written.
 const LINGER: Duration = Duration::from_millis(100);
 

@@ -16,6 +16,11 @@ pub fn key(message_id: &[u8], recipient: &[u8], date: &[u8]) -> Option<Vec<u8>> 
     Some(key)
 }
 
+/// The recipient in a key.
+pub fn recipient(key: &[u8]) -> Option<&[u8]> {
+    key.split(|&byte| byte == 0).nth(1)
+}
+
 /// A delivery that was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -53,6 +58,7 @@ mod tests {
     #[test]
     fn keys_are_three_strings_each_ended_by_zero() {
         assert_eq!(key(b"<a@b>", b"abcd", b"today").unwrap(), b"<a@b>\0abcd\0today\0");
+        assert_eq!(recipient(b"<a@b>\0abcd\0today\0"), Some(&b"abcd"[..]));
         assert_eq!(key(b"<a\0b>", b"abcd", b"today"), None);
     }
 

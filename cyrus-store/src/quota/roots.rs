@@ -299,7 +299,7 @@ impl Store {
     }
 
     /// The mailboxes that a root could count, those of nearer roots included.
-    fn walk_covered(
+    pub(super) fn walk_covered(
         &self,
         root: &QuotaRoot,
         each: &mut dyn FnMut(MailboxEntry) -> Step,

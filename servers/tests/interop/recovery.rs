@@ -169,3 +169,147 @@ fn header_files_alone_are_enough_to_be_listed() {
     assert!(told.contains("discovered user/alice\n"), "{told}");
     assert!(!told.contains("shared"), "{told}");
 }
+
+#[test]
+fn expunged_messages_are_listed_as_real_cyrus_lists_them_and_come_back() {
+    let (Some(real), Some(ours)) = (Programs::real(), Programs::ours()) else {
+        return;
+    };
+    let (site, _) = filled(&real);
+    let before = seen_by(&site, &real);
+    let list = ["-l", "user/alice/Box"];
+    let listed = site.tool_ok(&real, "unexpunge", &list);
+    assert!(listed.contains("UID: 8\n"), "{listed}");
+    assert_eq!(site.tool_ok(&ours, "unexpunge", &list), listed);
+    let told = site.tool_ok(
+        &ours,
+        "unexpunge",
+        &["-a", "-d", "-v", "-f", "Found", "user/alice/Box"],
+    );
+    assert_eq!(
+        told,
+        "restoring all expunged messages in mailbox 'user/alice/Box'\nUnexpunged user/alice/Box: 8 => 9\n\
+         restored 1 expunged messages\n"
+    );
+    assert_eq!(site.tool_ok(&real, "unexpunge", &list), "");
+    assert_sound(&site, &real);
+    let after = seen_by(&site, &real);
+    assert_eq!(after[..before.len()], before);
+    let back = after.last().expect("the restored message");
+    assert!(back.contains("Body 7.") && back.contains(" 8-Jan-2001"), "{back}");
+    assert!(back.contains("Found") && !back.contains("Deleted"), "{back}");
+}
+
+#[test]
+fn what_is_past_its_time_is_expired() {
+    let (Some(real), Some(ours)) = (Programs::real(), Programs::ours()) else {
+        return;
+    };
+    let (site, folder) = filled(&real);
+    {
+        let server = site.start(&real);
+        let mut alice = server.imap("alice");
+        let recent = b"Subject: recent\r\n\r\nNew.\r\n";
+        alice.append("Box", "", recent).expect("APPEND");
+        alice.ok("CREATE Box/Below");
+        alice
+            .append("Box/Below", "\"01-Jan-2001 10:20:30 +0000\" ", recent)
+            .expect("APPEND");
+        alice.ok("CREATE Gone");
+        alice.ok("DELETE Gone");
+        alice.ok("STATUS Box (MESSAGES)");
+        let mut admin = server.imap("admin");
+        admin.ok("SETMETADATA user/alice/Box (/shared/vendor/cmu/cyrus-imapd/expire \"3\")");
+        server.stop();
+    }
+    let told = site.tool_ok(
+        &ours,
+        "cyr_expire",
+        &["-v", "-E", "3", "-X", "0", "-D", "0", "-t"],
+    );
+    for line in [
+        "expiring messages in user.alice.Box older than 3.00 days",
+        "expiring messages in user.alice.Box.Below older than 3.00 days",
+        "Expunging userflag 0 ($Label) from user.alice.Box",
+        "Expired 8 and expunged 9 out of ",
+        "Removed 1 deleted mailboxes",
+    ] {
+        assert!(told.contains(line), "{line} is not in:\n{told}");
+    }
+    assert!(!folder.join("8.").exists() && !folder.join("1.").exists());
+    assert_sound(&site, &real);
+    let list = site.tool_ok(&real, "ctl_mboxlist", &["-d"]);
+    let traces = list.lines().filter(|line| line.starts_with("\"DELETED"));
+    assert!(
+        traces.into_iter().all(|line| line.contains("\"mbtype\": \"ed\"")),
+        "{list}"
+    );
+    let left = seen_by(&site, &real);
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(left[0].contains("New."));
+    for wrong in [&[][..], &["-E", "x"], &["-v"]] {
+        assert_eq!(
+            site.tool(&ours, "cyr_expire", wrong).status.code(),
+            Some(64),
+            "{wrong:?}"
+        );
+    }
+}
+
+#[test]
+fn quotas_are_reported_and_corrected_as_by_real_cyrus() {
+    let (Some(real), Some(ours)) = (Programs::real(), Programs::ours()) else {
+        return;
+    };
+    let (site, folder) = filled(&real);
+    let server = site.start(&real);
+    let mut admin = server.imap("admin");
+    admin.ok("SETQUOTA user/alice/Box (STORAGE 4 MESSAGE 100)");
+    admin.ok("SETQUOTA shared (X-NUM-FOLDERS 3)");
+    server.stop();
+    for arguments in [
+        &[][..],
+        &["user/alice"],
+        &["-u", "alice"],
+        &["-J"],
+        &["nosuch"],
+        &["-f"],
+    ] {
+        let expected = site.tool_ok(&real, "quota", arguments);
+        assert_eq!(site.tool_ok(&ours, "quota", arguments), expected, "{arguments:?}");
+    }
+    let root = site.root().join("conf/quota/a/user.alice.Box");
+    let text = fs::read_to_string(&root).expect("the quota file");
+    // Seven messages of 51 octets.
+    assert!(text.contains("357"), "{text}");
+    fs::write(&root, text.replacen("357", "77777", 1)).expect("the quota file");
+    let lines = |programs: &Programs, arguments: &[&str]| site.tool_ok(programs, "quota", arguments);
+    let dry = lines(&real, &["-f", "-n", "-q"]);
+    assert!(dry.contains("77777"), "{dry}");
+    assert_eq!(lines(&ours, &["-f", "-n", "-q"]), dry);
+    lines(&ours, &["-f", "-q"]);
+    assert_eq!(lines(&real, &["-f", "-n", "-q"]), "");
+    // Real Cyrus raises the modification sequence even with -n.
+    let usage = |text: &str| text.split(" MODSEQ").next().map(str::to_owned);
+    let corrected = fs::read_to_string(&root).expect("the quota file");
+    assert_eq!(usage(&corrected), usage(&text));
+
+    let header = folder.join("cyrus.header");
+    let right = fs::read(&header).expect("the header file");
+    let wrong = String::from_utf8_lossy(&right).into_owned();
+    assert!(wrong.contains("Q user.alice.Box "), "{wrong}");
+    let wrong: Vec<u8> = replaced(&right, b"Q user.alice.Box ", b"Q user.alice ");
+    fs::write(&header, wrong).expect("the header file");
+    let told = lines(&ours, &["-f", "-q"]);
+    assert_eq!(told, "user.alice.Box: quota root user.alice --> user.alice.Box\n");
+    assert_eq!(fs::read(&header).expect("the header file"), right);
+    assert_sound(&site, &real);
+}
+
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let at = bytes
+        .windows(from.len())
+        .position(|window| window == from)
+        .expect("the text is there");
+    [&bytes[..at], to, &bytes[at + from.len()..]].concat()
+}
