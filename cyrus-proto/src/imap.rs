@@ -4,6 +4,7 @@ pub mod command;
 pub mod date;
 mod enabled;
 mod intake;
+mod notify;
 mod options;
 pub mod response;
 mod run;

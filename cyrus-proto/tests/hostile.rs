@@ -237,3 +237,33 @@ fn lists_of_parts_and_urls_are_limited_and_so_is_what_comes_of_them() {
     assert_eq!(said, "j BAD [TOOBIG] too many literals\r\n");
     assert!(client.line("k NOOP").ends_with("k OK Completed\r\n"));
 }
+
+#[test]
+fn literal_minus_takes_4096_octets_unasked_and_not_one_more() {
+    let server = Server::new(&[("literalminus".to_owned(), "yes".to_owned())]);
+    server.create("user/user1");
+    let mut client = client(&server);
+    assert!(client.line("d CAPABILITY").contains(" LITERAL- "));
+    for (size, fits) in [(4_096, true), (4_097, false)] {
+        let message = format!("A: b\r\n\r\n{}", "x".repeat(size - 8));
+        let said = client.send(format!("e APPEND INBOX {{{size}+}}\r\n{message}\r\n").as_bytes());
+        match fits {
+            true => assert!(said.contains("e OK [APPENDUID "), "{said}"),
+            false => assert_eq!(said, "e BAD Non-synchronizing literal too large\r\n"),
+        }
+        // Waited for, it may be as large as ever.
+        assert_eq!(
+            client.line(&format!("f APPEND INBOX {{{size}}}")),
+            "+ go ahead\r\n"
+        );
+        let said = client.send(format!("{message}\r\n").as_bytes());
+        assert!(said.contains("f OK [APPENDUID "), "{said}");
+        let text = "x".repeat(size);
+        let said = client.send(format!("g SEARCH SUBJECT {{{size}+}}\r\n{text}\r\n").as_bytes());
+        assert!(
+            said.starts_with(if fits { "* SEARCH" } else { "g BAD " }),
+            "{said}"
+        );
+    }
+    assert!(client.line("h NOOP").ends_with("h OK Completed\r\n"));
+}

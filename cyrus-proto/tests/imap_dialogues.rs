@@ -24,18 +24,23 @@ dialogues!(
     contexts,
     esearch,
     expunge,
+    expunged,
     fetch,
     fetch_cyrus,
     gone,
+    limit,
     listing,
     login,
     mailboxes,
     metadata,
     multisearch,
     namespace_netnews,
+    notify,
     preview,
+    qresync,
     quota,
     replace,
+    rev2,
     search,
     select,
     session,
@@ -43,13 +48,31 @@ dialogues!(
     sort,
     special_use,
     store,
+    uidonly,
     urlauth,
     utf8
 );
 
+/// What sessions see of each other's changes is the same when they are in different processes.
+#[test]
+fn sessions_in_processes_of_their_own_see_the_same() {
+    for (name, script) in [
+        ("condstore", include_str!("dialogues/condstore.txt")),
+        ("expunge", include_str!("dialogues/expunge.txt")),
+        ("expunged", include_str!("dialogues/expunged.txt")),
+        ("gone", include_str!("dialogues/gone.txt")),
+        ("qresync", include_str!("dialogues/qresync.txt")),
+        ("rev2", include_str!("dialogues/rev2.txt")),
+        ("sessions", include_str!("dialogues/sessions.txt")),
+        ("store", include_str!("dialogues/store.txt")),
+    ] {
+        driver::run_in(name, script, driver::Processes::Many);
+    }
+}
+
 use std::time::Duration;
 
-use cyrus_proto::job::{Session, TlsFacts};
+use cyrus_proto::job::{Session, Step, TlsFacts};
 use driver::{Client, Server};
 
 fn server(conf: &[(&str, &str)]) -> Server {
@@ -130,6 +153,98 @@ fn an_idle_client_is_logged_out_after_the_timeout_and_no_sooner() {
     assert_eq!(
         stranger.wait(Duration::from_secs(601)),
         "* BYE idle for too long\r\n"
+    );
+}
+
+#[test]
+fn a_client_has_its_turn_however_much_happens() {
+    let server = server(&[]);
+    let mut client = logged_in(&server);
+    client.line("a SELECT INBOX");
+    client.line("b NOTIFY SET (selected (MessageNew MessageExpunge))");
+    client.session.feed(b"c NOOP\r\nd NOOP\r\n", client.now());
+    // As if each look brought the next hint.
+    for _ in 0..20 {
+        client.session.hint(client.now());
+        if let Step::Run(job) = client.session.step(client.now()) {
+            client.work(job);
+        }
+    }
+    assert_eq!(client.output(), "c OK Completed\r\nd OK Completed\r\n");
+}
+
+#[test]
+fn looks_during_idle_do_not_keep_a_client_alive() {
+    let server = server(&[]);
+    let mut client = logged_in(&server);
+    client.line("a SELECT INBOX");
+    client.line("b IDLE");
+    for _ in 0..31 {
+        assert_eq!(client.wait(Duration::from_secs(60)), "");
+    }
+    assert_eq!(
+        client.wait(Duration::from_secs(61)),
+        "* BYE idle for too long\r\n"
+    );
+    assert!(client.closed);
+}
+
+#[test]
+fn changed_annotations_are_told_by_name() {
+    use cyrus_acl::AuthState;
+    use cyrus_store::{AnnotationScope, Audience, MailboxName};
+    let server = server(&[]);
+    let mut client = logged_in(&server);
+    assert_eq!(
+        client.line("a NOTIFY SET (personal (MailboxMetadataChange ServerMetadataChange))"),
+        "a OK Completed\r\n"
+    );
+    let store = &server.service.store;
+    let inbox = MailboxName::parse("user.user1").unwrap();
+    let user = AuthState::user("user1").unwrap();
+    let set = |scope, entry, audience, value: Option<&[u8]>, auth: &AuthState| {
+        store.set_annotation(scope, entry, audience, value, auth).unwrap();
+    };
+    let of_inbox = AnnotationScope::Mailbox(&inbox);
+    set(of_inbox, "/comment", Audience::Private, Some(b"mine"), &user);
+    assert_eq!(client.news(), "* METADATA \"INBOX\" /private/comment\r\n");
+    set(of_inbox, "/comment", Audience::Shared, Some(b"ours"), &user);
+    assert_eq!(client.news(), "* METADATA \"INBOX\" /shared/comment\r\n");
+    // What is removed is told, too.
+    set(of_inbox, "/comment", Audience::Private, None, &user);
+    assert_eq!(client.news(), "* METADATA \"INBOX\" /private/comment\r\n");
+    let admin = AuthState::system();
+    set(
+        AnnotationScope::Server,
+        "/motd",
+        Audience::Shared,
+        Some(b"hello"),
+        &admin,
+    );
+    assert_eq!(client.news(), "* METADATA \"\" /shared/motd\r\n");
+}
+
+#[test]
+fn too_many_mailboxes_end_notifications() {
+    let server = server(&[("max_notify_mailboxes", "2")]);
+    let mut client = logged_in(&server);
+    server.create("user/user1/a");
+    assert_eq!(
+        client.line("a NOTIFY SET (personal (MailboxName))"),
+        "a OK Completed\r\n"
+    );
+    server.create("user/user1/b");
+    assert_eq!(
+        client.news(),
+        "* OK [NOTIFICATIONOVERFLOW] Too many mailboxes for notifications\r\n"
+    );
+    assert_eq!(
+        client.line("b NOTIFY SET (personal (MailboxName))"),
+        "b NO [NOTIFICATIONOVERFLOW] Too many mailboxes in Notify\r\n"
+    );
+    assert_eq!(
+        client.line("c NOTIFY SET (mailboxes (a b) (MailboxName))"),
+        "c OK Completed\r\n"
     );
 }
 

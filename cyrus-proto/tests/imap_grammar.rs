@@ -1,12 +1,6 @@
 //! The grammar of IMAP commands: what is read, what is refused and in which words, and that nothing is lost on the way.
 
-use cyrus_proto::imap::command::{
-    Access, Age, AnnotationChange, AnnotationQuery, AppendContent, AppendMessage, BodySection, Command,
-    CommandBody, DateField, DateTest, EntryKind, FetchAttributes, FetchItems, FetchModifiers, GetAnnotation,
-    GetMetadata, ListCommand, ListForm, ListReturns, ListSelection, Literal, LiteralForm, MetadataDepth,
-    ModSeqEntry, Numbering, Octets, SearchKey, SearchProgram, Section, SectionText, SelectParameters,
-    SetAnnotation, SetMetadata, StatusItems, StoreFlags, StoreMode, Tag, TextField, parse,
-};
+use cyrus_proto::imap::command::*;
 use cyrus_proto::imap::date::Date;
 use cyrus_proto::imap::sequence::{SeqNumber, SequenceSet};
 use cyrus_store::{FlagNames, Keyword, SystemFlags};
@@ -43,6 +37,13 @@ SELECT INBOX (FOO) => Invalid Select modifier FOO
 SELECT INBOX (CONDSTORE FOO) => Invalid Select modifier FOO
 SELECT INBOX () => Invalid modifier list in Select
 EXAMINE INBOX (CONDSTORE => Missing close parenthesis in Examine
+SELECT INBOX (QRESYNC (1)) => Invalid QRESYNC parameter list in Select
+SELECT INBOX (QRESYNC (0 1)) => Invalid QRESYNC parameter list in Select
+SELECT INBOX (QRESYNC ()) => Invalid QRESYNC parameter list in Select
+EXAMINE INBOX (QRESYNC (1 1 1:*)) => Invalid QRESYNC parameter list in Examine
+SELECT INBOX (QRESYNC (1 1 1:5 (1:2 1))) => Invalid QRESYNC parameter list in Select
+FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED) => Invalid Fetch modifier VANISHED
+UID FETCH 1 FLAGS (VANISHED) => Missing required argument to UID Fetch
 ENABLE => Missing required argument to Enable
 STATUS => Missing required argument to Status
 STATUS INBOX => Missing required argument to Status
@@ -716,6 +717,90 @@ fn metadata() -> impl Strategy<Value = CommandBody> {
     ]
 }
 
+fn known_set() -> impl Strategy<Value = SequenceSet> {
+    let number = || (1_u32..).prop_map(|n| SeqNumber::Number(n.try_into().expect("not zero")));
+    vec((number(), number()), 1..5).prop_map(|ranges| SequenceSet::new(ranges).expect("few ranges"))
+}
+
+fn select_parameters() -> impl Strategy<Value = SelectParameters> {
+    // The same set twice: both are of one size.
+    let matching = option::of(known_set().prop_map(|set| (set.clone(), set)));
+    let known = (1_u32.., any::<u64>(), option::of(known_set()), matching).prop_map(
+        |(uidvalidity, modseq, known, matching)| Qresync {
+            uidvalidity,
+            modseq,
+            known,
+            matching,
+        },
+    );
+    (any::<bool>(), any::<bool>(), option::of(known)).prop_map(|(condstore, annotate, qresync)| {
+        SelectParameters {
+            condstore,
+            annotate,
+            qresync,
+        }
+    })
+}
+
+fn event_group() -> impl Strategy<Value = EventGroup> {
+    let pair = EventSet::MESSAGE_NEW.with(EventSet::MESSAGE_EXPUNGE);
+    let of_messages = prop_oneof![
+        Just(EventSet::default()),
+        Just(pair),
+        Just(pair.with(EventSet::FLAG_CHANGE)),
+        Just(EventSet::OF_MESSAGES),
+    ];
+    let of_mailboxes = prop_oneof![
+        Just(EventSet::default()),
+        Just(EventSet::MAILBOX_NAME),
+        Just(EventSet::SUBSCRIPTION_CHANGE.with(EventSet::SERVER_METADATA_CHANGE)),
+        Just(EventSet::MAILBOX_METADATA_CHANGE),
+    ];
+    let filter = prop_oneof![
+        Just(MailboxFilter::Inboxes),
+        Just(MailboxFilter::Personal),
+        Just(MailboxFilter::Subscribed),
+        vec(text(), 1..4).prop_map(MailboxFilter::Subtree),
+        vec(text(), 1..4).prop_map(MailboxFilter::Mailboxes),
+    ];
+    (filter, of_messages, of_mailboxes, vec("X[a-z]{1,5}", 0..2)).prop_map(
+        |(filter, of_messages, of_mailboxes, unknown)| EventGroup {
+            filter,
+            events: Events {
+                known: of_messages.with(of_mailboxes),
+                fetch: None,
+                unknown: unknown.into_iter().map(String::into_bytes).collect(),
+            },
+        },
+    )
+}
+
+fn notify_set() -> impl Strategy<Value = NotifySet> {
+    let selected =
+        (any::<bool>(), any::<bool>(), option::of(fetch_attributes())).prop_map(|(delayed, flags, fetch)| {
+            EventGroup {
+                filter: match delayed {
+                    true => MailboxFilter::SelectedDelayed,
+                    false => MailboxFilter::Selected,
+                },
+                events: Events {
+                    known: match flags {
+                        true => EventSet::OF_MESSAGES,
+                        false => EventSet::MESSAGE_NEW.with(EventSet::MESSAGE_EXPUNGE),
+                    },
+                    fetch,
+                    unknown: Vec::new(),
+                },
+            }
+        });
+    (any::<bool>(), option::of(selected), vec(event_group(), 1..4)).prop_map(
+        |(status, selected, mut groups)| {
+            groups.extend(selected);
+            NotifySet { status, groups }
+        },
+    )
+}
+
 fn body() -> impl Strategy<Value = CommandBody> {
     use CommandBody as C;
     let mailbox = text;
@@ -752,12 +837,16 @@ fn body() -> impl Strategy<Value = CommandBody> {
             store: StoreFlags { mode, silent, flags },
         },
     );
-    let modifiers = since().prop_map(|changed_since| FetchModifiers { changed_since });
+    let modifiers = (since(), any::<bool>()).prop_map(|(changed_since, vanished)| FetchModifiers {
+        changed_since,
+        vanished: vanished && changed_since.is_some(),
+    });
     let fetch = (numbering(), set(), fetch_attributes(), modifiers).prop_map(
-        |(numbering, set, mut wanted, modifiers)| {
+        |(numbering, set, mut wanted, mut modifiers)| {
             if numbering == Numbering::Uid {
                 wanted.items = wanted.items.with(FetchItems::UID);
             }
+            modifiers.vanished &= numbering == Numbering::Uid;
             C::Fetch {
                 numbering,
                 set,
@@ -775,11 +864,14 @@ fn body() -> impl Strategy<Value = CommandBody> {
         Just(C::Idle),
         Just(C::Unauthenticate),
         vec(text(), 0..4).prop_map(C::Language),
+        option::of(notify_set()).prop_map(|set| C::Notify(set.map(Box::new))),
         Just(C::Check),
         Just(C::Close),
         Just(C::Unselect),
         Just(C::Expunge),
         set().prop_map(C::UidExpunge),
+        (1_u32.., option::of((1_u32.., 1_u32..)))
+            .prop_map(|(size, wanted)| C::UidBatches(UidBatches { size, wanted })),
         mailbox().prop_map(|mailbox| C::Delete { mailbox }),
         mailbox().prop_map(|mailbox| C::Subscribe { mailbox }),
         mailbox().prop_map(|mailbox| C::Unsubscribe { mailbox }),
@@ -801,17 +893,17 @@ fn body() -> impl Strategy<Value = CommandBody> {
         }),
         vec((text(), option::of(text())), 0..4).prop_map(C::Id),
         vec("[A-Z0-9=-]{1,12}".prop_map(String::into_bytes), 1..4).prop_map(C::Enable),
-        (mailbox(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-            |(mailbox, read_write, condstore, annotate)| C::Select {
+        (mailbox(), any::<bool>(), select_parameters()).prop_map(|(mailbox, read_write, parameters)| {
+            C::Select {
                 mailbox,
-                parameters: SelectParameters { condstore, annotate },
+                parameters,
                 access: if read_write {
                     Access::ReadWrite
                 } else {
                     Access::ReadOnly
                 },
             }
-        ),
+        }),
         (
             mailbox(),
             option::of(text()),

@@ -129,6 +129,7 @@ fn status_data() {
         size: 6,
         deleted: 7,
         highestmodseq: 8,
+        ..StatusData::default()
     };
     let known = StatusItems::MESSAGES
         .with(StatusItems::RECENT)
@@ -248,7 +249,7 @@ fn fetch_items_of_later_rfcs_have_their_forms() {
     });
     assert_eq!(
         String::from_utf8_lossy(&text),
-        "* 1 FETCH (FLAGS () EMAILID (M1) THREADID (NIL) SAVEDATE \" 1-Jan-1970 00:00:00 +0000\" \
+        "* 1 FETCH (FLAGS () EMAILID (M1) THREADID NIL SAVEDATE \" 1-Jan-1970 00:00:00 +0000\" \
          ANNOTATION (/comment (value.priv NIL value.shared \"x\")))\r\n"
     );
 }

@@ -80,6 +80,16 @@ pub struct AnnotationUpdate {
     pub value: Option<Vec<u8>>,
 }
 
+impl Annotation {
+    /// The name as METADATA has it: `/shared/comment` (RFC 5464).
+    pub fn metadata_name(&self) -> String {
+        match self.audience {
+            Audience::Shared => format!("/shared{}", self.entry),
+            Audience::Private => format!("/private{}", self.entry),
+        }
+    }
+}
+
 impl Store {
     /// The value of an annotation.
     ///
@@ -145,6 +155,28 @@ impl Store {
         Ok(found)
     }
 
+    /// The annotations that somebody set, shared ones and the user's own: none that are computed.
+    ///
+    /// # Errors
+    /// As [`Store::annotation`].
+    pub fn stored_annotations(
+        &self,
+        scope: AnnotationScope<'_>,
+        auth: &AuthState,
+    ) -> Result<Vec<Annotation>, MailboxError> {
+        let computed: HashSet<&str> = self
+            .options()
+            .annotations
+            .of(scope.defined())
+            .filter(|definition| matches!(definition.kept, Kept::Computed(_)))
+            .map(|definition| &*definition.entry)
+            .collect();
+        let wanted = |entry: &str, _| !computed.contains(entry);
+        let mut found = self.find_annotations(scope, &wanted, auth)?;
+        found.retain(|found| found.value.is_some());
+        Ok(found)
+    }
+
     /// Sets the value of an annotation of the server or of a mailbox, or removes it: [`Store::set_annotations`] with one
     /// change.
     ///
@@ -180,7 +212,6 @@ impl Store {
         changes: &[AnnotationUpdate],
         auth: &AuthState,
     ) -> Result<(), MailboxError> {
-        self.check_list_writable()?;
         match scope {
             AnnotationScope::Server => {
                 let mut rows = Vec::with_capacity(changes.len());
@@ -292,7 +323,7 @@ impl Store {
     /// rows, the usage in the index.
     ///
     /// A crash in between leaves the annotations changed and their octets uncounted until `quota -f` counts them.
-    fn annotate_mailbox(
+    pub(crate) fn annotate_mailbox(
         &self,
         mailbox: &MailboxEntry,
         changes: &[(&str, &str, Option<&[u8]>)],
@@ -405,7 +436,7 @@ impl Store {
         }
     }
 
-    fn stored_annotation(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MailboxError> {
+    pub(crate) fn stored_annotation(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MailboxError> {
         let path = self.annotations_path();
         let mut db = match self
             .databases()
@@ -485,7 +516,7 @@ impl Store {
         Ok(txn.commit()?)
     }
 
-    fn annotations_path(&self) -> PathBuf {
+    pub(crate) fn annotations_path(&self) -> PathBuf {
         let options = self.options();
         options.database_path(options.databases.annotation_path.as_ref(), "annotations.db")
     }

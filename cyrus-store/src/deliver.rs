@@ -171,9 +171,6 @@ impl Store {
     }
 
     fn delivery_target(&self, recipient: &Recipient) -> Result<Target, MailboxError> {
-        if self.options().conversations {
-            return Err(MailboxError::ConversationsUnsupported);
-        }
         let entry = self.destination(recipient)?;
         let (id, partition) = entry.storage()?;
         let paths = self

@@ -138,11 +138,6 @@ pub enum MailboxError {
         /// `read` or `written`.
         verb: &'static str,
     },
-    /// The configuration has conversations on.
-    #[error(
-        "imapd.conf says `conversations: yes`: mailboxes can be read but not changed by this program yet"
-    )]
-    ConversationsUnsupported,
     /// The user's server-side settings forbid it.
     #[error("{0}")]
     Refused(String),
@@ -235,7 +230,6 @@ impl MailboxError {
                 Self::Io(DiskError::new(error.op, &error.path, source))
             }
             Self::Locked => Self::Locked,
-            Self::ConversationsUnsupported => Self::ConversationsUnsupported,
             Self::Deleted => Self::Deleted,
             Self::NotFound => Self::NotFound,
             Self::Damaged { path, at, damage } => Self::Damaged {

@@ -5,6 +5,7 @@
 
 pub mod annotation;
 pub mod cache;
+pub mod conversations;
 pub mod counters;
 pub mod dlist;
 pub mod duplicate;

@@ -44,3 +44,8 @@ pub fn annotation(data: &[u8]) {
 pub fn counters(data: &[u8]) {
     crate::format::counters::fuzz(data);
 }
+
+/// Keys and values of conversations databases.
+pub fn conversations(data: &[u8]) {
+    crate::format::conversations::fuzz(data);
+}

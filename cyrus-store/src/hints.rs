@@ -1,4 +1,5 @@
-//! How sessions learn that a mailbox changed, and how others learn what this process changed.
+//! How sessions learn that a mailbox, the list of mailboxes or something beside them changed, and how others learn what this
+//! process changed.
 //!
 //! A commit of this process tells the watchers of its mailbox at once. Commits of other processes are seen by the kernel's
 //! file notification, where there is one; elsewhere, and past its limits, a session has to look from time to time.
@@ -9,17 +10,21 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
+use cyrus_acl::AuthState;
+
+use crate::error::MailboxError;
 use crate::ident::MailboxId;
 use crate::log::{Level, Log};
 use crate::mailbox::Mailbox;
+use crate::mboxlist::MailboxEntry;
 use crate::name::MailboxName;
 use crate::store::Store;
 use crate::uid::ModSeq;
 
 #[cfg(target_os = "linux")]
-use self::inotify::IndexWatch;
+use self::inotify::FileWatch;
 #[cfg(not(target_os = "linux"))]
-use self::nothing::IndexWatch;
+use self::nothing::FileWatch;
 
 #[cfg(target_os = "linux")]
 mod inotify;
@@ -35,7 +40,39 @@ pub struct Hint {
     pub modseq: Option<ModSeq>,
 }
 
-type Callback = Arc<dyn Fn(Hint) + Send + Sync>;
+/// What can be watched.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Subject {
+    /// The messages of a mailbox.
+    Mailbox(MailboxId),
+    /// Which mailboxes there are, and who may see them.
+    List,
+    /// What a user is subscribed to.
+    Subscriptions(Arc<str>),
+    /// Annotations of mailboxes and of the server.
+    Annotations,
+    /// Messages of the server to all, which are annotations, too.
+    Messages,
+}
+
+#[derive(Clone)]
+enum Callback {
+    Hint(Arc<dyn Fn(Hint) + Send + Sync>),
+    Plain(Arc<dyn Fn() + Send + Sync>),
+}
+
+impl Callback {
+    fn call(&self, subject: &Subject, modseq: Option<ModSeq>) {
+        match (self, subject) {
+            (Self::Hint(callback), Subject::Mailbox(id)) => callback(Hint {
+                id: id.clone(),
+                modseq,
+            }),
+            (Self::Hint(_), _) => {}
+            (Self::Plain(callback), _) => callback(),
+        }
+    }
+}
 
 /// Is told of each commit of this process: for those who carry the news to other programs.
 pub trait Announcer: Send + Sync {
@@ -50,9 +87,9 @@ pub(crate) struct Watchers(Arc<Table>);
 #[derive(Default)]
 struct Table {
     next: AtomicU64,
-    by_mailbox: Mutex<HashMap<MailboxId, Vec<(u64, Callback)>>>,
+    by_subject: Mutex<HashMap<Subject, Vec<(u64, Callback)>>>,
     /// What sees the commits of other processes, once somebody watches; `None` when it cannot be had.
-    others: OnceLock<Option<IndexWatch>>,
+    others: OnceLock<Option<FileWatch>>,
     /// A mailbox could not be watched, and this was said.
     reported: OnceLock<()>,
 }
@@ -61,7 +98,7 @@ struct Table {
 #[must_use = "dropping it ends the subscription"]
 pub struct Watch {
     table: Weak<Table>,
-    id: MailboxId,
+    subject: Subject,
     number: u64,
 }
 
@@ -69,15 +106,76 @@ impl Store {
     /// Calls `callback` after each commit of this process that changes a mailbox, on the thread that committed: it must
     /// be quick and must not call the store.
     pub fn watch(&self, id: &MailboxId, callback: Arc<dyn Fn(Hint) + Send + Sync>) -> Watch {
-        self.watchers().0.add(id, callback)
+        let subject = Subject::Mailbox(id.clone());
+        self.watchers().0.add(subject, Callback::Hint(callback))
+    }
+
+    /// As [`Mailbox::watch`], for a mailbox that is not open: `None` if it is none that has messages.
+    ///
+    /// # Errors
+    /// Its partition is not known.
+    pub fn watch_mailbox(
+        &self,
+        entry: &MailboxEntry,
+        callback: Arc<dyn Fn(Hint) + Send + Sync>,
+    ) -> Result<Option<Watch>, MailboxError> {
+        let Some(id) = &entry.id else { return Ok(None) };
+        let paths = self.paths_of(entry)?;
+        let table = &self.watchers().0;
+        let watch = table.add(Subject::Mailbox(id.clone()), Callback::Hint(callback));
+        table.follow(&watch.subject, &paths.index, self.log());
+        Ok(Some(watch))
+    }
+
+    /// Calls `callback` after each change of the mailbox list, whoever made it, as far as the system can tell: it must be
+    /// quick and must not call the store. Look from time to time all the same.
+    pub fn watch_list(&self, callback: Arc<dyn Fn() + Send + Sync>) -> Watch {
+        self.watch_file(Subject::List, &self.mboxlist_path(), callback)
+    }
+
+    /// As [`Store::watch_list`], of a user's subscriptions.
+    ///
+    /// # Errors
+    /// Where they are cannot be found out.
+    pub fn watch_subscriptions(
+        &self,
+        auth: &AuthState,
+        callback: Arc<dyn Fn() + Send + Sync>,
+    ) -> Result<Watch, MailboxError> {
+        let path = self.user_file(auth.userid(), "sub")?;
+        let subject = Subject::Subscriptions(auth.userid().into());
+        Ok(self.watch_file(subject, &path, callback))
+    }
+
+    /// As [`Store::watch_list`], of the annotations of mailboxes and of the server, some of which are in files of their own.
+    pub fn watch_annotations(&self, callback: Arc<dyn Fn() + Send + Sync>) -> [Watch; 2] {
+        let messages = self.options().config_dir.join("msg");
+        [
+            self.watch_file(Subject::Annotations, &self.annotations_path(), callback.clone()),
+            self.watch_file(Subject::Messages, &messages, callback),
+        ]
+    }
+
+    fn watch_file(&self, subject: Subject, path: &Path, callback: Arc<dyn Fn() + Send + Sync>) -> Watch {
+        let table = &self.watchers().0;
+        let watch = table.add(subject, Callback::Plain(callback));
+        table.follow(&watch.subject, path, self.log());
+        watch
+    }
+
+    /// Whether hints come of what other processes commit, too: the system can tell of it, and no watch was refused.
+    pub fn sees_other_processes(&self) -> bool {
+        let table = &self.watchers().0;
+        cfg!(target_os = "linux")
+            && table.reported.get().is_none()
+            && table.others.get().is_none_or(Option::is_some)
     }
 
     /// Tells the watchers of a mailbox, and whoever carries news to other programs, that it changed.
     pub(crate) fn publish(&self, name: &MailboxName, id: &MailboxId, modseq: ModSeq) {
-        self.watchers().0.tell(&Hint {
-            id: id.clone(),
-            modseq: Some(modseq),
-        });
+        self.watchers()
+            .0
+            .tell(&Subject::Mailbox(id.clone()), Some(modseq));
         if let Some(announcer) = &self.options().announcer {
             announcer.changed(name);
         }
@@ -91,44 +189,42 @@ impl Mailbox {
     pub fn watch(&self, callback: Arc<dyn Fn(Hint) + Send + Sync>) -> Watch {
         let store = self.store();
         let table = &store.watchers().0;
-        let watch = table.add(self.id(), callback);
-        table.follow(self.id(), self.index_path(), store.options().log.as_ref());
+        let subject = Subject::Mailbox(self.id().clone());
+        let watch = table.add(subject, Callback::Hint(callback));
+        table.follow(&watch.subject, self.index_path(), store.log());
         watch
     }
 }
 
 impl Table {
-    fn by_mailbox(&self) -> MutexGuard<'_, HashMap<MailboxId, Vec<(u64, Callback)>>> {
-        self.by_mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    fn by_subject(&self) -> MutexGuard<'_, HashMap<Subject, Vec<(u64, Callback)>>> {
+        self.by_subject.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(self: &Arc<Self>, id: &MailboxId, callback: Callback) -> Watch {
+    fn add(self: &Arc<Self>, subject: Subject, callback: Callback) -> Watch {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.by_mailbox()
-            .entry(id.clone())
+        self.by_subject()
+            .entry(subject.clone())
             .or_default()
             .push((number, callback));
         Watch {
             table: Arc::downgrade(self),
-            id: id.clone(),
+            subject,
             number,
         }
     }
 
-    fn follow(self: &Arc<Self>, id: &MailboxId, index: &Path, log: &dyn Log) {
-        // Held, so that nobody stops watching this mailbox meanwhile and takes the file's watch along.
-        let _by_mailbox = self.by_mailbox();
+    fn follow(self: &Arc<Self>, subject: &Subject, file: &Path, log: &dyn Log) {
+        // Held, so that nobody stops watching this meanwhile and takes the file's watch along.
+        let _by_subject = self.by_subject();
         let started = self.others.get_or_init(|| {
             let table = Arc::downgrade(self);
-            let tell = move |id: &MailboxId| {
+            let tell = move |subject: &Subject| {
                 if let Some(table) = table.upgrade() {
-                    table.tell(&Hint {
-                        id: id.clone(),
-                        modseq: None,
-                    });
+                    table.tell(subject, None);
                 }
             };
-            match IndexWatch::start(tell) {
+            match FileWatch::start(tell) {
                 Ok(others) => Some(others),
                 Err(error) => {
                     self.report(log, &error);
@@ -136,7 +232,7 @@ impl Table {
                 }
             }
         });
-        if let Some(Err(error)) = started.as_ref().map(|others| others.follow(id, index)) {
+        if let Some(Err(error)) = started.as_ref().map(|others| others.follow(subject, file)) {
             self.report(log, &error);
         }
     }
@@ -154,16 +250,16 @@ impl Table {
         }
     }
 
-    fn tell(&self, hint: &Hint) {
+    fn tell(&self, subject: &Subject, modseq: Option<ModSeq>) {
         let callbacks: Vec<Callback> = self
-            .by_mailbox()
-            .get(&hint.id)
+            .by_subject()
+            .get(subject)
             .into_iter()
             .flatten()
             .map(|(_, callback)| callback.clone())
             .collect();
         for callback in callbacks {
-            callback(hint.clone());
+            callback.call(subject, modseq);
         }
     }
 }
@@ -171,13 +267,13 @@ impl Table {
 impl Drop for Watch {
     fn drop(&mut self) {
         let Some(table) = self.table.upgrade() else { return };
-        let mut by_mailbox = table.by_mailbox();
-        if let Some(watchers) = by_mailbox.get_mut(&self.id) {
+        let mut by_subject = table.by_subject();
+        if let Some(watchers) = by_subject.get_mut(&self.subject) {
             watchers.retain(|(number, _)| *number != self.number);
             if watchers.is_empty() {
-                by_mailbox.remove(&self.id);
+                by_subject.remove(&self.subject);
                 if let Some(Some(others)) = table.others.get() {
-                    others.forget(&self.id);
+                    others.forget(&self.subject);
                 }
             }
         }
@@ -187,7 +283,7 @@ impl Drop for Watch {
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watch")
-            .field("id", &self.id)
+            .field("subject", &self.subject)
             .finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@
 //! was computed from the index is used again only while its header is the same.
 
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::MailboxError;
@@ -15,7 +16,11 @@ use crate::log::Level;
 use crate::paths::MailboxPaths;
 use crate::store::Store;
 use crate::sys::{File, Map, Mode, Open, Stat};
-use crate::uid::{Uid, UidMap};
+use crate::uid::{Uid, UidMap, UidSet};
+
+pub(crate) use self::newest::Newest;
+
+mod newest;
 
 /// One mailbox in this process.
 #[derive(Debug)]
@@ -68,6 +73,7 @@ struct CacheFile {
 #[derive(Clone, Debug)]
 struct Checked {
     header: IndexHeader,
+    newest: Arc<Newest>,
     uids: Option<Arc<UidMap>>,
 }
 
@@ -79,12 +85,19 @@ impl Checked {
             && self.header.num_records <= header.num_records
             && self.header.highestmodseq <= header.highestmodseq
     }
+
+    /// Whether the index with this header has the very records that were checked.
+    fn has_records_of(&self, header: &IndexHeader) -> bool {
+        self.header.num_records == header.num_records && self.header.highestmodseq == header.highestmodseq
+    }
 }
 
 /// The locks of one mailbox, in the order in which they are released.
 #[derive(Debug)]
 pub(crate) struct MailboxLocks {
     pub(crate) index: DataLock,
+    /// The user whose mailbox it is.
+    pub(crate) owner: Option<Arc<str>>,
     _mailbox: Arc<Guard>,
     _namespace: Option<Arc<Guard>>,
 }
@@ -92,6 +105,7 @@ pub(crate) struct MailboxLocks {
 /// The name locks of one mailbox: enough to keep its files in place. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct NameLocks {
+    owner: Option<Arc<str>>,
     mailbox: Arc<Guard>,
     namespace: Option<Arc<Guard>>,
 }
@@ -125,19 +139,24 @@ impl Hot {
             }
             None => None,
         };
-        self.lock_mailbox(store, namespace, mailbox, wait)
+        self.lock_mailbox(store, owner.map(Arc::from), namespace, mailbox, wait)
     }
 
     /// Takes the mailbox lock for a caller that has the namespace lock, if there is one.
     pub(crate) fn lock_mailbox(
         &self,
         store: &Store,
+        owner: Option<Arc<str>>,
         namespace: Option<Arc<Guard>>,
         mode: Mode,
         wait: Wait,
     ) -> Result<NameLocks, MailboxError> {
         let mailbox = Arc::new(store.locks().lock_file(&self.paths.lock, mode, wait)?);
-        Ok(NameLocks { mailbox, namespace })
+        Ok(NameLocks {
+            owner,
+            mailbox,
+            namespace,
+        })
     }
 
     /// Takes the index lock on top of the name locks.
@@ -153,6 +172,7 @@ impl Hot {
             .map_err(MailboxError::gone_if_missing)?;
         Ok(MailboxLocks {
             index,
+            owner: names.owner,
             _mailbox: names.mailbox,
             _namespace: names.namespace,
         })
@@ -212,7 +232,8 @@ impl Hot {
         Ok(names)
     }
 
-    /// The UIDs that are visible, after a check of every record that may have changed since the last check.
+    /// The UIDs that are visible, and how new the records are, after a check of every record that may have changed since the
+    /// last check.
     ///
     /// # Errors
     /// A record is damaged, or UIDs do not ascend.
@@ -220,48 +241,55 @@ impl Hot {
         &self,
         header: &IndexHeader,
         records: Records<'_>,
-    ) -> Result<Arc<UidMap>, MailboxError> {
+    ) -> Result<(Arc<UidMap>, Arc<Newest>), MailboxError> {
         let known = {
             let state = unpoisoned(&self.state);
             match &state.checked {
                 Some(Checked {
                     header: before,
+                    newest,
                     uids: Some(uids),
-                }) if before == header => return Ok(uids.clone()),
+                }) if before == header => return Ok((uids.clone(), newest.clone())),
                 Some(checked) => checked.may_be_grown(header).then(|| checked.clone()),
                 None => None,
             }
         };
-        let first = match &known {
-            Some(before) if before.header == *header => None,
-            Some(before) => Some((before.header.num_records, before.header.highestmodseq)),
-            None => Some((0, 0)),
+        let newest = match &known {
+            Some(before) if before.has_records_of(header) => before.newest.clone(),
+            known => Arc::new(self.check(header, records, known.as_ref())?),
         };
-        if let Some(first) = first {
-            self.check(header, records, first)?;
-        }
-        let uids = known.and_then(|before| extended(&before.header, before.uids?, header, records));
+        let uids = known.and_then(|before| moved_on(&before.header, before.uids?, header, records, &newest));
         let uids = match uids {
             Some(uids) => uids,
             None => Arc::new(visible(records, UidMap::default(), 0).ok_or_else(|| self.out_of_order())?),
         };
         unpoisoned(&self.state).checked = Some(Checked {
             header: header.clone(),
+            newest: newest.clone(),
             uids: Some(uids.clone()),
         });
-        Ok(uids)
+        Ok((uids, newest))
     }
 
     /// Notes that this process has just written the index: the records that it wrote need no check.
-    pub(crate) fn wrote(&self, before: &IndexHeader, header: &IndexHeader, records: Records<'_>) {
+    pub(crate) fn wrote(
+        &self,
+        before: &IndexHeader,
+        header: &IndexHeader,
+        records: Records<'_>,
+        written: &[Range<u32>],
+    ) {
         let mut state = unpoisoned(&self.state);
         state.checked = match state.checked.take() {
-            Some(checked) if checked.header == *before => {
+            Some(mut checked) if checked.header == *before => {
+                Arc::make_mut(&mut checked.newest).look_again(records, written);
+                let newest = checked.newest;
                 let uids = checked
                     .uids
-                    .and_then(|uids| extended(before, uids, header, records));
+                    .and_then(|uids| moved_on(before, uids, header, records, &newest));
                 Some(Checked {
                     header: header.clone(),
+                    newest,
                     uids,
                 })
             }
@@ -270,18 +298,22 @@ impl Hot {
         };
     }
 
-    /// Checks the records past the first `checked.0`, and those among them whose modseq is above `checked.1`.
+    /// Checks the records that were not there when others were checked, and those among the others that have changed.
     fn check(
         &self,
         header: &IndexHeader,
         records: Records<'_>,
-        checked: (u32, u64),
-    ) -> Result<(), MailboxError> {
-        let (known_records, known_modseq) = checked;
+        known: Option<&Checked>,
+    ) -> Result<Newest, MailboxError> {
+        let (known_records, known_modseq) = known.map_or((0, 0), |known| {
+            (known.header.num_records, known.header.highestmodseq)
+        });
+        let mut newest = Newest::default();
         let mut last = 0;
         for (number, record) in (0_u32..).zip(records.iter()) {
             let is_known = number < known_records;
-            if (!is_known || record.modseq() > known_modseq) && !record.is_intact() {
+            let modseq = record.modseq();
+            if (!is_known || modseq > known_modseq) && !record.is_intact() {
                 return Err(self.damaged_record(header, number, Fault::new(0, Damage::Crc("index record"))));
             }
             if !is_known && record.uid() <= last {
@@ -292,8 +324,9 @@ impl Hot {
                 ));
             }
             last = record.uid();
+            newest.note(number, modseq);
         }
-        Ok(())
+        Ok(newest)
     }
 
     /// Damage in record `number`.
@@ -423,24 +456,31 @@ impl Hot {
     }
 }
 
-/// The map of a mailbox to which records were added, or in which only flags changed; `None` if messages may have
-/// become invisible.
-fn extended(
+/// The map of a mailbox after records were added and others changed, expunged among them; `None` if that cannot be told.
+fn moved_on(
     before: &IndexHeader,
     uids: Arc<UidMap>,
     header: &IndexHeader,
     records: Records<'_>,
+    newest: &Newest,
 ) -> Option<Arc<UidMap>> {
     let added = header.num_records.checked_sub(before.num_records)?;
-    let more = header.exists.checked_sub(before.exists)?;
-    if before.generation != header.generation || added != more {
+    if before.generation != header.generation {
         return None;
     }
-    if added == 0 {
+    let none_gone = header.exists.checked_sub(before.exists) == Some(added);
+    if none_gone && added == 0 {
         return Some(uids);
     }
-    let map = Arc::unwrap_or_clone(uids);
-    visible(records, map, before.num_records).map(Arc::new)
+    let mut map = Arc::unwrap_or_clone(uids);
+    if !none_gone {
+        let changed = newest.since(records, before.highestmodseq);
+        let gone = changed.filter(|(number, record)| *number < before.num_records && record.is_expunged());
+        let gone: UidSet = gone.filter_map(|(_, record)| Uid::new(record.uid())).collect();
+        map.remove_all(&gone);
+    }
+    let map = visible(records, map, before.num_records)?;
+    (map.len() == header.exists).then(|| Arc::new(map))
 }
 
 /// Adds the visible UIDs from record number `first` on; `None` if they do not ascend.

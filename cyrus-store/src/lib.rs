@@ -25,6 +25,7 @@
 
 mod annotate;
 mod commit;
+mod conversations;
 pub mod db;
 mod deliver;
 mod error;
@@ -61,6 +62,7 @@ pub mod utf7;
 pub use annotate::{
     Annotation, AnnotationScope, AnnotationUpdate, Audience, DefinedScope, Definition, Definitions, ValueType,
 };
+pub use conversations::{ConversationDifference, Splitting};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
 pub use error::{ErrorClass, MailboxError};
 pub use flags::{FlagNames, Flags, Keyword, KeywordBits, SystemFlags};

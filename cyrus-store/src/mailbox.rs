@@ -2,6 +2,7 @@
 
 mod annotations;
 mod append;
+mod changes;
 mod copy;
 mod expire;
 mod expunge;
@@ -29,12 +30,13 @@ use crate::sys::Mode;
 use crate::uid::{UidSet, UidValidity};
 
 pub use append::{Appended, NewMessage};
+pub use changes::Change;
 pub use copy::{Copied, CopyMode};
 pub use expire::{Expired, Expiry, ExpungedMessage};
 pub use expunge::Expunge;
 pub use flags::{FlagChange, FlagMode, FlagsStored};
 pub use message::{CachedRecord, Message, MessageFile};
-pub use read::{Change, IndexRead};
+pub use read::IndexRead;
 pub use status::MailboxStatus;
 
 pub(crate) use annotations::{Annotation, write as write_annotations};
@@ -142,14 +144,6 @@ impl Mailbox {
         } else {
             Err(MailboxError::NotFound)
         }
-    }
-
-    /// Refuses changes that this program does not make completely.
-    fn check_writable(&self) -> Result<(), MailboxError> {
-        if self.store.options().conversations {
-            return Err(MailboxError::ConversationsUnsupported);
-        }
-        Ok(())
     }
 
     /// Looks the mailbox up again: its rights or its place may have changed, or it may be gone.

@@ -129,6 +129,12 @@ impl Store {
         Ok(entry)
     }
 
+    /// [`Store::lookup`] of a row that is in memory and still true; the mailbox list is not opened.
+    pub(crate) fn remembered(&self, name: &MailboxName) -> Option<Arc<MailboxEntry>> {
+        let now = self.disk().try_stat(&self.mboxlist_path()).ok()?;
+        self.row_cache().get(now.as_ref(), name)?
+    }
+
     /// The row of the mailbox with this unique id.
     ///
     /// # Errors

@@ -42,8 +42,12 @@ pub struct StoreOptions {
     pub delete_mode: DeleteMode,
     /// `deletedprefix`
     pub deleted_prefix: String,
-    /// `conversations`: on means that mailboxes can only be read.
+    /// `conversations`
     pub conversations: bool,
+    /// `conversations_max_thread` and the like.
+    pub conversation_limits: ConversationLimits,
+    /// `quota_use_conversations`: in quota roots of users, each message counts once, however many copies of it there are.
+    pub quota_use_conversations: bool,
     /// `statuscache`
     pub statuscache: bool,
     /// `reverseacls`
@@ -98,6 +102,33 @@ pub struct StoreOptions {
     pub log: Arc<dyn Log>,
     /// Carries news of commits to other programs.
     pub announcer: Option<Arc<dyn Announcer>>,
+}
+
+/// What conversations count, and how large they get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConversationLimits {
+    /// `conversations_counted_flags`, separated by spaces: for databases that are made from now on.
+    pub counted_flags: String,
+    /// `conversations_max_thread`: a conversation of so many messages goes on in another.
+    pub max_thread: u32,
+    /// `conversations_max_guidrecords`: copies of one message, expunged ones among them.
+    pub max_guid_records: usize,
+    /// `conversations_max_guidexists`: copies that exist.
+    pub max_guid_exists: usize,
+    /// `conversations_max_guidinfolder`: copies that exist in one mailbox.
+    pub max_guid_in_folder: usize,
+}
+
+impl Default for ConversationLimits {
+    fn default() -> Self {
+        Self {
+            counted_flags: String::new(),
+            max_thread: 100,
+            max_guid_records: 5000,
+            max_guid_exists: 100,
+            max_guid_in_folder: 10,
+        }
+    }
 }
 
 /// The directories of one partition.
@@ -175,6 +206,8 @@ pub struct Databases {
     pub seen: Engine,
     /// `subscription_db`
     pub subscription: Engine,
+    /// `conversations_db`
+    pub conversations: Engine,
     /// `mboxkey_db`
     pub mboxkey: Engine,
 }
@@ -194,6 +227,7 @@ impl Default for Databases {
             quota_path: None,
             seen: Engine::Twoskip,
             subscription: Engine::Flat,
+            conversations: Engine::Skiplist,
             mboxkey: Engine::Twoskip,
         }
     }
@@ -238,6 +272,8 @@ impl StoreOptions {
             delete_mode: DeleteMode::default(),
             deleted_prefix: "DELETED".to_owned(),
             conversations: false,
+            conversation_limits: ConversationLimits::default(),
+            quota_use_conversations: false,
             statuscache: false,
             reverseacls: false,
             acl_policy: Policy::default(),

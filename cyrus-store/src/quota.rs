@@ -16,6 +16,7 @@ use crate::sys::{File, Mode, Open};
 
 pub use fix::QuotaFault;
 pub use roots::QuotaRoot;
+pub(crate) use roots::owner_of_root;
 use roots::raise_modseq;
 
 /// How the room that a quota leaves is looked at.
@@ -94,7 +95,20 @@ impl Store {
 
     /// Changes the usage of one root, durably.
     pub(crate) fn charge_quota(&self, root: &str, usage: Usage) -> Result<(), MailboxError> {
+        self.charge_quota_at(root, usage, None)
+    }
+
+    /// The same, with the modification sequence that the root gets.
+    pub(crate) fn charge_quota_at(
+        &self,
+        root: &str,
+        usage: Usage,
+        modseq: Option<u64>,
+    ) -> Result<(), MailboxError> {
         let mut charges = QuotaCharges::default();
+        if let (Some(owner), Some(modseq)) = (owner_of_root(root), modseq) {
+            charges.set_modseq(&owner, modseq);
+        }
         charges.open(self, root)?;
         charges.charge(root, usage);
         let files = charges.write(self)?;
@@ -120,6 +134,8 @@ impl Store {
 #[derive(Debug, Default)]
 pub(crate) struct QuotaCharges {
     roots: BTreeMap<String, Charge>,
+    /// What the roots of these users get as their modification sequence.
+    modseqs: BTreeMap<String, u64>,
 }
 
 #[derive(Debug)]
@@ -204,6 +220,17 @@ impl QuotaCharges {
         }
     }
 
+    /// The users of whom a root is charged.
+    pub(crate) fn charges_user(&self, owner: &str) -> bool {
+        let mut charged = self.roots.iter().filter(|(_, charge)| !charge.usage.is_zero());
+        charged.any(|(root, _)| owner_of_root(root).as_deref() == Some(owner))
+    }
+
+    /// Decides on the modification sequence of a user's roots.
+    pub(crate) fn set_modseq(&mut self, owner: &str, modseq: u64) {
+        self.modseqs.insert(owner.to_owned(), modseq);
+    }
+
     /// Writes the new values, in place or beside the old ones, and returns the files to sync.
     pub(crate) fn write(&mut self, store: &Store) -> Result<Vec<File>, MailboxError> {
         let mut files = Vec::new();
@@ -215,7 +242,7 @@ impl QuotaCharges {
             let Some(charged) = &mut charge.file else {
                 continue;
             };
-            raise_modseq(root, &mut charge.quota);
+            raise_modseq(store, root, &mut charge.quota, &self.modseqs)?;
             let mut bytes = charge.quota.to_bytes();
             bytes.push(b'\n');
             // Lower usage must not be there before what it counts is gone: it waits beside the old one.
@@ -264,7 +291,7 @@ impl QuotaCharges {
             let mut quota =
                 Quota::parse(&value).map_err(|fault| MailboxError::damaged_quota(&path, fault))?;
             quota.charge(usage);
-            raise_modseq(&root, &mut quota);
+            raise_modseq(store, &root, &mut quota, &self.modseqs)?;
             txn.put(root.as_bytes(), &quota.to_bytes())?;
         }
         Ok(txn.commit()?)

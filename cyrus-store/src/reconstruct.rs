@@ -13,6 +13,7 @@ mod salvage;
 use std::path::PathBuf;
 
 use self::plan::Plan;
+use crate::conversations::{CounterKind, Splitting};
 use crate::error::MailboxError;
 use crate::format::crc32;
 use crate::format::header::MailboxHeader;
@@ -102,9 +103,6 @@ impl Store {
         how: &Reconstruct,
         tell: &mut dyn FnMut(&Finding),
     ) -> Result<Reconstructed, MailboxError> {
-        if !how.dry_run {
-            self.check_list_writable()?;
-        }
         let entry = self.lookup(name)?.ok_or(MailboxError::NotFound)?;
         let (id, partition) = entry.storage()?;
         let paths = self
@@ -143,6 +141,14 @@ impl Store {
         let Some(index) = index else { return Ok(summary) };
         let modseq = self.rebuild(&entry, paths, plan, index)?;
         drop(names);
+        if let Some(owner) = owner
+            && self.has_conversations(&owner)?
+        {
+            // Which messages were there before cannot be told any more.
+            self.raise_user_modseq(&owner, CounterKind::Messages(entry.mbtype.kind), modseq.0)?;
+            self.build_conversations(&owner, Splitting::Allowed)?;
+            self.recount_conversations(&owner, &mut |_| {})?;
+        }
         if let Some(id) = &entry.id {
             self.announce(name, id, Publication { modseq });
         }

@@ -357,6 +357,12 @@ pub(crate) fn link_over(disk: &dyn Disk, from: &Path, to: &Path) -> Result<(), D
             disk.unlink(to)?;
             disk.link(from, to)
         }
+        // Where all messages are archived, there may be no directory for others.
+        Err(error) if error.is_not_found() && disk.try_stat(from)?.is_some() => {
+            let directory = to.parent().ok_or(error)?;
+            disk.make_dirs(directory)?;
+            disk.link(from, to)
+        }
         done => done,
     }
 }

@@ -145,6 +145,37 @@ impl UidSet {
         *self = Self::from_ranges(self.ranges().chain(other.ranges()));
     }
 
+    /// Takes the least UIDs away until there are no more than `count`.
+    pub fn keep_last(&mut self, count: u64) {
+        let mut left = count;
+        let mut from = self.ranges.len();
+        for (at, range) in self.ranges.iter_mut().enumerate().rev() {
+            if left == 0 {
+                break;
+            }
+            let length = u64::from(range.1 - range.0) + 1;
+            if length > left {
+                range.0 = range.1 - u32::try_from(left - 1).unwrap_or(u32::MAX);
+            }
+            left -= length.min(left);
+            from = at;
+        }
+        self.ranges.drain(..from);
+    }
+
+    /// Takes every UID away that is not in `other`.
+    pub fn keep_all(&mut self, other: &Self) {
+        let mut kept = Vec::new();
+        let mut others = other.ranges.as_slice();
+        for &(first, last) in &self.ranges {
+            let from = others.partition_point(|&(_, end)| end < first);
+            others = others.get(from..).unwrap_or_default();
+            let meeting = others.iter().take_while(|&&(start, _)| start <= last);
+            kept.extend(meeting.map(|&(start, end)| (start.max(first), end.min(last))));
+        }
+        self.ranges = kept;
+    }
+
     /// Takes every UID of `other` away.
     pub fn remove_all(&mut self, other: &Self) {
         let mut left = Vec::with_capacity(self.ranges.len());
@@ -295,6 +326,18 @@ impl UidMap {
         true
     }
 
+    /// Takes UIDs away; those after them move up.
+    pub fn remove_all(&mut self, gone: &UidSet) {
+        let mut left = self.to_set();
+        left.remove_all(gone);
+        let mut map = Self::default();
+        for (first, last) in left.ranges {
+            map.ranges.push((first, last, map.len));
+            map.len += last - first + 1;
+        }
+        *self = map;
+    }
+
     /// The number of messages.
     pub fn len(&self) -> u32 {
         self.len
@@ -333,6 +376,17 @@ impl UidMap {
             Some(&(_, _, before)) => before,
             None => self.len,
         }
+    }
+
+    /// The last UID of a range that has the number which a count from `seqno`, the number of the first, gives it.
+    pub fn last_numbered(&self, range: RangeInclusive<Uid>, seqno: u32) -> Option<Uid> {
+        let distance = range.start().get().checked_sub(seqno)?;
+        // How far UIDs are ahead of numbers grows from one run of UIDs to the next.
+        let ahead = |&(first, _, before): &(u32, u32, u32)| first - before - 1;
+        let at = self.ranges.partition_point(|run| ahead(run) < distance);
+        let run = self.ranges.get(at).filter(|run| ahead(run) == distance)?;
+        let last = run.1.min(range.end().get());
+        (last >= run.0.max(range.start().get())).then(|| uid_of(last))
     }
 
     /// The least UID.
@@ -441,6 +495,22 @@ mod tests {
         }
 
         #[test]
+        fn the_last_of_a_set_are_kept(a in prop::collection::btree_set(1u32..60, 0..40), count in 0_usize..50) {
+            let mut kept = set(&a.iter().copied().collect::<Vec<_>>());
+            kept.keep_last(count as u64);
+            let model: Vec<u32> = a.iter().rev().take(count).copied().collect();
+            prop_assert_eq!(kept, set(&model));
+        }
+
+        #[test]
+        fn what_two_sets_share_is_kept(a in prop::collection::vec(1u32..60, 0..40), b in prop::collection::vec(1u32..60, 0..40)) {
+            let mut kept = set(&a);
+            kept.keep_all(&set(&b));
+            let model: Vec<u32> = a.into_iter().filter(|n| b.contains(n)).collect();
+            prop_assert_eq!(kept, set(&model));
+        }
+
+        #[test]
         fn a_map_turns_numbers_into_uids_and_back(numbers in prop::collection::btree_set(1u32..200, 0..80)) {
             let map = UidMap::from_ascending(numbers.iter().filter_map(|&n| Uid::new(n))).unwrap();
             for (i, &n) in numbers.iter().enumerate() {
@@ -454,6 +524,27 @@ mod tests {
                 prop_assert_eq!(map.contains(uid), numbers.contains(&n));
                 prop_assert_eq!(map.count_through(uid) as usize, numbers.range(..=n).count());
             }
+        }
+
+        #[test]
+        fn a_map_without_some_uids_is_the_map_of_the_others(
+            all in prop::collection::btree_set(1u32..60, 0..50), gone in prop::collection::btree_set(1u32..60, 0..50),
+        ) {
+            let map = |numbers: &BTreeSet<u32>| UidMap::from_ascending(numbers.iter().filter_map(|&n| Uid::new(n))).unwrap();
+            let mut left = map(&all);
+            left.remove_all(&gone.iter().filter_map(|&n| Uid::new(n)).collect());
+            prop_assert_eq!(left, map(&all.difference(&gone).copied().collect()));
+        }
+
+        #[test]
+        fn the_last_uid_in_step_is_that_of_a_count(
+            numbers in prop::collection::btree_set(1u32..60, 0..50), first in 1u32..60, more in 0u32..60, seqno in 1u32..60,
+        ) {
+            let map = UidMap::from_ascending(numbers.iter().filter_map(|&n| Uid::new(n))).unwrap();
+            let counted = (0..=more).rev().map(|n| (Uid::new(first + n).unwrap(), seqno + n));
+            let expected = counted.into_iter().find(|&(uid, seqno)| map.seqno(uid) == Some(seqno));
+            let range = Uid::new(first).unwrap()..=Uid::new(first + more).unwrap();
+            prop_assert_eq!(map.last_numbered(range, seqno), expected.map(|(uid, _)| uid));
         }
     }
 }

@@ -15,8 +15,7 @@ use cyrus_store::lock::LockTable;
 use cyrus_store::log::MemoryLog;
 use cyrus_store::options::MetaFiles;
 use cyrus_store::{
-    FlagChange, FlagMode, Guid, MailboxError, MailboxName, NewMessage, Partition, Store, StoreOptions,
-    SystemFlags, Uid, UidSet,
+    FlagChange, FlagMode, Guid, MailboxName, NewMessage, Partition, Store, StoreOptions, SystemFlags, UidSet,
 };
 
 fn options(name: &str, root: &Path) -> StoreOptions {
@@ -146,33 +145,31 @@ fn a_cache_of_another_generation_is_not_believed() {
 }
 
 #[test]
-fn with_conversations_on_nothing_is_written() {
+fn a_killed_spool_with_conversations_is_written_on() {
     let dir = spool("killed-mid-write");
     let store = Store::open(options("killed-mid-write", dir.path())).unwrap();
     let mut inbox = store
         .open_mailbox(&name("user.alice"), &AuthState::user("alice").unwrap())
         .unwrap();
-    let all = UidSet::from(Uid::MIN..=Uid::MAX);
+    let before = inbox.read().unwrap().exists();
+    let text = b"Subject: x\r\nMessage-ID: <new@example.com>\r\n\r\n";
+    let appended = inbox.append(NewMessage::from_bytes(&text[..])).unwrap();
+    let uid = appended.uids[0];
+    let read = inbox.read().unwrap();
+    assert_eq!(read.exists(), before + 1);
+    assert_ne!(read.get(uid).unwrap().thread_id(), 0);
+    let modseq = read.get(uid).unwrap().modseq();
+    drop(read);
     let change = FlagChange {
         mode: FlagMode::Add,
         flags: SystemFlags::SEEN.into(),
     };
-    let errors = [
-        inbox
-            .append(NewMessage::from_bytes(&b"Subject: x\r\n\r\n"[..]))
-            .unwrap_err(),
-        inbox.store_flags(&all, &change, None).unwrap_err(),
-        inbox.expunge(cyrus_store::Expunge::AllDeleted).unwrap_err(),
-        inbox
-            .copy(&all, &name("user.alice"), cyrus_store::CopyMode::Copy)
-            .unwrap_err(),
-    ];
-    assert!(
-        errors
-            .iter()
-            .all(|error| matches!(error, MailboxError::ConversationsUnsupported))
-    );
-    inbox.read().unwrap();
+    let stored = inbox
+        .store_flags(&UidSet::from(uid..=uid), &change, None)
+        .unwrap();
+    assert!(stored.changed.contains(uid));
+    let read = inbox.read().unwrap();
+    assert!(read.get(uid).unwrap().modseq() > modseq);
 }
 
 #[test]
@@ -188,4 +185,29 @@ fn seen_state_of_another_user_is_as_cyrus_said() {
         .filter(|message| message.flags().system.contains(SystemFlags::SEEN))
         .count();
     assert_eq!(read.exists() - read.unseen().unwrap(), seen as u32);
+}
+
+#[test]
+fn conversations_of_a_legacy_spool_follow_copies() {
+    let dir = spool("legacy-virtdomains-conversations");
+    let store = Store::open(options("legacy-virtdomains-conversations", dir.path())).unwrap();
+    let alice = AuthState::user("alice").unwrap();
+    let mut inbox = store.open_mailbox(&name("user.alice"), &alice).unwrap();
+    let (uids, threads): (Vec<_>, Vec<_>) = {
+        let read = inbox.read().unwrap();
+        let first = read.messages().take(2);
+        first.map(|message| (message.uid(), message.thread_id())).unzip()
+    };
+    let uids: UidSet = uids.into_iter().collect();
+    let drafts = name("user.alice.Drafts");
+    let copied = inbox.copy(&uids, &drafts, cyrus_store::CopyMode::Copy).unwrap();
+    let mut drafts = store.open_mailbox(&drafts, &alice).unwrap();
+    let read = drafts.read().unwrap();
+    let found: Vec<u64> = copied
+        .pairs
+        .iter()
+        .map(|(_, copy)| read.get(*copy).unwrap().thread_id())
+        .collect();
+    assert_eq!(found, threads);
+    assert!(found.iter().all(|thread| *thread != 0));
 }

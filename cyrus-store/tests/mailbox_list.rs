@@ -8,7 +8,9 @@ mod fresh;
 use cyrus_acl::{AuthState, ModifyMode, Rights};
 use cyrus_store::db::{Create, DbContext, Engine};
 use cyrus_store::options::{DeleteMode, MetaFiles};
-use cyrus_store::{AnnotationScope, Audience, CreateOptions, MailboxError, QuotaRoot, Resource, Step, Store};
+use cyrus_store::{
+    AnnotationScope, Audience, CreateOptions, MailboxError, ModSeq, QuotaRoot, Resource, Step, Store,
+};
 use fresh::{
     admin, append, create, exists, files, id_of, listed, name, new_store, partition, plain, quota_of, rows,
     store_with, user,
@@ -531,13 +533,14 @@ fn the_list_is_in_order_and_subtrees_can_be_left_out() {
 }
 
 #[test]
-fn with_conversations_nothing_is_changed() {
+fn with_conversations_the_mailboxes_of_a_user_share_modseqs_and_uidvalidities() {
     let (_dir, store) = new_store(|options| options.conversations = true);
-    let refused = create(&store, "user.bovik", &admin());
-    assert!(
-        matches!(refused, Err(MailboxError::ConversationsUnsupported)),
-        "{refused:?}"
-    );
+    let [inbox, first, second] = ["user.bovik", "user.bovik.A", "user.bovik.B"]
+        .map(|mailbox| store.create(&name(mailbox), &admin()).unwrap());
+    assert_eq!(inbox.created_modseq, ModSeq(1));
+    assert_eq!(first.created_modseq, ModSeq(2));
+    assert_eq!(second.created_modseq, ModSeq(3));
+    assert!(inbox.uidvalidity < first.uidvalidity && first.uidvalidity < second.uidvalidity);
 }
 
 #[test]

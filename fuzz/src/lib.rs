@@ -14,6 +14,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("acl", acl::acl),
     ("annotation", cyrus_store::fuzz::annotation),
     ("cache", cyrus_store::fuzz::cache),
+    ("conversations", cyrus_store::fuzz::conversations),
     ("counters", cyrus_store::fuzz::counters),
     ("cyrus_conf", servers::cyrus_conf),
     ("dlist", cyrus_store::fuzz::dlist),

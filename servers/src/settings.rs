@@ -9,7 +9,9 @@ use cyrus_proto::imap::{ImapOptions, ServerInfo};
 use cyrus_proto::lmtp::{DeliveryOptions, EightBitHeaders, LmtpOptions};
 use cyrus_proto::net::{ClientCertificates, TlsOptions, TlsVersion};
 use cyrus_store::db::Engine;
-use cyrus_store::options::{Databases, DeleteMode, ExpungeMode, MetaFiles, PartitionPaths};
+use cyrus_store::options::{
+    ConversationLimits, Databases, DeleteMode, ExpungeMode, MetaFiles, PartitionPaths,
+};
 use cyrus_store::{Definitions, Level, Log, Namespace, Partition, Separator, StoreOptions, VirtualDomains};
 
 use crate::config::{Config, Opt};
@@ -79,6 +81,8 @@ pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
     };
     options.deleted_prefix = config.string(Opt::Deletedprefix);
     options.conversations = config.switch(Opt::Conversations);
+    options.conversation_limits = conversation_limits(config);
+    options.quota_use_conversations = config.switch(Opt::QuotaUseConversations);
     options.statuscache = config.switch(Opt::Statuscache);
     options.reverseacls = config.switch(Opt::Reverseacls);
     options.deleteright = deleteright(config)?;
@@ -160,7 +164,22 @@ fn databases(config: &Config) -> Result<Databases, SettingError> {
         seen: engine(Opt::SeenstateDb)?,
         mboxkey: engine(Opt::MboxkeyDb)?,
         subscription: engine(Opt::SubscriptionDb)?,
+        conversations: match config.switch(Opt::Conversations) {
+            true => engine(Opt::ConversationsDb)?,
+            false => Engine::Skiplist,
+        },
     })
+}
+
+fn conversation_limits(config: &Config) -> ConversationLimits {
+    let most = |option| usize::try_from(config.int(option)).unwrap_or_default();
+    ConversationLimits {
+        counted_flags: config.string(Opt::ConversationsCountedFlags),
+        max_thread: u32::try_from(config.int(Opt::ConversationsMaxThread)).unwrap_or(u32::MAX),
+        max_guid_records: most(Opt::ConversationsMaxGuidrecords),
+        max_guid_exists: most(Opt::ConversationsMaxGuidexists),
+        max_guid_in_folder: most(Opt::ConversationsMaxGuidinfolder),
+    }
 }
 
 fn deleteright(config: &Config) -> Result<DeleteRight, SettingError> {
@@ -263,6 +282,9 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     }
     options.eight_bit_headers = eight_bit_headers(config);
     options.quotawarn = u8::try_from(config.int(Opt::Quotawarn).clamp(0, 100)).unwrap_or(90);
+    let limit = |option| u32::try_from(config.int(option)).ok().filter(|&limit| limit > 0);
+    options.message_limit = limit(Opt::Messagelimit).unwrap_or(options.message_limit);
+    options.save_limit = limit(Opt::Savelimit).filter(|_| options.message_limit == u32::MAX);
     let room = |option| u64::try_from(config.int(option)).unwrap_or_default();
     options.quotawarn_kib = room(Opt::Quotawarnkb);
     options.quotawarn_messages = room(Opt::Quotawarnmsg);

@@ -1,5 +1,6 @@
 //! The administrator's and user's programs: each a function from arguments to an exit code.
 
+pub mod ctl_conversationsdb;
 pub mod ctl_cyrusdb;
 pub mod ctl_mboxlist;
 pub mod cvt_cyrusdb;

@@ -19,6 +19,7 @@ pub use self::metadata::{
     AnnotationChange, GetAnnotation, GetMetadata, MetadataChange, MetadataDepth, SetAnnotation, SetMetadata,
 };
 pub use self::multisearch::{MultiSearch, SearchSource};
+pub use self::notify::{EventGroup, EventSet, Events, MailboxFilter, NotifySet};
 pub use self::parse::{Head, Refusal, arguments, head, parse};
 pub(crate) use self::parse::{append_target, literal_place};
 pub use self::search::{
@@ -26,7 +27,7 @@ pub use self::search::{
     TextField,
 };
 pub use self::sort::{SortCriterion, SortKey, ThreadAlgorithm};
-pub use self::sync::{FetchModifiers, SelectParameters};
+pub use self::sync::{FetchModifiers, Qresync, SelectParameters, UidBatches};
 pub use self::urlauth::{UrlFetch, UrlFetchData, UrlFetchItems, UrlRump};
 pub use self::verb::{Needs, Verb};
 
@@ -40,6 +41,7 @@ pub(crate) mod lex;
 mod list;
 mod metadata;
 mod multisearch;
+mod notify;
 mod parse;
 pub(crate) mod search;
 mod sort;
@@ -208,6 +210,8 @@ pub enum CommandBody {
     },
     /// RFC 8437.
     Unauthenticate,
+    /// RFC 5465; none for `NONE`.
+    Notify(Option<Box<NotifySet>>),
     /// RFC 5255: language ranges, best first; none to ask for the list.
     Language(Vec<Vec<u8>>),
     Check,
@@ -217,6 +221,8 @@ pub enum CommandBody {
     Expunge,
     /// RFC 4315.
     UidExpunge(SequenceSet),
+    /// RFC 9985.
+    UidBatches(UidBatches),
     Search {
         numbering: Numbering,
         returns: Option<SearchReturn>,
@@ -390,11 +396,13 @@ impl CommandBody {
             Self::Idle => Verb::Idle,
             Self::Compress { .. } => Verb::Compress,
             Self::Unauthenticate => Verb::Unauthenticate,
+            Self::Notify(_) => Verb::Notify,
             Self::Language(_) => Verb::Language,
             Self::Check => Verb::Check,
             Self::Close => Verb::Close,
             Self::Unselect => Verb::Unselect,
             Self::Expunge | Self::UidExpunge(_) => Verb::Expunge,
+            Self::UidBatches(_) => Verb::UidBatches,
             Self::Search { .. } => Verb::Search,
             Self::Sort { .. } => Verb::Sort,
             Self::Thread { .. } => Verb::Thread,
@@ -417,6 +425,27 @@ impl CommandBody {
             Self::SetMetadata(_) => Verb::SetMetadata,
             Self::GetAnnotation(_) => Verb::GetAnnotation,
             Self::SetAnnotation(_) => Verb::SetAnnotation,
+        }
+    }
+
+    /// Whether the command names messages by number: for itself, in a key of a search, or in what it knows of a mailbox.
+    pub(crate) fn uses_numbers(&self) -> bool {
+        match self {
+            Self::Select { parameters, .. } => {
+                let known = parameters.qresync.as_ref();
+                known.is_some_and(|known| known.matching.is_some())
+            }
+            Self::Search {
+                numbering, program, ..
+            }
+            | Self::Sort {
+                numbering, program, ..
+            }
+            | Self::Thread {
+                numbering, program, ..
+            } => *numbering == Numbering::Sequence || program.uses_numbers(),
+            Self::MultiSearch(search) => search.program.uses_numbers(),
+            other => other.numbering() == Some(Numbering::Sequence),
         }
     }
 

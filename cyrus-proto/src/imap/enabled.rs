@@ -1,6 +1,7 @@
 //! What a client has switched on: extensions that change answers it did not ask for (RFC 5161).
 
 use super::command::CommandBody;
+use super::response::{Code, Reply};
 
 /// A set of extensions that are switched on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,13 +13,24 @@ impl Enabled {
     /// Modification sequences are told with flags (RFC 7162, section 3.1).
     pub const CONDSTORE: Self = Self(1);
 
-    /// Mailbox names are UTF-8 (RFC 9755, section 3).
-    pub const UTF8: Self = Self(1 << 7);
+    /// VANISHED in the place of EXPUNGE, UIDs with flags, and what was missed at SELECT (RFC 7162, section 3.2).
+    pub const QRESYNC: Self = Self(1 << 1);
+
+    /// Messages have UIDs and no numbers (RFC 9586).
+    pub const UIDONLY: Self = Self(1 << 2);
+
+    /// IMAP4rev2 (RFC 9051): no `\\Recent`, LIST in the answer to SELECT, mailbox names in UTF-8.
+    pub const IMAP4REV2: Self = Self(1 << 3);
+    /// Mailbox names in UTF-8 (RFC 9755).
+    pub const UTF8_ACCEPT: Self = Self(1 << 4);
 
     /// Extension, name, and what is switched on with it, in the order of ENABLED.
-    const NAMES: &'static [(Self, &'static str, Self)] = &[
+    const NAMES: [(Self, &'static str, Self); 5] = [
         (Self::CONDSTORE, "CONDSTORE", Self::CONDSTORE),
-        (Self::UTF8, "UTF8=ACCEPT", Self::UTF8),
+        (Self::QRESYNC, "QRESYNC", Self::CONDSTORE.with(Self::QRESYNC)),
+        (Self::UIDONLY, "UIDONLY", Self::UIDONLY),
+        (Self::IMAP4REV2, "IMAP4rev2", Self::IMAP4REV2),
+        (Self::UTF8_ACCEPT, "UTF8=ACCEPT", Self::UTF8_ACCEPT),
     ];
 
     /// Whether all of `other` are switched on.
@@ -38,11 +50,6 @@ impl Enabled {
         Self(self.0 & !other.0)
     }
 
-    /// Whether mailbox names are UTF-8, rather than modified UTF-7.
-    pub(crate) const fn utf8_names(self) -> bool {
-        self.contains(Self::UTF8)
-    }
-
     /// What ENABLE of this name switches on; nothing if the name is not known.
     pub fn named(name: &[u8]) -> Self {
         Self::NAMES
@@ -54,8 +61,50 @@ impl Enabled {
     /// The names of what is switched on.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES
-            .iter()
-            .filter_map(move |&(extension, name, _)| self.contains(extension).then_some(name))
+            .into_iter()
+            .filter_map(move |(extension, name, _)| self.contains(extension).then_some(name))
+    }
+
+    /// Whether EXPUNGE is told as VANISHED.
+    pub(crate) fn tells_vanished(self) -> bool {
+        self.0 & (Self::QRESYNC.0 | Self::UIDONLY.0) != 0
+    }
+
+    /// Whether mailbox names are UTF-8, and not the modified UTF-7 of RFC 3501.
+    pub(crate) fn utf8_names(self) -> bool {
+        self.0 & (Self::IMAP4REV2.0 | Self::UTF8_ACCEPT.0) != 0
+    }
+
+    /// Whether there are recent messages, which RFC 9051 has no more.
+    pub(crate) fn tells_recent(self) -> bool {
+        !self.contains(Self::IMAP4REV2)
+    }
+
+    /// Why a command is refused: it uses what must be switched on before, or message numbers after they were switched off.
+    pub(crate) fn refusal(self, body: &CommandBody) -> Option<Reply> {
+        if self.contains(Self::UIDONLY) && body.uses_numbers() {
+            return Some(Reply::bad("Message numbers cannot be used").with(Code::UidRequired));
+        }
+        match body {
+            CommandBody::Select { parameters, .. }
+                if parameters.qresync.is_some() && !self.contains(Self::QRESYNC) =>
+            {
+                Some(Reply::bad(format!(
+                    "Invalid {} modifier QRESYNC",
+                    body.verb().name()
+                )))
+            }
+            // Strings are UTF-8 then, and nothing else (RFC 9755, section 3).
+            CommandBody::Search { program, .. }
+                if self.contains(Self::UTF8_ACCEPT) && program.charset.is_some() =>
+            {
+                Some(Reply::bad("CHARSET is not allowed once UTF8=ACCEPT is enabled"))
+            }
+            CommandBody::Fetch { modifiers, .. } if modifiers.vanished && !self.contains(Self::QRESYNC) => {
+                Some(Reply::bad("Invalid UID Fetch modifier VANISHED"))
+            }
+            _ => None,
+        }
     }
 
     /// What a command switches on by using it: CONDSTORE, by any of the CONDSTORE enabling commands (RFC 7162, section 3.1).

@@ -58,6 +58,12 @@ pub struct ImapOptions {
     pub eight_bit_headers: EightBitHeaders,
     /// `quotawarn`: per cent from which SELECT warns.
     pub quotawarn: u8,
+    /// `messagelimit`: messages on which one command works (RFC 9738).
+    pub message_limit: u32,
+    /// `savelimit`: messages that one command puts into a mailbox, where `messagelimit` does not say (RFC 9738).
+    pub save_limit: Option<u32>,
+    /// The most mailboxes that one session is notified of (RFC 5465); Cyrus has no option for it.
+    pub max_notify_mailboxes: usize,
     /// `quotawarnkb`: SELECT warns only with less than this many KiB free; 0 leaves it to `quotawarn` alone.
     pub quotawarn_kib: u64,
     /// `quotawarnmsg`: the same in messages.
@@ -136,6 +142,9 @@ impl ImapOptions {
             maxmessagesize: 0,
             eight_bit_headers: EightBitHeaders::Munge,
             quotawarn: 90,
+            message_limit: u32::MAX,
+            save_limit: None,
+            max_notify_mailboxes: 2_000,
             quotawarn_kib: 0,
             quotawarn_messages: 0,
             allowsetacl: true,

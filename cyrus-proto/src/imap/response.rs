@@ -4,11 +4,13 @@
 
 use std::fmt;
 
-use super::command::Tag;
+use super::command::{EventSet, Tag};
 
 pub use self::data::*;
 pub use self::fetch::FetchLine;
-pub use self::lex::{put_astring, put_literal, put_literal8, put_nstring, put_number, put_string};
+pub use self::lex::{
+    put_astring, put_literal, put_literal8, put_mailbox, put_nstring, put_number, put_string,
+};
 pub use self::search::{EsearchLine, SearchedMailbox, put_comparator, put_sort, put_thread};
 
 mod binary;
@@ -51,6 +53,8 @@ pub enum Code {
     AppendUid(u32, String),
     /// Credentials were wrong (RFC 5530).
     AuthenticationFailed,
+    /// An event of NOTIFY is not known; these are (RFC 5465).
+    BadEvent,
     /// No collation matches (RFC 5255).
     BadComparator,
     /// A URL of CATENATE cannot be used (RFC 4469).
@@ -69,6 +73,8 @@ pub enum Code {
     Closed,
     /// Where copies went: UIDVALIDITY, UIDs here, UIDs there (RFC 4315).
     CopyUid(u32, String, String),
+    /// The client does what it should not (RFC 5530).
+    ClientBug,
     /// Messages are gone that the command named (RFC 5530).
     ExpungeIssued,
     /// The mailbox has children (RFC 9051).
@@ -81,12 +87,16 @@ pub enum Code {
     Limit,
     /// The mailbox's unique id (RFC 8474).
     MailboxId(String),
+    /// A command worked on so many messages, down to this UID, or on none (RFC 9738).
+    MessageLimit(u32, Option<u32>),
     /// What became of metadata: `LONGENTRIES n`, `MAXSIZE n`, `TOOMANY` or `NOPRIVATE` (RFC 5464).
     Metadata(String),
     /// Messages that a conditional STORE left alone, ready to print (RFC 7162).
     Modified(String),
     /// The mailbox keeps no modification sequences (RFC 7162).
     NoModSeq,
+    /// There are more notifications than the server gives (RFC 5465).
+    NotificationOverflow,
     /// The search of this tag goes on without notifications (RFC 5267).
     NoUpdate(String),
     /// A quota would be exceeded (RFC 5530).
@@ -101,12 +111,16 @@ pub enum Code {
     Referral(String),
     /// Something the client sent is too big (RFC 4469).
     TooBig,
+    /// A number of something is too low (RFC 9985).
+    TooFew,
     /// CREATE first.
     TryCreate,
     /// No such filter is kept (RFC 5466).
     UndefinedFilter(String),
     /// The next UID.
     UidNext(u32),
+    /// Message numbers were switched off (RFC 9586).
+    UidRequired,
     /// The UIDVALIDITY.
     UidValidity(u32),
     /// Something the server needs is out of order; try later (RFC 5530).
@@ -129,10 +143,16 @@ impl fmt::Display for Code {
             Self::Annotations(size) => write!(f, "ANNOTATIONS {size}"),
             Self::AppendUid(validity, uids) => write!(f, "APPENDUID {validity} {uids}"),
             Self::AuthenticationFailed => f.write_str("AUTHENTICATIONFAILED"),
+            Self::BadEvent => write!(
+                f,
+                "BADEVENT ({})",
+                EventSet::NAMES.map(|(_, name)| name).join(" ")
+            ),
             Self::BadComparator => f.write_str("BADCOMPARATOR"),
             Self::BadUrl(url) => write!(f, "BADURL {url}"),
             Self::BadCharset(charsets) => write!(f, "BADCHARSET ({})", charsets.join(" ")),
             Self::Capability(list) => write!(f, "CAPABILITY {list}"),
+            Self::ClientBug => f.write_str("CLIENTBUG"),
             Self::CompressionActive => f.write_str("COMPRESSIONACTIVE"),
             Self::Closed => f.write_str("CLOSED"),
             Self::CopyUid(validity, from, to) => write!(f, "COPYUID {validity} {from} {to}"),
@@ -142,9 +162,12 @@ impl fmt::Display for Code {
             Self::InProgress(tag, done, goal) => write!(f, "INPROGRESS (\"{tag}\" {done} {goal})"),
             Self::Limit => f.write_str("LIMIT"),
             Self::MailboxId(id) => write!(f, "MAILBOXID ({id})"),
+            Self::MessageLimit(limit, None) => write!(f, "MESSAGELIMIT {limit}"),
+            Self::MessageLimit(limit, Some(lowest)) => write!(f, "MESSAGELIMIT {limit} {lowest}"),
             Self::Metadata(what) => write!(f, "METADATA {what}"),
             Self::Modified(set) => write!(f, "MODIFIED {set}"),
             Self::NoModSeq => f.write_str("NOMODSEQ"),
+            Self::NotificationOverflow => f.write_str("NOTIFICATIONOVERFLOW"),
             Self::NoUpdate(tag) => write!(f, "NOUPDATE \"{tag}\""),
             Self::OverQuota => f.write_str("OVERQUOTA"),
             Self::PermanentFlags(flags) => write!(f, "PERMANENTFLAGS ({flags})"),
@@ -152,9 +175,11 @@ impl fmt::Display for Code {
             Self::ReadWrite => f.write_str("READ-WRITE"),
             Self::Referral(urls) => write!(f, "REFERRAL {urls}"),
             Self::TooBig => f.write_str("TOOBIG"),
+            Self::TooFew => f.write_str("TOOFEW"),
             Self::TryCreate => f.write_str("TRYCREATE"),
             Self::UndefinedFilter(name) => write!(f, "UNDEFINED-FILTER {name}"),
             Self::UidNext(uid) => write!(f, "UIDNEXT {uid}"),
+            Self::UidRequired => f.write_str("UIDREQUIRED"),
             Self::UidValidity(validity) => write!(f, "UIDVALIDITY {validity}"),
             Self::UseAttr => f.write_str("USEATTR"),
             Self::Unavailable => f.write_str("UNAVAILABLE"),

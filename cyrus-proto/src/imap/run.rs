@@ -1,14 +1,16 @@
 //! Jobs: the only code that knows IMAP and the store.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
 use cyrus_store::search::Collation;
-use cyrus_store::{ErrorClass, IndexRead, Level, MailboxError, MailboxName, ModSeq};
+use cyrus_store::{ErrorClass, IndexRead, Level, MailboxError, MailboxName, ModSeq, utf7};
 
-use super::command::{CommandBody, Numbering, Tag};
+use super::command::{CommandBody, Numbering, SelectParameters, Tag};
 use super::enabled::Enabled;
+use super::notify::Notify;
 use super::response::{Code, Reply, Status};
 use super::selected::{News, Selected, View};
 use super::session::{ImapService, User};
@@ -25,10 +27,12 @@ mod catenate;
 mod copy;
 mod fetch;
 mod flags;
+mod limit;
 mod list;
 mod login;
 mod mailboxes;
 mod metadata;
+mod notify;
 mod part_structure;
 mod preview;
 mod quota;
@@ -42,6 +46,7 @@ use self::search::Asked;
 
 pub(super) use self::append::{StagedMessage, staging};
 pub(super) use self::login::{LoginTurn, Turned, authenticate, authenticate_step, login};
+pub(super) use self::notify::{look, push, set as notify};
 
 /// What a job needs of its session; the mailbox comes back with the outcome.
 pub(super) struct Request {
@@ -75,6 +80,12 @@ pub(super) enum Outcome {
         mailbox: Box<Selected>,
         gone: Option<Reply>,
     },
+    /// NOTIFY is answered, or a look for it is done; `reply` is of the command, or the end of the session.
+    Notify {
+        reply: Option<Reply>,
+        mailbox: Option<Box<Selected>>,
+        notify: Option<Box<Notify>>,
+    },
     /// The mailbox that was left is tidied up.
     Left,
 }
@@ -87,7 +98,7 @@ pub(super) fn job(request: Request, body: CommandBody, staged: Vec<io::Result<St
             set,
             wanted,
             modifiers,
-        } => fetch::job(request, numbering, &set, wanted, modifiers),
+        } => fetch::job(request, numbering, &set, wanted, &modifiers),
         CommandBody::Search {
             numbering,
             returns,
@@ -106,6 +117,13 @@ pub(super) fn job(request: Request, body: CommandBody, staged: Vec<io::Result<St
         } => search::job(request, Asked::thread(numbering, algorithm, program)),
         CommandBody::MultiSearch(search) => search::multi::job(request, search),
         CommandBody::UrlFetch(urls) => urlauth::fetch(request, urls),
+        CommandBody::Select {
+            mailbox,
+            access,
+            parameters: SelectParameters {
+                qresync: Some(known), ..
+            },
+        } => select::resync_job(request, mailbox, access, known),
         CommandBody::List(command) => list::job(request, command),
         CommandBody::Lsub { reference, pattern } | CommandBody::Rlsub { reference, pattern } => {
             list::lsub_job(request, reference, pattern)
@@ -132,6 +150,9 @@ fn run(
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
     use CommandBody as C;
+    if let (C::Expunge | C::UidExpunge(_) | C::Move { .. }, Some(selected)) = (&body, &mut request.mailbox) {
+        selected.view.want_counts();
+    }
     match body {
         C::Noop | C::Check => {
             request.refresh(&News::ALL, out)?;
@@ -168,6 +189,10 @@ fn run(
             set,
             mailbox,
         } => copy::move_messages(request, numbering, &set, &mailbox, out),
+        C::Append { messages, .. } if request.too_many_to_save(messages.len() as u64).is_some() => {
+            let refused = request.too_many_to_save(messages.len() as u64);
+            Ok(refused.unwrap_or_else(completed))
+        }
         C::Append { mailbox, messages } => append::append(request, &mailbox, messages, staged, out),
         C::Replace {
             numbering,
@@ -215,6 +240,7 @@ fn run(
         | C::Authenticate { .. }
         | C::Login { .. }
         | C::Enable(_)
+        | C::UidBatches(_)
         | C::Idle
         | C::List(_)
         | C::Lsub { .. }
@@ -224,6 +250,7 @@ fn run(
         | C::Compress { .. }
         | C::Unauthenticate
         | C::Language(_)
+        | C::Notify(_)
         | C::Comparator(_)
         | C::Fetch { .. }
         | C::UrlFetch(_)
@@ -292,7 +319,7 @@ impl Request {
     /// The mailbox that the client means by a name.
     fn name(&self, client: &[u8]) -> Result<MailboxName, MailboxError> {
         let text = std::str::from_utf8(client).map_err(|_| MailboxError::NotFound)?;
-        let text = self.in_utf7(text);
+        let text = self.stored_form(text);
         self.service
             .options
             .namespace
@@ -303,7 +330,7 @@ impl Request {
     /// The mailbox that the client wants to create.
     fn new_name(&self, client: &[u8]) -> Result<MailboxName, MailboxError> {
         let text = String::from_utf8_lossy(client);
-        let text = self.in_utf7(&text);
+        let text = self.stored_form(&text);
         let deleted = &self.service.store.options().deleted_prefix;
         // Like Cyrus, take no offence at separators at the beginning or in a row.
         let separator = self.service.options.namespace.separator.as_char();
@@ -318,19 +345,30 @@ impl Request {
 
     /// The name under which the client knows a mailbox.
     fn client_name(&self, name: &MailboxName) -> String {
-        let namespace = &self.service.options.namespace;
-        let text = namespace.to_client(name, Some(&self.user.name), self.user.is_admin());
+        self.shown_form(&self.stored_client_name(name)).into_owned()
+    }
+
+    /// [`Request::client_name`] in modified UTF-7, which patterns are matched with.
+    fn stored_client_name(&self, name: &MailboxName) -> String {
+        self.service
+            .options
+            .namespace
+            .to_client(name, Some(&self.user.name), self.user.is_admin())
+    }
+
+    /// A name of [`Request::stored_client_name`] as the client wants to see it.
+    fn shown_form<'t>(&self, name: &'t str) -> Cow<'t, str> {
         match self.enabled.utf8_names() {
-            true => cyrus_store::utf7::decode(&text).unwrap_or(text),
-            false => text,
+            true => utf7::decode(name).map_or(Cow::Borrowed(name), Cow::Owned),
+            false => Cow::Borrowed(name),
         }
     }
 
-    /// A mailbox name as the client writes it in modified UTF-7, as mailboxes have it.
-    fn in_utf7<'n>(&self, text: &'n str) -> std::borrow::Cow<'n, str> {
+    /// A mailbox name, reference or pattern of the client's as names are stored: in modified UTF-7.
+    pub(super) fn stored_form<'t>(&self, text: &'t str) -> Cow<'t, str> {
         match self.enabled.utf8_names() {
-            true => cyrus_store::utf7::encode(text).into(),
-            false => text.into(),
+            true => Cow::Owned(utf7::encode(text)),
+            false => Cow::Borrowed(text),
         }
     }
 
@@ -347,7 +385,7 @@ impl Request {
     fn refresh(&mut self, news: &News<'_>, out: &mut Vec<u8>) -> Result<(), MailboxError> {
         match (self.look(news, out), &mut self.mailbox) {
             (Err(MailboxError::Deleted), Some(selected)) if news.expunges => {
-                selected.view.empty(out);
+                selected.view.empty(self.enabled, out);
                 Ok(())
             }
             (done, _) => done,

@@ -10,7 +10,9 @@ use cyrus_store::{
 
 use super::command::Numbering;
 use super::enabled::Enabled;
-use super::response::{Code, FetchLine, Reply, put_exists, put_expunge, put_flags_line, put_recent};
+use super::response::{
+    Code, FetchLine, Reply, put_exists, put_expunge, put_flags_line, put_recent, put_vanished,
+};
 use super::run::search::context::Contexts;
 use super::sequence::SequenceSet;
 
@@ -40,10 +42,43 @@ pub(crate) struct View {
     uids: Arc<UidMap>,
     /// All changes up to this one are told.
     told: ModSeq,
+    /// Whether messages are gone that the client has not been told of.
+    owes: bool,
     /// How many slots of the keyword table are told.
     keywords: usize,
     /// What `$` means: the result of the last search that was to be saved (RFC 5182).
     pub(crate) saved: UidSet,
+    /// What the client wants to be told unasked.
+    wanted: Wanted,
+    /// Told messages of which something is to be fetched unasked, and those whose annotations are.
+    fresh: UidSet,
+    annotated: UidSet,
+}
+
+/// What of a selected mailbox a client wants to be told without asking: all of it, unless NOTIFY says otherwise (RFC 5465).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// New and expunged messages.
+    pub(crate) counts: bool,
+    /// Changed flags.
+    pub(crate) flags: bool,
+    /// Changed annotations.
+    pub(crate) annotations: bool,
+    /// The UID with each message.
+    pub(crate) uids: bool,
+    /// Something of each new message.
+    pub(crate) fetch: bool,
+}
+
+impl Wanted {
+    /// Without NOTIFY.
+    pub(crate) const ALL: Self = Self {
+        counts: true,
+        flags: true,
+        annotations: false,
+        uids: false,
+        fetch: false,
+    };
 }
 
 /// How changes are told after a command.
@@ -106,6 +141,13 @@ impl Selected {
         self.untidy || self.expunges_at_end
     }
 
+    /// Whether there is nothing to tell, as far as can be said at once.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let view = &self.view;
+        let all = view.wanted == Wanted::ALL && view.fresh.is_empty() && view.annotated.is_empty();
+        all && !view.owes && self.mailbox.modseq_at_once() == Some(self.view.told)
+    }
+
     /// Leaves the mailbox, and tidies up if there is anything to.
     pub(crate) fn close(mut self) -> Result<(), MailboxError> {
         if self.expunges_at_end {
@@ -138,9 +180,54 @@ impl View {
             rights,
             uids: read.uids().clone(),
             told: read.highest_modseq(),
+            owes: false,
             keywords: read.keywords().len(),
+            wanted: Wanted::ALL,
+            fresh: UidSet::new(),
+            annotated: UidSet::new(),
             saved: UidSet::new(),
         }
+    }
+
+    /// From now on the client wants to be told this.
+    pub(crate) fn want(&mut self, wanted: Wanted) {
+        self.wanted = wanted;
+    }
+
+    /// Whether the client is told of new and expunged messages.
+    pub(crate) fn wants_counts(&self) -> bool {
+        self.wanted.counts
+    }
+
+    /// The command at hand expunges, so that it has to tell.
+    pub(crate) fn want_counts(&mut self) {
+        self.wanted.counts = true;
+    }
+
+    /// Told messages of which something is to be fetched; these UIDs the client made itself.
+    pub(crate) fn forget_fresh(&mut self, own: &[(u32, u32)]) {
+        let others = self.fresh.iter().filter(|uid| {
+            let uid = uid.get();
+            !own.iter().any(|&(first, last)| (first..=last).contains(&uid))
+        });
+        self.fresh = UidSet::from_ranges(others.map(|uid| uid..=uid));
+    }
+
+    /// Whether something is to be fetched unasked.
+    pub(crate) fn has_fresh(&self) -> bool {
+        !self.fresh.is_empty() || !self.annotated.is_empty()
+    }
+
+    pub(crate) fn take_fresh(&mut self) -> UidSet {
+        std::mem::take(&mut self.fresh)
+    }
+
+    pub(crate) fn take_annotated(&mut self) -> UidSet {
+        std::mem::take(&mut self.annotated)
+    }
+
+    pub(crate) fn annotated(&mut self, uids: &UidSet) {
+        self.annotated.extend_from(uids);
     }
 
     /// The messages by sequence number.
@@ -207,22 +294,24 @@ impl View {
         out: &mut Vec<u8>,
     ) -> Result<(), MailboxError> {
         read.load_seen()?;
-        let now = read.uids();
+        // To those who do not want to hear of new and expunged messages, the mailbox stays as it was.
+        let frozen = self.uids.clone();
+        let now = if self.wanted.counts { read.uids() } else { &frozen };
         let old_last = self.uids.last();
         if !Arc::ptr_eq(now, &self.uids) {
             let before = self.uids.len();
             let gone = self.gone(now);
+            self.owes = !news.expunges && !gone.is_empty();
             if news.expunges {
-                for (told, seqno) in gone.iter().enumerate() {
-                    put_expunge(out, seqno.saturating_sub(u32::try_from(told).unwrap_or(u32::MAX)));
-                }
+                self.tell_gone(&gone, enabled, out);
                 self.uids = now.clone();
             } else if gone.is_empty() {
                 self.uids = now.clone();
             } else {
                 // Expunged messages keep their numbers for now; what is new comes after them.
                 let mut uids = UidMap::clone(&self.uids);
-                for uid in now.iter().filter(|&uid| Some(uid) > old_last) {
+                let new = old_last.map_or(0, |last| now.count_through(last)) + 1;
+                for uid in (new..=now.len()).filter_map(|seqno| now.uid(seqno)) {
                     uids.push(uid);
                 }
                 self.uids = Arc::new(uids);
@@ -233,13 +322,27 @@ impl View {
             };
             if self.uids.len() > kept {
                 put_exists(out, self.uids.len());
-                put_recent(out, read.recent()?);
+                if enabled.tells_recent() {
+                    put_recent(out, read.recent()?);
+                }
+                if self.wanted.fetch {
+                    let new = now.iter().filter(|&uid| Some(uid) > old_last);
+                    self.fresh
+                        .extend_from(&UidSet::from_ranges(new.map(|uid| uid..=uid)));
+                }
             }
         }
         self.tell_keywords(read, out);
         let told = self.told;
         let since = read.changed_since(told).filter(|change| change.visible);
         let mut changed = UidSet::from_ranges(since.map(|change| change.uid..=change.uid));
+        if !self.wanted.flags {
+            changed = UidSet::new();
+        } else if self.wanted.annotations {
+            let known = changed.iter().filter(|&uid| Some(uid) <= old_last);
+            self.annotated
+                .extend_from(&UidSet::from_ranges(known.map(|uid| uid..=uid)));
+        }
         if let Some(more) = news.changed {
             changed.extend_from(more);
         }
@@ -252,13 +355,19 @@ impl View {
                 continue;
             };
             let flags = message.flags();
-            let mut line = FetchLine::begin(out, seqno);
+            let mut line = match enabled.contains(Enabled::UIDONLY) {
+                true => FetchLine::begin_uid(out, uid.get()),
+                false => FetchLine::begin(out, seqno),
+            };
             if !news.silent.is_some_and(|silent| silent.contains(uid)) {
-                line.flags(message.is_recent(), flags.system, flags.keywords, |slot| {
-                    keyword(read, slot)
-                });
+                line.flags(
+                    enabled.tells_recent() && message.is_recent(),
+                    flags.system,
+                    flags.keywords,
+                    |slot| keyword(read, slot),
+                );
             }
-            if news.with_uid {
+            if news.with_uid || self.wanted.uids || enabled.contains(Enabled::QRESYNC) {
                 line.uid(uid.get());
             }
             if enabled.contains(Enabled::CONDSTORE) {
@@ -266,33 +375,38 @@ impl View {
             }
             line.end();
         }
-        self.told = read.highest_modseq();
+        if self.wanted.flags {
+            self.told = read.highest_modseq();
+        }
         Ok(())
     }
 
     /// Tells the client that every message is gone, with the mailbox.
-    pub(crate) fn empty(&mut self, out: &mut Vec<u8>) {
-        for _ in 0..self.uids.len() {
-            put_expunge(out, 1);
-        }
+    pub(crate) fn empty(&mut self, enabled: Enabled, out: &mut Vec<u8>) {
+        self.tell_gone(&self.uids.to_set(), enabled, out);
         self.uids = Arc::default();
     }
 
-    /// Told messages that `now` has no more, as their sequence numbers, ascending.
-    fn gone(&self, now: &UidMap) -> Vec<u32> {
+    /// Told messages that `now` has no more.
+    fn gone(&self, now: &UidMap) -> UidSet {
         let still = self.uids.last().map_or(0, |last| now.count_through(last));
         if still == self.uids.len() {
-            return Vec::new();
+            return UidSet::new();
         }
-        let mut present = now.iter().peekable();
-        let mut gone = Vec::new();
-        for (seqno, uid) in (1..).zip(self.uids.iter()) {
-            while present.next_if(|&other| other < uid).is_some() {}
-            if present.peek() != Some(&uid) {
-                gone.push(seqno);
-            }
-        }
+        let mut gone = self.uids.to_set();
+        gone.remove_all(&now.to_set());
         gone
+    }
+
+    /// Tells which messages are gone, by number, or by UID where the client wants that.
+    fn tell_gone(&self, gone: &UidSet, enabled: Enabled, out: &mut Vec<u8>) {
+        if enabled.tells_vanished() {
+            return put_vanished(out, false, gone);
+        }
+        let seqnos = gone.iter().filter_map(|uid| self.uids.seqno(uid));
+        for (told, seqno) in (0..).zip(seqnos) {
+            put_expunge(out, seqno.saturating_sub(told));
+        }
     }
 
     fn tell_keywords(&mut self, read: &IndexRead<'_>, out: &mut Vec<u8>) {

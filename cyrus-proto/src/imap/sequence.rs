@@ -56,6 +56,13 @@ impl SequenceSet {
             .then_some(Self(ranges))
     }
 
+    /// Whether `*` is in it.
+    pub fn names_last(&self) -> bool {
+        self.0
+            .iter()
+            .any(|&(a, b)| a == SeqNumber::Last || b == SeqNumber::Last)
+    }
+
     /// `$`: the result of the last search that was saved.
     pub fn saved() -> Self {
         Self(Vec::new())

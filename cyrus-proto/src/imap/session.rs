@@ -12,8 +12,9 @@ use cyrus_store::{Level, Log, QuotaRoot, Store};
 use self::capability::Situation;
 use super::command::{self, CommandBody, Needs, Refusal, Tag, Verb};
 use super::enabled::Enabled;
+use super::notify::Notify;
 use super::options::{ImapOptions, ServerInfo};
-use super::response::{Code, Reply, put_capability, put_continuation};
+use super::response::{Code, Reply, put_capability};
 use super::run::{self, Outcome, Request, StagedMessage};
 use super::selected::Selected;
 use crate::frame::{Command as Frame, Event, Framer, Reason, Refused};
@@ -27,9 +28,11 @@ mod comparator;
 mod compress;
 mod enable;
 mod id;
+mod idle;
 mod language;
 mod literal;
 mod login;
+mod notify;
 mod unauthenticate;
 mod watchman;
 
@@ -116,6 +119,10 @@ pub struct ImapSession {
     hinted: bool,
     /// COMPRESS was obeyed.
     compressed: bool,
+    /// NOTIFY was used.
+    notify: Option<Box<Notify>>,
+    /// The last thing done was a look that nobody asked for: the client's turn.
+    looked: bool,
     stopping: bool,
     peer_gone: bool,
     /// Octets fed while a reply is held back.
@@ -157,6 +164,10 @@ enum Work {
     Staging { tag: Tag },
     /// A look at the mailbox during IDLE.
     Idle,
+    /// NOTIFY, to be answered with this tag, or a look for it.
+    Notify { tag: Option<Tag> },
+    /// A FETCH that NOTIFY asked for.
+    Push,
     /// The last thing: tidying up a mailbox that is left.
     Leave,
 }
@@ -203,6 +214,8 @@ impl ImapSession {
             active: Instant::now(),
             hinted: false,
             compressed: false,
+            notify: None,
+            looked: false,
             stopping: false,
             peer_gone: false,
             fed_ahead: 0,
@@ -253,6 +266,7 @@ impl ImapSession {
 
     /// Nothing more can be done with what was fed.
     fn starve(&mut self) -> Option<Step> {
+        self.looked = false;
         if !self.peer_gone {
             return Some(Step::NeedInput);
         }
@@ -401,8 +415,8 @@ impl ImapSession {
         now: Instant,
     ) -> Option<Step> {
         let completed = Reply::ok("Completed");
-        if let Some(why) = self.contradicts(&body) {
-            self.refuse_tagged(&tag, why);
+        if let Some(reply) = self.enabled.refusal(&body) {
+            self.reply(&tag, &reply);
             return None;
         }
         if self.is_forbidden(body.verb()) {
@@ -412,6 +426,10 @@ impl ImapSession {
         }
         self.imply(&body);
         match body {
+            CommandBody::UidBatches(batches) => {
+                self.uid_batches(&tag, &batches);
+                None
+            }
             CommandBody::Enable(names) => {
                 self.enable(&tag, &names);
                 None
@@ -422,7 +440,7 @@ impl ImapSession {
                 self.reply(&tag, &completed);
                 None
             }
-            CommandBody::Noop if !matches!(self.state, State::Selected { .. }) => {
+            CommandBody::Noop if self.is_quiet() => {
                 self.reply(&tag, &completed);
                 None
             }
@@ -455,6 +473,7 @@ impl ImapSession {
                 self.unauthenticate(&tag);
                 None
             }
+            CommandBody::Notify(set) => self.set_notify(tag, set, now),
             CommandBody::Language(ranges) => {
                 self.speak(&tag, &ranges);
                 None
@@ -465,6 +484,7 @@ impl ImapSession {
             }
             CommandBody::Unselect if !self.is_untidy() => {
                 self.deselect();
+                self.look_soon();
                 self.reply(&tag, &completed);
                 None
             }
@@ -475,6 +495,7 @@ impl ImapSession {
     /// Makes a job of a command.
     fn run(&mut self, tag: Tag, body: CommandBody, staged: Vec<io::Result<StagedMessage>>) -> Option<Step> {
         let verb = body.verb();
+        self.note_own(&body);
         let (user, mailbox) = match std::mem::replace(&mut self.state, State::Logout) {
             State::Selected { user, mailbox } => (user, Some(mailbox)),
             State::Authenticated { user } => (user, None),
@@ -488,7 +509,8 @@ impl ImapSession {
             tag: tag.clone(),
             verb,
         });
-        self.hinted = false;
+        // A command tells of the selected mailbox; with NOTIFY there is more to look at.
+        self.hinted &= self.notify.is_some();
         let request = Request {
             service: self.service.clone(),
             user,
@@ -498,6 +520,14 @@ impl ImapSession {
             collation: self.collation,
         };
         Some(Step::Run(run::job(request, body, staged)))
+    }
+
+    /// Whether there is nothing to tell, as far as can be said without a job.
+    fn is_quiet(&self) -> bool {
+        match &self.state {
+            State::Selected { mailbox, .. } => self.notify.is_none() && mailbox.is_quiet(),
+            _ => true,
+        }
     }
 
     /// Whether the selected mailbox needs a job when it is left.
@@ -530,87 +560,6 @@ impl ImapSession {
         }
     }
 
-    /// RFC 2177: from now on only DONE is expected.
-    fn idle(&mut self, tag: Tag, now: Instant) -> Option<Step> {
-        self.write(|out| put_continuation(out, "idling"));
-        let poll = now + self.options().idle_poll;
-        let (user, mailbox) = match std::mem::replace(&mut self.state, State::Logout) {
-            State::Selected { user, mailbox } => (user, Some(mailbox)),
-            State::Authenticated { user } => (user, None),
-            other => {
-                self.state = other;
-                return None;
-            }
-        };
-        self.state = State::Idle {
-            user,
-            mailbox,
-            tag,
-            poll,
-        };
-        self.look_while_idle(now)
-    }
-
-    /// A refresh job for an idling session.
-    fn look_while_idle(&mut self, now: Instant) -> Option<Step> {
-        let next_poll = now + self.options().idle_poll;
-        let service = self.service.clone();
-        let link = self.link.clone();
-        let (enabled, collation) = (self.enabled, self.collation);
-        let State::Idle {
-            user,
-            mailbox,
-            poll,
-            tag,
-        } = &mut self.state
-        else {
-            return None;
-        };
-        *poll = next_poll;
-        self.hinted = false;
-        let mailbox = mailbox.take()?;
-        let request = Request {
-            service,
-            user: user.clone(),
-            mailbox: Some(mailbox),
-            enabled,
-            tag: tag.clone(),
-            collation,
-        };
-        self.work = Some(Work::Idle);
-        Some(Step::Run(run::idle(request, link)))
-    }
-
-    /// A line during IDLE: the end of it, with a last look at the mailbox.
-    fn idle_line(&mut self, line: &[u8]) -> Option<Step> {
-        let (user, mailbox, tag) = match std::mem::replace(&mut self.state, State::Logout) {
-            State::Idle {
-                user, mailbox, tag, ..
-            } => (user, mailbox, tag),
-            other => {
-                self.state = other;
-                return None;
-            }
-        };
-        let selected = mailbox.is_some();
-        self.state = match mailbox {
-            Some(mut mailbox) => {
-                mailbox.stop_watching();
-                State::Selected { user, mailbox }
-            }
-            None => State::Authenticated { user },
-        };
-        if !line.eq_ignore_ascii_case(b"DONE") {
-            self.refuse_tagged(&tag, "Invalid Idle continuation");
-            return None;
-        }
-        if selected {
-            return self.run(tag, CommandBody::Noop, Vec::new());
-        }
-        self.reply(&tag, &Reply::ok("Completed"));
-        None
-    }
-
     /// Takes what was fed, one command or line at a time, until a job is due or input is wanted.
     fn advance(&mut self, now: Instant) -> Step {
         loop {
@@ -632,6 +581,10 @@ impl ImapSession {
             }
             if let Some(why) = self.sent_away() {
                 self.bye(&Reply::bye(why.to_string()).with(Code::Alert));
+                continue;
+            }
+            if let Some(step) = self.unasked(now) {
+                return step;
             }
             let step = match &self.state {
                 State::Logout => return Step::Close,
@@ -642,6 +595,7 @@ impl ImapSession {
                 },
                 State::Idle { .. } => {
                     if self.hinted
+                        && !self.is_clients_turn()
                         && let Some(step) = self.look_while_idle(now)
                     {
                         return step;
@@ -743,6 +697,10 @@ impl Session for ImapSession {
 
     fn done(&mut self, done: Done, now: Instant) {
         let Some(work) = self.work.take() else { return };
+        // Looks that nobody asked for do not make a client any livelier.
+        if !matches!(work, Work::Idle | Work::Notify { tag: None } | Work::Push) {
+            self.active = now;
+        }
         let Some(outcome) = done.take::<Outcome>() else {
             // The job broke, and the mailbox's state went with it: nothing sensible can follow.
             self.bye(&Reply::bye("Internal error").with(Code::Unavailable));
@@ -751,11 +709,12 @@ impl Session for ImapSession {
         match (work, outcome) {
             (Work::Command { tag, verb }, Outcome::Command { reply, mailbox }) => {
                 self.select(mailbox);
-                let _ = verb;
+                self.after_command(verb, &reply);
                 self.reply(&tag, &reply);
                 self.command_ends(now);
             }
             (Work::Idle, Outcome::Idle { mailbox: back, gone }) => {
+                self.looked = true;
                 if let State::Idle { mailbox, .. } = &mut self.state {
                     *mailbox = Some(back);
                 }
@@ -763,6 +722,8 @@ impl Session for ImapSession {
                     self.bye(&reply);
                 }
             }
+            (Work::Notify { tag }, outcome @ Outcome::Notify { .. }) => self.notified(tag, outcome),
+            (Work::Push, Outcome::Command { mailbox, .. }) => self.give_back(mailbox),
             (Work::Login { tag, plain }, Outcome::Login(turn)) => {
                 self.login_turn(tag, plain, *turn, now);
                 if !matches!(self.state, State::Authenticating { .. }) {
@@ -776,7 +737,6 @@ impl Session for ImapSession {
             (Work::Leave, Outcome::Left) => {}
             _ => self.bye(&Reply::bye("Internal error").with(Code::Unavailable)),
         }
-        self.active = now;
     }
 
     fn hint(&mut self, _now: Instant) {
@@ -794,6 +754,9 @@ impl Session for ImapSession {
                 format_args!("{peer}: idle for too long, closing connection"),
             );
             self.bye(&Reply::bye("idle for too long"));
+        } else if self.notify_poll().is_some_and(|poll| poll <= now) {
+            self.hinted = true;
+            self.look_everywhere();
         } else if let State::Idle { poll, .. } = &self.state
             && *poll <= now
         {
@@ -816,7 +779,10 @@ impl Session for ImapSession {
             } => Some(*poll),
             _ => None,
         };
-        [self.autologout(), poll].into_iter().flatten().min()
+        [self.autologout(), poll, self.notify_poll()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn output(&mut self) -> &mut Output {

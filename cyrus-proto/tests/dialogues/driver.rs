@@ -8,14 +8,16 @@
 //! @ mailbox user/fred              a mailbox that an administrator makes first
 //! C: a1 NOOP                       the client sends this and CRLF
 //! S: a1 OK Completed               the server answers exactly this; <*> stands for anything
+//! S: * OK [UIDVALIDITY <*v>] Ok    so does <*v>; later lines have that for <*v>
+//! S: ...                           any untagged lines
 //! C2: ... S2: ...                  a second connection; any number of them
 //! ```
 //!
-//! All that a server says after a `C` line must be in the `S` lines that follow, in order. The scripts need nothing but
-//! a network client to be run at another server.
+//! All that a server says after a `C` line must be in the `S` lines that follow, in order; where it has said all, an `S` line
+//! waits for what it says unasked. The scripts need nothing but a network client to be run at another server.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use cyrus_acl::AuthState;
@@ -50,6 +52,8 @@ impl Server {
                 "allowstarttls" => options.starttls = on,
                 "literalminus" => options.literalminus = on,
                 "reject8bit" => options.eight_bit_headers = EightBitHeaders::Reject,
+                "messagelimit" => options.message_limit = value.parse().expect("a number"),
+                "savelimit" => options.save_limit = Some(value.parse().expect("a number")),
                 "maxmessagesize" => options.maxmessagesize = value.parse().expect("a number"),
                 "submitservers" => options.submitservers = value.split(' ').map(str::to_owned).collect(),
                 "jmap_preview_annot" => options.preview_annotation = Some(value.clone()),
@@ -64,6 +68,14 @@ impl Server {
                     };
                     store.unixhierarchysep = on;
                 }
+                "expunge_mode" => {
+                    store.expunge_mode = match value.as_str() {
+                        "immediate" => cyrus_store::options::ExpungeMode::Immediate,
+                        "semidelayed" => cyrus_store::options::ExpungeMode::SemiDelayed,
+                        _ => cyrus_store::options::ExpungeMode::Delayed,
+                    };
+                }
+                "max_notify_mailboxes" => options.max_notify_mailboxes = value.parse().expect("a number"),
                 "annotation_enable_legacy_commands" => options.annotation_legacy_commands = on,
                 "specialusealways" => options.specialusealways = on,
                 "specialuse_extra" => store.specialuse_extra = value.split(' ').map(str::to_owned).collect(),
@@ -92,6 +104,17 @@ impl Server {
         }
     }
 
+    /// The service as another process has it: a store of its own in the same directories, which shares nothing in memory.
+    fn of_another_process(&self) -> Arc<ImapService> {
+        let options = self.service.store.options().clone();
+        Arc::new(ImapService {
+            store: Store::open(options).expect("the store can be opened again"),
+            options: self.service.options.clone(),
+            authenticator: self.service.authenticator.clone(),
+            log: Arc::new(NoLog),
+        })
+    }
+
     /// Makes a mailbox, as an administrator.
     pub(crate) fn create(&self, client_name: &str) {
         let admin = AuthState::system();
@@ -114,18 +137,50 @@ pub(crate) struct Client {
     pub(crate) closed: bool,
     /// Whether the server asked for a TLS handshake.
     pub(crate) wants_tls: bool,
+    /// Whether there is news for the session.
+    woken: Arc<Bell>,
+}
+
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Bell {
+    fn ring(&self) {
+        *self.rung.lock().expect("nobody panics while holding it") = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until it rings; whether it did in time.
+    fn heard(&self, patience: Duration) -> bool {
+        let rung = self.rung.lock().expect("nobody panics while holding it");
+        let (mut rung, _) = self
+            .changed
+            .wait_timeout_while(rung, patience, |rung| !*rung)
+            .expect("nobody panics while holding it");
+        std::mem::take(&mut *rung)
+    }
 }
 
 impl Client {
     pub(crate) fn connect(server: &Server) -> Self {
+        Self::connect_to(server.service.clone())
+    }
+
+    fn connect_to(service: Arc<ImapService>) -> Self {
         let now = Instant::now();
-        let mut session = ImapSession::new(server.service.clone());
-        session.begin(&Link::detached(Peer::Unix), now);
+        let mut session = ImapSession::new(service);
+        let woken = Arc::<Bell>::default();
+        let bell = woken.clone();
+        session.begin(&Link::new(Peer::Unix, Arc::new(move || bell.ring())), now);
         Self {
             session,
             now,
             closed: false,
             wants_tls: false,
+            woken,
         }
     }
 
@@ -153,7 +208,8 @@ impl Client {
         }
     }
 
-    fn work(&mut self, job: cyrus_proto::job::Job) {
+    /// Runs a job of the session.
+    pub(crate) fn work(&mut self, job: cyrus_proto::job::Job) {
         let mut output = Output::new();
         let done = job.run_to_end(&mut output);
         self.session.output().append(output);
@@ -207,6 +263,18 @@ impl Client {
         self.session.hint(self.now);
         self.run();
         self.output()
+    }
+
+    /// What the server says unasked, once it does; nothing if it does not for long.
+    pub(crate) fn news(&mut self) -> String {
+        let patience = Duration::from_secs(10);
+        while self.woken.heard(patience) {
+            let said = self.hint();
+            if !said.is_empty() {
+                return said;
+            }
+        }
+        String::new()
     }
 
     /// What the server said and nobody took yet.
@@ -271,8 +339,27 @@ pub(crate) fn transcripts(script: &str) -> Vec<Vec<u8>> {
 
 /// Runs a script; panics with the line where the server says something else.
 pub(crate) fn run(name: &str, script: &str) {
+    run_in(name, script, Processes::One);
+}
+
+/// Whose memory the sessions of a script share.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Processes {
+    /// Each other's.
+    One,
+    /// Nobody's: each connection is in a process of its own.
+    #[allow(
+        dead_code,
+        reason = "not every test that runs dialogues does so in many processes"
+    )]
+    Many,
+}
+
+/// [`run`], with the sessions in one process or in many.
+pub(crate) fn run_in(name: &str, script: &str, processes: Processes) {
     let server = server_of(script);
     let mut clients: BTreeMap<String, (Client, String)> = BTreeMap::new();
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
     for (number, line) in (1..).zip(script.lines()) {
         if line.is_empty() || line.starts_with(['#', '@']) {
             continue;
@@ -281,9 +368,17 @@ pub(crate) fn run(name: &str, script: &str) {
             .split_once(':')
             .unwrap_or_else(|| panic!("{name}:{number}: not a script line"));
         let text = text.strip_prefix(' ').unwrap_or(text);
+        let mut text = text.to_owned();
+        for (name, value) in &names {
+            text = text.replace(name, value);
+        }
+        let text = text.as_str();
         let (side, client) = who.split_at(1);
         let (client, said) = clients.entry(client.to_owned()).or_insert_with(|| {
-            let mut client = Client::connect(&server);
+            let mut client = match processes {
+                Processes::One => Client::connect(&server),
+                Processes::Many => Client::connect_to(server.of_another_process()),
+            };
             let greeting = client.output();
             assert!(greeting.starts_with("* OK [CAPABILITY "), "{greeting}");
             (client, String::new())
@@ -296,7 +391,29 @@ pub(crate) fn run(name: &str, script: &str) {
             *said = client.line(text);
             continue;
         }
+        if said.is_empty() {
+            *said = client.news();
+        }
+        if text == "..." {
+            while let Some((_, rest)) = said.split_once("\r\n").filter(|(line, _)| line.starts_with("* ")) {
+                *said = rest.to_owned();
+            }
+            continue;
+        }
         let (first, rest) = said.split_once("\r\n").unwrap_or((said.as_str(), ""));
+        if let Some(start) = text.find("<*").filter(|&start| !text[start..].starts_with("<*>")) {
+            // Names what stands here; what follows it is as it is written.
+            let (before, from) = text.split_at(start);
+            let (variable, after) = from.split_at(from.find('>').expect("a name ends") + 1);
+            let value = first
+                .strip_prefix(before)
+                .and_then(|rest| rest.strip_suffix(after));
+            let value =
+                value.unwrap_or_else(|| panic!("{name}:{number}: the server said {first} for {text}"));
+            names.insert(variable.to_owned(), value.to_owned());
+            *said = rest.to_owned();
+            continue;
+        }
         assert!(
             matches(text, first),
             "{name}:{number}: the server said\n  {first}\nfor\n  {text}"

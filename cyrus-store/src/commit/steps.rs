@@ -1,11 +1,12 @@
 //! The steps of a batch, as types that only the step before can make.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::{AppendRequest, Appends, Incoming, Outcome, Slot, Target, Waiting};
+use crate::conversations::{Conversations, Facts, Place, RaiseCounters, StagedCounters};
 use crate::error::MailboxError;
 use crate::flags::SystemFlags;
 use crate::format::index::{Record, options};
@@ -13,7 +14,8 @@ use crate::format::quota::Usage;
 use crate::format::{Damage, Fault};
 use crate::hot::{Hot, NameLocks};
 use crate::lock::{Guard, Wait};
-use crate::mailbox::{CachedRecord, IndexWrite, write_annotations};
+use crate::mailbox::{Annotation, CachedRecord, IndexWrite, write_annotations};
+use crate::message::CacheRecord;
 use crate::quota::QuotaCharges;
 use crate::staging::{Staged, create_over, link_over};
 use crate::store::Store;
@@ -147,15 +149,30 @@ pub(super) fn commit(store: &Store, groups: Vec<Waiting>, held: Held, wait: Wait
         }
     };
     let mut recorded = Vec::new();
+    let mut talks = Talks::new();
     for mailbox in locked {
-        let linked = mailbox.link(store, &mut charges);
+        let talk = match talk_of(store, &mut talks, &mailbox) {
+            Ok(talk) => talk,
+            Err(error) => {
+                fail(mailbox.requests.into_iter().map(|(_, slot)| slot), error);
+                continue;
+            }
+        };
+        let before = talk.as_ref().map(|talk| talk.savepoint());
+        let mut talk = talk;
+        let linked = mailbox.link(store, &mut charges, talk.as_deref_mut());
         if linked.appends.is_empty() {
             continue;
         }
         let slots = linked.slots();
         match linked.write_cache(store).and_then(Cached::write_records) {
             Ok(written) => recorded.push(written),
-            Err(error) => fail(slots, error),
+            Err(error) => {
+                if let (Some(talk), Some(before)) = (talk, before) {
+                    talk.roll_back(&before);
+                }
+                fail(slots, error);
+            }
         }
     }
     if recorded.is_empty() {
@@ -170,8 +187,44 @@ pub(super) fn commit(store: &Store, groups: Vec<Waiting>, held: Held, wait: Wait
         second_barrier(store, committed)
     });
     match result {
-        Ok(committed) => announce(store, committed),
+        Ok(committed) => {
+            commit_talks(store, talks);
+            announce(store, committed);
+        }
         Err(error) => fail(slots, error),
+    }
+}
+
+/// The conversations of the users whose mailboxes are in a batch.
+type Talks = BTreeMap<Arc<str>, Conversations>;
+
+/// The conversations of a mailbox's owner, if there are such.
+fn talk_of<'a>(
+    store: &Store,
+    talks: &'a mut Talks,
+    mailbox: &Locked,
+) -> Result<Option<&'a mut Conversations>, MailboxError> {
+    let Some(owner) = mailbox.write.conversing_owner() else {
+        return Ok(None);
+    };
+    if !talks.contains_key(owner)
+        && let Some(talk) = store.conversations(Some(owner))?
+    {
+        talks.insert(owner.clone(), talk);
+    }
+    Ok(talks.get_mut(owner))
+}
+
+/// Writes the conversations of the batch. The messages are there already: what fails is for an administrator to mend.
+fn commit_talks(store: &Store, talks: Talks) {
+    for (owner, talk) in talks {
+        let committed = talk
+            .commit()
+            .and_then(|splits| store.note_splits(&owner, &splits));
+        if let Err(error) = committed {
+            let what = format!("conversations of {owner} are behind; run `ctl_conversationsdb -R {owner}`");
+            store.report(&what, &error);
+        }
     }
 }
 
@@ -218,7 +271,7 @@ fn lock_one(store: &Store, target: &Target, held: &mut Held, wait: Wait) -> Resu
     };
     let names = match &held.mailbox {
         Some((mailbox, locks)) if mailbox.paths.lock == hot.paths.lock => locks.clone(),
-        _ => hot.lock_mailbox(store, namespace, Mode::Shared, wait)?,
+        _ => hot.lock_mailbox(store, target.owner.clone(), namespace, Mode::Shared, wait)?,
     };
     let locks = hot.lock_index(names, Mode::Exclusive, wait)?;
     IndexWrite::begin(store, hot, locks)
@@ -239,7 +292,7 @@ fn open_quotas(store: &Store, locked: &[Locked]) -> Result<QuotaCharges, Mailbox
 
 impl Locked {
     /// Puts the message files of every request that fits into the quota in place.
-    fn link(self, store: &Store, charges: &mut QuotaCharges) -> Linked {
+    fn link(self, store: &Store, charges: &mut QuotaCharges, mut talk: Option<&mut Conversations>) -> Linked {
         let Self {
             mut write,
             target,
@@ -248,8 +301,12 @@ impl Locked {
         let mut appends = Vec::new();
         let mut sync = Sync::default();
         let root = write.names().header.quota_root.clone();
+        if let Some(talk) = &talk {
+            write.raise_modseq(talk.modseq);
+        }
         for (request, slot) in requests {
             let before = write.header.clone();
+            let savepoint = talk.as_ref().map(|talk| talk.savepoint());
             let mut accepted = Accepted {
                 slot,
                 records: Vec::new(),
@@ -265,10 +322,14 @@ impl Locked {
                 root.as_deref(),
                 charges,
                 &mut sync,
+                talk.as_deref_mut(),
             ) {
                 Ok(()) => appends.push(accepted),
                 Err(error) => {
                     write.header = before;
+                    if let (Some(talk), Some(savepoint)) = (&mut talk, &savepoint) {
+                        talk.roll_back(savepoint);
+                    }
                     accepted.unlink(store, &target);
                     accepted.slot.fill(Outcome::Done(Err(error)));
                 }
@@ -298,6 +359,7 @@ impl Accepted {
         root: Option<&str>,
         charges: &mut QuotaCharges,
         sync: &mut Sync,
+        mut talk: Option<&mut Conversations>,
     ) -> Result<(), MailboxError> {
         let sizes = request
             .messages
@@ -310,8 +372,20 @@ impl Accepted {
         if let Some(root) = root {
             charges.check(root, usage, request.policy)?;
         }
+        let before = talk.as_mut().map(|talk| talk.quota()).transpose()?;
+        let mut split_octets = 0;
         for message in request.messages {
-            self.link_message(store, write, target, message, sync)?;
+            split_octets += self.link_message(store, write, target, message, sync, talk.as_deref_mut())?;
+        }
+        let place = Place {
+            id: &target.id,
+            name: &target.name,
+        };
+        let mut usage = usage;
+        usage.0[2] += split_octets;
+        if let (Some(talk), Some(before)) = (talk, before) {
+            talk.touch(&place, write.header.highestmodseq)?;
+            usage = talk.usage_since(before, root, usage)?;
         }
         if let Some(root) = root {
             charges.charge(root, usage);
@@ -326,15 +400,17 @@ impl Accepted {
         }
     }
 
-    /// Gives one message its UID, puts its file in place, and makes its record.
+    /// Gives one message its UID, puts its file in place, and makes its record. Returns the octets of an annotation that
+    /// it gets because its conversation was split.
     fn link_message(
         &mut self,
         store: &Store,
         write: &mut IndexWrite,
         target: &Target,
-        message: Incoming,
+        mut message: Incoming,
         sync: &mut Sync,
-    ) -> Result<(), MailboxError> {
+        talk: Option<&mut Conversations>,
+    ) -> Result<i64, MailboxError> {
         let keywords = write.keyword_bits(&message.flags)?;
         let number = write.header.last_uid.checked_add(1).filter(|&uid| uid < u32::MAX);
         let uid = number
@@ -381,7 +457,14 @@ impl Accepted {
         }
         record.last_updated = now;
         record.savedate = now;
-        record.flags = 0;
+        if talk.is_none() {
+            record.cid = 0;
+        }
+        record.flags = if record.cid == 0 {
+            0
+        } else {
+            record.flags & Record::SPLITCONVERSATION
+        };
         record.keywords = keywords;
         let mut flags = message.flags.system;
         if target.seen_by.is_some() && write.header.options & options::SHAREDSEEN == 0 {
@@ -395,7 +478,30 @@ impl Accepted {
         record.createdmodseq = message
             .created_modseq
             .map_or(modseq, |created| created.min(modseq));
-        record.cid = 0;
+        let mut split_octets = 0;
+        if let Some(talk) = talk {
+            let place = Place {
+                id: &target.id,
+                name: &target.name,
+            };
+            let added = match &message.source {
+                Source::Staged(staged) => CacheRecord::parse(staged.cache_record()).ok(),
+                Source::Message { cache, .. } => Some(cache.record()),
+            };
+            let facts =
+                Facts::new(added.ok_or_else(|| MailboxError::internal("a message has no cache record"))?);
+            let added = talk.add(&place, &mut record, &facts, &|record, flag| {
+                write.has_flag(record, flag)
+            });
+            let added = added.inspect_err(|_| {
+                let _ = store.disk().unlink(&path);
+            })?;
+            if let Some(base) = added.split_from {
+                let annotation = Annotation::of_conversation(base);
+                split_octets = i64::from(annotation.octets());
+                message.annotations.push(annotation);
+            }
+        }
         write.header.last_uid = uid.get();
         write.header.last_appenddate = now;
         write.header.num_records = write.header.num_records.saturating_add(1);
@@ -411,7 +517,7 @@ impl Accepted {
             Source::Message { cache, .. } => Cache::Copied(cache),
         });
         self.records.push(record);
-        Ok(())
+        Ok(split_octets)
     }
 }
 
@@ -537,8 +643,14 @@ fn first_barrier(
     for mailbox in &mut work {
         sync.merge(&mut mailbox.sync);
     }
+    let counters = stage_counters(store, &work, &mut charges)?;
     sync.files.extend(charges.write(store)?);
+    sync.files
+        .extend(counters.iter().map(|counters| counters.file().clone()));
     sync.all_now(store)?;
+    for counters in counters {
+        counters.publish(store)?;
+    }
     charges.publish(store)?;
     for mailbox in &mut work {
         let rows: Vec<_> = mailbox
@@ -552,6 +664,35 @@ fn first_barrier(
         mailbox.write.publish_names()?;
     }
     Ok(work.into_iter().map(Charged).collect())
+}
+
+/// Writes what the users' counters are to be beside what they are; the quota roots that are charged get the next
+/// modification sequence.
+fn stage_counters(
+    store: &Store,
+    work: &[Linked],
+    charges: &mut QuotaCharges,
+) -> Result<Vec<StagedCounters>, MailboxError> {
+    let mut users: BTreeMap<&Arc<str>, RaiseCounters> = BTreeMap::new();
+    for mailbox in work {
+        let Some(owner) = mailbox.write.conversing_owner() else {
+            continue;
+        };
+        let highest = mailbox.write.header.highestmodseq;
+        let how = users.entry(owner).or_default();
+        let known = how.messages.map_or(0, |(_, modseq)| modseq);
+        how.messages = Some((mailbox.write.counter_kind(), highest.max(known)));
+    }
+    let mut all = Vec::new();
+    for (owner, how) in users {
+        let next_quota = charges.charges_user(owner);
+        let staged = store.stage_counters(owner, RaiseCounters { next_quota, ..how })?;
+        if next_quota {
+            charges.set_modseq(owner, staged.quota);
+        }
+        all.push(staged);
+    }
+    Ok(all)
 }
 
 impl Charged {

@@ -3,19 +3,19 @@
 use std::io;
 use std::path::Path;
 
-use crate::ident::MailboxId;
+use super::Subject;
 
 /// Watches nothing.
-pub(super) struct IndexWatch;
+pub(super) struct FileWatch;
 
-impl IndexWatch {
-    pub(super) fn start(_changed: impl Fn(&MailboxId) + Send + 'static) -> io::Result<Self> {
+impl FileWatch {
+    pub(super) fn start(_changed: impl Fn(&Subject) + Send + 'static) -> io::Result<Self> {
         Ok(Self)
     }
 
-    pub(super) fn follow(&self, _id: &MailboxId, _index: &Path) -> io::Result<()> {
+    pub(super) fn follow(&self, _subject: &Subject, _file: &Path) -> io::Result<()> {
         Ok(())
     }
 
-    pub(super) fn forget(&self, _id: &MailboxId) {}
+    pub(super) fn forget(&self, _subject: &Subject) {}
 }

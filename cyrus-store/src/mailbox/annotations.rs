@@ -9,6 +9,7 @@ use cyrus_acl::Rights;
 use super::read::header_of;
 use super::{FlagsStored, IndexWrite, Mailbox};
 use crate::annotate::{AnnotationUpdate, Audience, DefinedScope};
+use crate::conversations::BASE_ENTRY;
 use crate::db::{Create, Db, DbError, Pooled};
 use crate::error::MailboxError;
 use crate::format::annotation::{AnnotationValue, OWNER_TOKEN, key, split_key};
@@ -40,7 +41,6 @@ impl Mailbox {
         changes: &[AnnotationUpdate],
         unchanged_since: Option<ModSeq>,
     ) -> Result<FlagsStored, MailboxError> {
-        self.check_writable()?;
         self.refresh_entry()?;
         let changes = self.checked_annotations(changes)?;
         let locks = self.lock(Mode::Exclusive)?;
@@ -212,6 +212,19 @@ pub(crate) struct Annotation {
 }
 
 impl Annotation {
+    /// The one that names the conversation a message would belong to, had it not become too long.
+    pub(crate) fn of_conversation(base: u64) -> Self {
+        Self {
+            entry: BASE_ENTRY.to_owned(),
+            userid: String::new(),
+            value: format!("{base:016x}").into_bytes(),
+        }
+    }
+
+    pub(crate) fn is_of_conversation(&self) -> bool {
+        self.entry == BASE_ENTRY
+    }
+
     /// Octets of the value.
     pub(crate) fn octets(&self) -> u32 {
         u32::try_from(self.value.len()).unwrap_or(u32::MAX)

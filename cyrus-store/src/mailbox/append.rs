@@ -99,7 +99,6 @@ impl Mailbox {
     /// # Errors
     /// He may not, or they would not.
     pub fn check_append(&mut self, size: u64, messages: u32) -> Result<(), MailboxError> {
-        self.check_writable()?;
         self.refresh_entry()?;
         self.require(Rights::INSERT)?;
         let limit = self.store.options().max_message_size;
@@ -133,7 +132,6 @@ impl Mailbox {
         &mut self,
         messages: impl IntoIterator<Item = NewMessage>,
     ) -> Result<Appended, MailboxError> {
-        self.check_writable()?;
         self.refresh_entry()?;
         self.require(Rights::INSERT)?;
         let now = now();

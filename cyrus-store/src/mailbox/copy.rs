@@ -59,7 +59,6 @@ impl Mailbox {
     /// # Errors
     /// [`MailboxError::NotFound`] if there is no such target; the user may not; the quota has no room; the system failed.
     pub fn copy(&mut self, uids: &UidSet, to: &MailboxName, mode: CopyMode) -> Result<Copied, MailboxError> {
-        self.check_writable()?;
         self.refresh_entry()?;
         self.require(Rights::READ)?;
         if mode == CopyMode::Move {
@@ -127,9 +126,13 @@ impl Mailbox {
             .as_ref()
             .and_then(|owner| guards.iter().find(|(known, _)| known == owner));
         let own = own.map(|(_, guard)| guard.clone());
-        let source = self
-            .hot
-            .lock_mailbox(&self.store, own, Mode::Shared, self.store.wait())?;
+        let source = self.hot.lock_mailbox(
+            &self.store,
+            self.owner.clone(),
+            own,
+            Mode::Shared,
+            self.store.wait(),
+        )?;
         guards.retain(|(_, guard)| guard.mode() == Mode::Exclusive);
         Ok(CopyLocks {
             held: Held {
@@ -163,13 +166,20 @@ impl Mailbox {
         let mut annotated = annotations::to_copy(&self.store, &self.hot, owner, userid, uids)?;
         let mut messages = Vec::new();
         let mut originals = Vec::new();
+        // A conversation is one of a user.
+        let is_same_user = self.owner == target.owner && self.store.options().conversations;
         for message in uids.ranges().flat_map(|range| read.range(range)) {
-            let record = message.record()?;
+            let mut record = message.record()?;
+            let mut annotations = annotated.remove(&record.uid).unwrap_or_default();
+            if !is_same_user {
+                record.cid = 0;
+                annotations.retain(|annotation| !annotation.is_of_conversation());
+            }
             messages.push(Incoming {
                 flags: target.permitted(flag_names(message.flags(), read.keywords())),
                 internal_date: record.internaldate,
                 created_modseq: Some(record.createdmodseq),
-                annotations: annotated.remove(&record.uid).unwrap_or_default(),
+                annotations,
                 source: Source::Message {
                     path: self.hot.paths.message(record.uid, record.is_archived()),
                     cache: message.cache()?,

@@ -57,7 +57,6 @@ impl Mailbox {
     /// # Errors
     /// The user is not the system itself, or that failed.
     pub fn expire(&mut self, how: &Expiry) -> Result<Expired, MailboxError> {
-        self.check_writable()?;
         self.refresh_entry()?;
         self.require_system()?;
         let mut done = Expired::default();
@@ -99,7 +98,7 @@ impl Mailbox {
                 record.keywords = record.keywords.without(record.keywords.without(known));
             }
             if record != old {
-                write.replace(number, &record);
+                write.replace_counted(number, old, record);
             }
         }
         if done.removed > 0 {
@@ -171,7 +170,6 @@ impl Mailbox {
         uids: &UidSet,
         change: &dyn Fn(&mut FlagNames),
     ) -> Result<Vec<(Uid, Uid)>, MailboxError> {
-        self.check_writable()?;
         self.refresh_entry()?;
         self.require_system()?;
         let mut wanted = Vec::new();
@@ -227,8 +225,9 @@ impl Mailbox {
             };
             let wanted = Uid::new(record.uid).is_some_and(|uid| uids.contains(uid));
             if wanted && record.is_expunged() && !record.is_unlinked() {
+                let old = record.clone();
                 record.flags |= Record::UNLINKED | Record::NEEDS_CLEANUP;
-                write.replace(number, &record);
+                write.replace_counted(number, old, record);
             }
         }
         write.header.options |= options::NEEDS_UNLINK | options::NEEDS_REPACK;

@@ -27,7 +27,6 @@ impl Mailbox {
     /// # Errors
     /// The user may not, or the system failed.
     pub fn expunge(&mut self, which: Expunge<'_>) -> Result<UidSet, MailboxError> {
-        self.check_writable()?;
         self.refresh_entry()?;
         self.require(Rights::EXPUNGE)?;
         let whole = UidSet::from(Uid::MIN..=Uid::MAX);
@@ -84,7 +83,8 @@ impl Mailbox {
                 let Some(uid) = Uid::new(old.uid) else { continue };
                 if wanted(&old) {
                     let mut new = old.clone();
-                    new.flags |= flags;
+                    // Those that were moved get the flag now, as in Cyrus.
+                    new.flags |= flags | SystemFlags::DELETED.bits();
                     write.change(this, &old, new);
                     expunged.insert(uid);
                 }

@@ -36,6 +36,9 @@ pub struct FlagsStored {
     pub changed: UidSet,
     /// Messages that were left alone, because they had changed since the client looked.
     pub modified: UidSet,
+    /// The highest modification sequence that a changed message had before: one whom it is news to has to be told what else
+    /// changed.
+    pub before: ModSeq,
 }
 
 /// The flags that a user may change.
@@ -58,20 +61,18 @@ impl Mailbox {
         change: &FlagChange,
         unchanged_since: Option<ModSeq>,
     ) -> Result<FlagsStored, MailboxError> {
-        self.check_writable()?;
         self.refresh_entry()?;
         let scope = self.scope(change)?;
         self.change_flags(uids, change, unchanged_since, &scope)
     }
 
-    /// Marks messages as seen by this user, where he may: what reading a message does. Where nothing can be written
-    /// (conversations are on), nothing is, so that reading works.
+    /// Marks messages as seen by this user, where he may: what reading a message does.
     ///
     /// # Errors
     /// The system failed.
     pub fn mark_seen(&mut self, uids: &UidSet) -> Result<FlagsStored, MailboxError> {
         self.refresh_entry()?;
-        if !self.rights.contains(Rights::SEEN) || self.check_writable().is_err() {
+        if !self.rights.contains(Rights::SEEN) {
             return Ok(FlagsStored::default());
         }
         let change = FlagChange {
@@ -158,6 +159,7 @@ impl Mailbox {
                 }
                 let new = changed(&old, change, keywords, scope, in_index);
                 if new != old {
+                    stored.before = stored.before.max(ModSeq(old.modseq));
                     write.change(this, &old, new);
                     stored.changed.insert(uid);
                 }

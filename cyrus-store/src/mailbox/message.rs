@@ -11,9 +11,11 @@ use crate::flags::{Flags, SystemFlags};
 use crate::format::cache::CacheView;
 use crate::format::index::{Record, RecordView};
 use crate::format::{Damage, Fault};
+use crate::hot::Hot;
 use crate::ident::Guid;
 use crate::log::Level;
 use crate::message::{CACHE_VERSION, CacheRecord, MessageParser};
+use crate::store::Store;
 use crate::sys::{File, Map, Open};
 use crate::uid::{ModSeq, Uid};
 
@@ -39,6 +41,11 @@ impl<'r> Message<'r> {
     /// UID.
     pub fn uid(&self) -> Uid {
         self.uid
+    }
+
+    /// Whether it is expunged, and only there for clients that have not been told.
+    pub fn is_expunged(&self) -> bool {
+        self.view.is_expunged()
     }
 
     /// Octets.
@@ -223,6 +230,9 @@ impl<'r> Message<'r> {
             .message(record.uid, record.is_archived());
         let file = match self.read.mailbox.store.disk().open(&path, Open::read()) {
             Ok(file) => file,
+            Err(error) if error.is_not_found() && self.is_expunged() => {
+                return Err(MailboxError::MessageGone);
+            }
             Err(error) if error.is_not_found() => {
                 return Err(MailboxError::damaged(&path, Fault::new(0, Damage::Missing)));
             }
@@ -285,6 +295,34 @@ enum Source {
 }
 
 impl CachedRecord {
+    /// What the cache says of a message whose index is locked, or its file; nothing if neither can be read.
+    pub(crate) fn find(store: &Store, hot: &Hot, generation: u32, record: &Record) -> Option<Self> {
+        let map = hot
+            .cache_map(store, record.is_archived(), generation)
+            .ok()
+            .flatten();
+        if let Some(map) = map.filter(|_| record.cache_offset != 0)
+            && let Ok(view) = CacheView::parse(&map, record.cache_offset)
+            && view.crc() == record.cache_crc
+        {
+            let start = usize::try_from(record.cache_offset).unwrap_or(usize::MAX);
+            let length = view.bytes().len();
+            return Some(Self {
+                source: Source::Mapped { map, start, length },
+                version: record.cache_version,
+            });
+        }
+        let bytes = store
+            .disk()
+            .read(&hot.paths.message(record.uid, record.is_archived()))
+            .ok()?;
+        let parsed = MessageParser::parse(&bytes).ok()?;
+        Some(Self {
+            source: Source::Parsed(parsed.into_cache_record().into()),
+            version: CACHE_VERSION,
+        })
+    }
+
     /// The bytes of the record.
     pub fn bytes(&self) -> &[u8] {
         match &self.source {

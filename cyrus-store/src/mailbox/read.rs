@@ -10,7 +10,7 @@ use crate::error::MailboxError;
 use crate::flags::{Keyword, SystemFlags};
 use crate::format::index::{IndexHeader, Records, options};
 use crate::format::seen::SeenState;
-use crate::hot::{Hot, MailboxLocks, Names};
+use crate::hot::{Hot, MailboxLocks, Names, Newest};
 use crate::lock::Mapping;
 use crate::sys::{Map, Mode};
 use crate::uid::{ModSeq, Uid, UidMap, UidValidity};
@@ -24,21 +24,11 @@ pub struct IndexRead<'m> {
     pub(super) header: IndexHeader,
     names: Arc<Names>,
     uids: Arc<UidMap>,
+    pub(super) newest: Arc<Newest>,
     mapping: Mapping,
     locks: MailboxLocks,
     seen: OnceLock<SeenState>,
     caches: [OnceLock<Option<Map>>; 2],
-}
-
-/// One message that changed since some moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The message.
-    pub uid: Uid,
-    /// Whether it is still there.
-    pub visible: bool,
-    /// Its modification sequence.
-    pub modseq: ModSeq,
 }
 
 impl Mailbox {
@@ -94,12 +84,13 @@ impl<'m> IndexRead<'m> {
         let records = header
             .records(file)
             .map_err(|fault| MailboxError::damaged(&hot.paths.index, fault))?;
-        let uids = hot.uids(&header, records)?;
+        let (uids, newest) = hot.uids(&header, records)?;
         Ok(Self {
             mailbox,
             header,
             names,
             uids,
+            newest,
             mapping,
             locks,
             seen: OnceLock::new(),
@@ -145,6 +136,19 @@ impl<'m> IndexRead<'m> {
     /// Octets of all messages.
     pub fn size(&self) -> u64 {
         self.header.quota_mailbox_used
+    }
+
+    /// Octets of the messages with `\\Deleted`; nothing is scanned if there are none.
+    pub fn deleted_size(&self) -> u64 {
+        if self.header.deleted == 0 && self.header.layout.minor >= 14 {
+            return 0;
+        }
+        let deleted = SystemFlags::DELETED.bits();
+        let records = self.records();
+        let marked = records
+            .iter()
+            .filter(|record| !record.is_expunged() && record.flags() & deleted != 0);
+        marked.map(|record| u64::from(record.size())).sum()
     }
 
     /// Internal name of the quota root, as the mailbox has it on record.
@@ -209,42 +213,25 @@ impl<'m> IndexRead<'m> {
 
     /// The messages with UIDs in this range.
     pub fn range(&self, range: RangeInclusive<Uid>) -> impl Iterator<Item = Message<'_>> {
+        self.range_with_expunged(range)
+            .filter(|message| !message.is_expunged())
+    }
+
+    /// The messages with UIDs in this range, with those that are expunged but still on record: a client that has not been told
+    /// yet may ask for them (RFC 2180, section 4.1.1).
+    pub fn range_with_expunged(&self, range: RangeInclusive<Uid>) -> impl Iterator<Item = Message<'_>> {
         let records = self.records();
         let first = records.find(range.start().get());
         let last = range.end().get();
         (first..)
             .zip(records.from(first))
             .take_while(move |(_, view)| view.uid() <= last)
-            .filter(|(_, view)| !view.is_expunged())
             .filter_map(|(number, view)| Some(Message::new(self, number, Uid::new(view.uid())?, view)))
     }
 
     /// The message with this UID, if it is visible.
     pub fn get(&self, uid: Uid) -> Option<Message<'_>> {
         self.range(uid..=uid).next()
-    }
-
-    /// Every message that changed after `since`, expunged ones included; nothing is scanned if none did.
-    pub fn changed_since(&self, since: ModSeq) -> impl Iterator<Item = Change> + '_ {
-        let records = if self.header.highestmodseq > since.0 {
-            self.records().len()
-        } else {
-            0
-        };
-        self.records()
-            .iter()
-            .take(records as usize)
-            .filter_map(move |view| {
-                let modseq = ModSeq(view.modseq());
-                if modseq <= since {
-                    return None;
-                }
-                Some(Change {
-                    uid: Uid::new(view.uid())?,
-                    visible: !view.is_expunged(),
-                    modseq,
-                })
-            })
     }
 
     pub(super) fn records(&self) -> Records<'_> {

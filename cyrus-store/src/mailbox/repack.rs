@@ -23,7 +23,7 @@ impl Mailbox {
     /// The clean-up failed; the mailbox is whole nevertheless.
     pub fn close(self) -> Result<(), MailboxError> {
         // One is this session's, one the store's.
-        if self.store.options().conversations || Arc::strong_count(&self.hot) > 2 {
+        if Arc::strong_count(&self.hot) > 2 {
             return Ok(());
         }
         match self

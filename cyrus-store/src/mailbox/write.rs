@@ -1,6 +1,11 @@
 //! Changing a mailbox under the exclusive index lock: records in place, keywords, and the header that counts them.
 
+mod conversing;
+
+use std::ops::Range;
 use std::sync::Arc;
+
+use conversing::UserChange;
 
 use super::read::header_of;
 use crate::error::MailboxError;
@@ -30,7 +35,11 @@ pub(crate) struct IndexWrite {
     names: Arc<Names>,
     names_changed: bool,
     runs: Vec<Run>,
+    /// The numbers of the records that were written.
+    written: Vec<Range<u32>>,
     now: u32,
+    /// What the change means to the conversations of the mailbox's owner.
+    user: Option<UserChange>,
 }
 
 /// Neighbouring records that are written at once.
@@ -65,7 +74,9 @@ impl IndexWrite {
             .records(file)
             .map_err(|fault| MailboxError::damaged(&hot.paths.index, fault))?;
         let names = hot.names(store, &header)?;
+        let user = UserChange::begin(store, &locks, &header, &names)?;
         Ok(Self {
+            user,
             store: store.clone(),
             hot: hot.clone(),
             mapping,
@@ -75,6 +86,7 @@ impl IndexWrite {
             names,
             names_changed: false,
             runs: Vec::new(),
+            written: Vec::new(),
             now: now(),
         })
     }
@@ -118,7 +130,12 @@ impl IndexWrite {
 
     /// The next modification sequence of the mailbox.
     pub(crate) fn next_modseq(&mut self) -> u64 {
-        self.header.highestmodseq = self.header.highestmodseq.saturating_add(1);
+        let highest = self.header.highestmodseq;
+        let highest = self
+            .user
+            .as_ref()
+            .map_or(highest, |user| highest.max(user.modseq()));
+        self.header.highestmodseq = highest.saturating_add(1);
         self.header.highestmodseq
     }
 
@@ -129,10 +146,26 @@ impl IndexWrite {
         new.last_updated = self.now;
         self.header.count_change(old, &new, &self.names.crcs);
         self.replace(number, &new);
+        if let Some(user) = &mut self.user {
+            user.note(old.clone(), new);
+        }
+    }
+
+    /// Replaces a record of an expunged message: no counts and no modification sequence of the mailbox, but the owner's
+    /// conversations lose a message that is unlinked.
+    pub(crate) fn replace_counted(&mut self, number: u32, old: Record, new: Record) {
+        self.replace(number, &new);
+        if let Some(user) = &mut self.user {
+            user.note(old, new);
+        }
     }
 
     /// Replaces a record silently: no counts, no modification sequence.
     pub(crate) fn replace(&mut self, number: u32, new: &Record) {
+        match self.written.last_mut() {
+            Some(range) if range.end == number => range.end += 1,
+            _ => self.written.push(number..number + 1),
+        }
         let offset = self.before.offset_of(number);
         let size = self.before.layout.record_size;
         let file = self.mapping.held(&self.locks.index);
@@ -171,6 +204,7 @@ impl IndexWrite {
 
     /// Puts the bytes of new records behind the old ones.
     pub(crate) fn add_records(&mut self, bytes: Vec<u8>) {
+        self.written.push(self.before.num_records..u32::MAX);
         self.runs.push(Run {
             offset: self.before.file_size(),
             bytes,
@@ -306,7 +340,7 @@ impl IndexWrite {
         {
             // As read back: what the file's version does not hold is zero.
             if let Ok(header) = IndexHeader::parse(file) {
-                self.hot.wrote(&self.before, &header, records);
+                self.hot.wrote(&self.before, &header, records, &self.written);
             }
         }
         Publication { modseq }
@@ -320,16 +354,17 @@ impl IndexWrite {
         if !self.is_changed() {
             return Ok(());
         }
+        let usage = self.settle(name, id)?;
+        let root = self.names.header.quota_root.clone().filter(|_| !usage.is_zero());
+        let quota_modseq = self.raise_counters(root.is_some())?;
         // Usage is raised first and lowered last: a crash in between leaves it too high, never too low.
-        let usage = self.usage();
         let raised = Usage(usage.0.map(|more| more.max(0)));
         let lowered = Usage(usage.0.map(|more| more.min(0)));
-        let root = self.names.header.quota_root.clone();
         let store = self.store.clone();
         if let Some(root) = &root
             && !raised.is_zero()
         {
-            store.charge_quota(root, raised)?;
+            store.charge_quota_at(root, raised, quota_modseq)?;
         }
         if let Some(file) = self.write_names()? {
             file.sync()?;
@@ -338,9 +373,10 @@ impl IndexWrite {
         self.write_records()?;
         self.write_header()?;
         self.index_file().sync_data()?;
+        self.commit_conversations();
         if let Some(root) = root
             && !lowered.is_zero()
-            && let Err(error) = store.charge_quota(&root, lowered)
+            && let Err(error) = store.charge_quota_at(&root, lowered, quota_modseq)
         {
             store.report(
                 &format!("quota root {root} was not charged for {name}; run quota -f"),

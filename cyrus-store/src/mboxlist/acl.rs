@@ -33,7 +33,6 @@ impl Store {
         rights: &str,
         auth: &AuthState,
     ) -> Result<(), MailboxError> {
-        self.check_list_writable()?;
         let rights = Rights::parse(rights, self.options().deleteright)
             .map_err(|error| MailboxError::InvalidRights(error.letter.to_string()))?;
         let _namespaces = self.lock_namespaces([name])?;

@@ -7,6 +7,7 @@ use cyrus_acl::{Acl, AuthState, Identifier, Rights};
 
 use super::MailboxEntry;
 use super::rows::RowChange;
+use crate::conversations::Place;
 use crate::error::MailboxError;
 use crate::format::crc32;
 use crate::format::header::MailboxHeader;
@@ -57,7 +58,6 @@ impl Store {
         options: &CreateOptions,
         auth: &AuthState,
     ) -> Result<Arc<MailboxEntry>, MailboxError> {
-        self.check_list_writable()?;
         name.check_policy(&self.options().deleted_prefix)?;
         if options.partition.is_some() && !auth.is_admin() {
             return Err(MailboxError::PermissionDenied);
@@ -169,6 +169,7 @@ impl Store {
             (None, _) => self.default_partition()?,
         };
         let id = new_id()?;
+        let (uidvalidity, modseq) = self.new_numbers(name, &id, options.kind)?;
         let entry = MailboxEntry {
             name: name.clone(),
             id: Some(id.clone()),
@@ -178,9 +179,9 @@ impl Store {
             },
             partition: Some(partition.clone()),
             server: None,
-            uidvalidity: self.new_uidvalidity(name)?,
-            created_modseq: ModSeq(FIRST_MODSEQ),
-            folder_modseq: ModSeq(FIRST_MODSEQ),
+            uidvalidity,
+            created_modseq: modseq,
+            folder_modseq: modseq,
             mtime: i64::from(now()),
             acl: self.first_acl(name, above.as_deref())?,
         };
@@ -211,7 +212,46 @@ impl Store {
             }
             return Err(error);
         }
-        Ok(())
+        self.count_new_folder(&entry)
+    }
+
+    /// Makes a new mailbox known to its owner's conversations.
+    fn count_new_folder(&self, entry: &MailboxEntry) -> Result<(), MailboxError> {
+        let Some(mut conversations) = self.conversations(entry.name.owner().as_deref())? else {
+            return Ok(());
+        };
+        let (id, _) = entry.storage()?;
+        let place = Place {
+            id,
+            name: &entry.name,
+        };
+        conversations.touch(&place, entry.folder_modseq.0)?;
+        conversations.commit().map(drop)
+    }
+
+    /// The UIDVALIDITY and the first modification sequence of a new mailbox.
+    fn new_numbers(
+        &self,
+        name: &MailboxName,
+        id: &MailboxId,
+        kind: MailboxKind,
+    ) -> Result<(UidValidity, ModSeq), MailboxError> {
+        let uidvalidity = self.new_uidvalidity(name)?;
+        let owner = name.owner().filter(|_| self.options().conversations);
+        let Some(owner) = owner else {
+            return Ok((uidvalidity, ModSeq(FIRST_MODSEQ)));
+        };
+        let counters = if name.is_user_inbox() {
+            // What is his will be where his INBOX's id says.
+            let id = Some(id).filter(|_| !self.options().mailbox_legacy_dirs);
+            self.options().user_file(&owner, id, "counters")
+        } else if self.has_conversations(&owner)? {
+            self.user_file(&owner, "counters")?
+        } else {
+            return Ok((uidvalidity, ModSeq(FIRST_MODSEQ)));
+        };
+        let (uidvalidity, modseq) = self.count_new_mailbox(&counters, kind, uidvalidity.0)?;
+        Ok((UidValidity(uidvalidity), ModSeq(modseq)))
     }
 
     /// The directories of a new mailbox, its index without messages, and its header.

@@ -7,6 +7,7 @@ use cyrus_acl::{AuthState, Rights};
 use super::MailboxEntry;
 use super::list::Step;
 use super::rows::RowChange;
+use crate::conversations::{CounterKind, Place};
 use crate::error::MailboxError;
 use crate::format::index::options;
 use crate::format::quota::Usage;
@@ -26,7 +27,6 @@ impl Store {
     /// [`MailboxError::PermissionDenied`] without the right `x`, which administrators do not have by themselves;
     /// [`MailboxError::HasInferiors`] if mailboxes are below it; [`MailboxError::Refused`] for one's own INBOX.
     pub fn delete(&self, name: &MailboxName, auth: &AuthState) -> Result<(), MailboxError> {
-        self.check_list_writable()?;
         let _namespaces = self.lock_namespaces([name])?;
         let (entry, rights) = self.visible(name, auth)?;
         if !rights.contains(Rights::DELETE_MAILBOX) {
@@ -113,23 +113,56 @@ impl Store {
             Err(error) => return Err(error),
         };
         let modseq = write.next_modseq();
+        let usage = self.leave(&mut write, entry)?;
+        let root = write.names().header.quota_root.clone();
+        let quota_modseq = write.raise_counters(root.is_some())?;
         let buried = MailboxEntry {
             folder_modseq: ModSeq(modseq),
             mtime: i64::from(now()),
             ..entry.clone()
         };
         self.commit_rows(&[RowChange::Bury(&buried)])?;
-        let root = write.names().header.quota_root.clone();
-        let usage = whole_usage(&write).negated();
         self.finish_old(write, &entry.name, entry)?;
+        self.count_deleted(entry, modseq)?;
         if let Some(root) = root {
-            self.charge_quota(&root, usage)?;
+            self.charge_quota_at(&root, usage, quota_modseq)?;
         }
         if let Some(id) = &entry.id {
             self.remove_annotations(id)?;
         }
         self.remove_if_unused(&paths);
         Ok(())
+    }
+
+    /// Takes a mailbox that goes away out of its owner's conversations, in memory, and returns what its quota root has to
+    /// be charged.
+    pub(crate) fn leave(&self, write: &mut IndexWrite, entry: &MailboxEntry) -> Result<Usage, MailboxError> {
+        let usage = whole_usage(write).negated();
+        let (id, _) = entry.storage()?;
+        let place = Place {
+            id,
+            name: &entry.name,
+        };
+        write.leave_conversations(&place)?;
+        let modseq = write.header.highestmodseq;
+        let root = write.names().header.quota_root.clone();
+        match write.open_conversations()? {
+            Some(conversations) => {
+                conversations.touch(&place, modseq)?;
+                conversations.usage_instead(root.as_deref(), usage)
+            }
+            None => Ok(usage),
+        }
+    }
+
+    /// Lets the owner's counters know that a mailbox was deleted.
+    pub(crate) fn count_deleted(&self, entry: &MailboxEntry, modseq: u64) -> Result<(), MailboxError> {
+        match entry.name.owner() {
+            Some(owner) if self.has_conversations(&owner)? => {
+                self.raise_user_modseq(&owner, CounterKind::Deleted(entry.mbtype.kind), modseq)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Marks the index of a mailbox whose files are no longer its own, so that sessions that have it open notice.
@@ -142,6 +175,7 @@ impl Store {
         write.header.options |= options::DELETED;
         write.write_header()?;
         write.index_file().sync_data()?;
+        write.commit_conversations();
         let publication = write.finish();
         if let Some(id) = &entry.id {
             self.announce(name, id, publication);

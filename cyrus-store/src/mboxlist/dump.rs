@@ -72,7 +72,6 @@ impl Store {
         &self,
         changes: impl Iterator<Item = (&'a MailboxName, RowChange<'a>)>,
     ) -> Result<(), MailboxError> {
-        self.check_list_writable()?;
         let mut owners: BTreeMap<Option<String>, Vec<(&MailboxName, RowChange<'_>)>> = BTreeMap::new();
         for (name, change) in changes {
             owners

@@ -1,6 +1,7 @@
 //! What changes of the mailbox list have in common: the locks in their order, and one mailbox held to be changed.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{MailboxEntry, row_key};
 use crate::db::Create;
@@ -17,14 +18,6 @@ use crate::store::Store;
 use crate::sys::Mode;
 
 impl Store {
-    /// Refuses changes that this program does not make completely.
-    pub(crate) fn check_list_writable(&self) -> Result<(), MailboxError> {
-        if self.options().conversations {
-            return Err(MailboxError::ConversationsUnsupported);
-        }
-        Ok(())
-    }
-
     /// Who owns a mailbox, or owned it before it was deleted.
     pub(crate) fn owner_of(&self, name: &MailboxName) -> Option<String> {
         name.owner_even_deleted(&self.options().deleted_prefix)
@@ -57,7 +50,8 @@ impl Store {
     /// mailbox shared, the index exclusively.
     pub(crate) fn hold(&self, entry: &MailboxEntry) -> Result<IndexWrite, MailboxError> {
         let hot = self.hot(self.paths_of(entry)?);
-        let names = hot.lock_mailbox(self, None, Mode::Shared, self.wait())?;
+        let owner = entry.name.owner().map(Arc::from);
+        let names = hot.lock_mailbox(self, owner, None, Mode::Shared, self.wait())?;
         let locks = hot.lock_index(names, Mode::Exclusive, self.wait())?;
         IndexWrite::begin(self, &hot, locks)
     }

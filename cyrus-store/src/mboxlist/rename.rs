@@ -8,11 +8,13 @@ use super::MailboxEntry;
 use super::create::CreateOptions;
 use super::delete::{SPECIAL_USE_CONFLICT, UNSUPPORTED, whole_usage};
 use super::rows::RowChange;
+use crate::conversations::{Conversations, CounterKind, Place};
 use crate::error::MailboxError;
 use crate::format::quota::Usage;
 use crate::ident::Partition;
+use crate::mailbox::IndexWrite;
 use crate::name::{MailboxName, NameError};
-use crate::quota::{QuotaPolicy, check_room};
+use crate::quota::{QuotaPolicy, check_room, owner_of_root};
 use crate::store::{Store, now};
 use crate::uid::ModSeq;
 
@@ -36,7 +38,6 @@ impl Store {
         partition: Option<Partition>,
         auth: &AuthState,
     ) -> Result<Vec<(MailboxName, MailboxName)>, MailboxError> {
-        self.check_list_writable()?;
         if let Some(partition) = &partition {
             if !auth.is_admin() {
                 return Err(MailboxError::PermissionDenied);
@@ -232,6 +233,13 @@ impl Store {
         owner: Option<&OwnerChange>,
     ) -> Result<MailboxEntry, MailboxError> {
         let mut write = self.hold(entry)?;
+        let old_root = write.names().header.quota_root.clone();
+        let quota_modseq = match &old_root {
+            Some(root) if to.is_deleted(&self.options().deleted_prefix) => {
+                self.next_quota_modseq(&mut write, root)?
+            }
+            _ => None,
+        };
         let modseq = write.next_modseq();
         let mut moved = MailboxEntry {
             name: to.clone(),
@@ -246,7 +254,8 @@ impl Store {
             change.apply(&mut moved.acl);
         }
         let usage = whole_usage(&write);
-        let old_root = write.names().header.quota_root.clone();
+        // Before the rows: the files of a user who is renamed are found by his INBOX.
+        let (old_usage, joining) = self.change_hands(&mut write, entry, &moved, owner.is_some())?;
         let new_root = if to.is_deleted(&self.options().deleted_prefix) {
             None
         } else {
@@ -298,16 +307,79 @@ impl Store {
             }
             return Err(error);
         }
+        if let Some(joining) = joining
+            && let Err(error) = joining.commit()
+        {
+            self.report(
+                &format!("conversations do not know mailbox {to}; run `ctl_conversationsdb -R`"),
+                &error,
+            );
+        }
+        if to.is_deleted(&self.options().deleted_prefix) {
+            self.count_deleted(entry, modseq)?;
+        }
         if let Some(root) = &old_root
             && old_root != new_root
         {
-            self.charge_quota(root, usage.negated())?;
+            self.charge_quota_at(root, old_usage, quota_modseq)?;
         }
         self.forget_status([entry.name.as_str(), to.as_str()]);
         if !stays {
             self.remove_if_unused(&old_paths);
         }
         Ok(moved)
+    }
+}
+
+impl Store {
+    /// What a user's quota root gets for a mailbox that is deleted, which gets something higher itself.
+    fn next_quota_modseq(&self, write: &mut IndexWrite, root: &str) -> Result<Option<u64>, MailboxError> {
+        let Some(owner) = write.conversing_owner().cloned() else {
+            return Ok(None);
+        };
+        if owner_of_root(root).as_deref() != Some(&*owner) {
+            return Ok(None);
+        }
+        let modseq = self.next_user_modseq(&owner, CounterKind::Quota, 0)?;
+        write.raise_modseq(modseq);
+        Ok(Some(modseq))
+    }
+
+    /// Prepares what a new name of a mailbox means to conversations: those of its owner are changed in memory, along with
+    /// `write`; those of another who gets it are returned, to be committed after it. Also returns what the old quota root
+    /// has to be charged if it is left.
+    fn change_hands(
+        &self,
+        write: &mut IndexWrite,
+        entry: &MailboxEntry,
+        moved: &MailboxEntry,
+        is_renamed_user: bool,
+    ) -> Result<(Usage, Option<Conversations>), MailboxError> {
+        let usage = whole_usage(write).negated();
+        let (from, to) = (entry.name.owner(), moved.name.owner());
+        if from == to || is_renamed_user {
+            if let Some(conversations) = write.open_conversations()? {
+                conversations.rename_folder(&entry.name, &moved.name)?;
+            }
+            write.raise_counters(false)?;
+            return Ok((usage, None));
+        }
+        let usage = self.leave(write, entry)?;
+        write.raise_counters(false)?;
+        let Some(mut joining) = self.conversations(to.as_deref())? else {
+            return Ok((usage, None));
+        };
+        let (id, _) = moved.storage()?;
+        let place = Place {
+            id,
+            name: &moved.name,
+        };
+        write.join_conversations(&mut joining, &place)?;
+        if let Some(owner) = &to {
+            let kind = CounterKind::Messages(moved.mbtype.kind);
+            self.raise_user_modseq(owner, kind, write.header.highestmodseq)?;
+        }
+        Ok((usage, Some(joining)))
     }
 }
 

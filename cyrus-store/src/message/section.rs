@@ -228,6 +228,45 @@ impl<'a> Sections<'a> {
         any(self.0, found).unwrap_or(false)
     }
 
+    /// Calls `each` with the path and the entry of every numbered part, containers before what is in them.
+    pub fn each_part(&self, each: &mut dyn FnMut(&[u32], &Section<'a>)) {
+        let mut rest = self.0;
+        // For each container that is open: how many of its parts are to come, and the number of the last.
+        let mut open: Vec<(u32, u32)> = Vec::new();
+        let mut path: Vec<u32> = Vec::new();
+        loop {
+            let Some(count) = word(&mut rest) else { return };
+            for number in 0..count {
+                let Some(entry) = section(&mut rest) else { return };
+                if number > 0 {
+                    path.push(number);
+                    each(&path, &entry);
+                    path.pop();
+                }
+            }
+            open.push((count.saturating_sub(1), 0));
+            path.push(0);
+            // On to the next part whose SECTION follows.
+            loop {
+                match open.last_mut() {
+                    None => return,
+                    Some((0, _)) => {
+                        open.pop();
+                        path.pop();
+                    }
+                    Some((left, number)) => {
+                        *left -= 1;
+                        *number += 1;
+                        if let Some(last) = path.last_mut() {
+                            *last = *number;
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
     /// The item from the container at `path` on.
     fn descend(&self, path: &[u32]) -> Option<&'a [u8]> {
         let mut rest = self.0;

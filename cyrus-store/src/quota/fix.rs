@@ -41,9 +41,6 @@ impl Store {
     /// # Errors
     /// The root or a mailbox is damaged, or the usage changes without end.
     pub fn fix_quota_root(&self, root: &QuotaRoot, dry_run: bool) -> Result<Vec<QuotaFault>, MailboxError> {
-        if !dry_run {
-            self.check_list_writable()?;
-        }
         let mut faults = Vec::new();
         for _ in 0..ATTEMPTS {
             let Some(before) = self.read_quota(root.as_str())? else {
@@ -117,6 +114,11 @@ impl Store {
                 write.set_names(header);
                 write.commit(&name, entry.storage()?.0)?;
             }
+        }
+        if let Some(mut conversations) = self.conversations_of_root(root.as_str())? {
+            let quota = conversations.quota()?;
+            let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+            (total.0[0], total.0[1]) = (signed(quota.octets), signed(quota.emails));
         }
         Ok((total, wrong))
     }

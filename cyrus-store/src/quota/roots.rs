@@ -1,5 +1,6 @@
 //! Quota roots as administrators see them: made, changed, listed, and moved with the mailboxes that they count.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use cyrus_acl::{AuthState, Rights};
 
+use crate::conversations::CounterKind;
 use crate::db::{Create, DbError, Engine, Pooled};
 use crate::error::MailboxError;
 use crate::format::quota::{Quota, Resource, Usage};
@@ -184,7 +186,6 @@ impl Store {
         covers: Covers,
         auth: &AuthState,
     ) -> Result<(), MailboxError> {
-        self.check_list_writable()?;
         if !auth.is_admin() {
             return Err(MailboxError::PermissionDenied);
         }
@@ -243,7 +244,7 @@ impl Store {
             }
         }
         if before.as_ref() != Some(&quota) {
-            raise_modseq(root.as_str(), &mut quota);
+            raise_modseq(self, root.as_str(), &mut quota, &BTreeMap::new())?;
             txn.put(key, &quota.to_bytes())?;
             txn.commit()?;
         }
@@ -394,11 +395,31 @@ impl Store {
     }
 }
 
+/// The user whose quota root this is.
+pub(crate) fn owner_of_root(root: &str) -> Option<String> {
+    MailboxName::parse(root).ok()?.owner()
+}
+
 /// Notes a change of a user's quota root. Those of mailboxes without owner stay at zero in Cyrus, too.
-pub(crate) fn raise_modseq(root: &str, quota: &mut Quota) {
-    if MailboxName::parse(root).is_ok_and(|name| name.owner().is_some()) {
-        quota.modseq = quota.modseq.saturating_add(1);
-    }
+///
+/// With conversations, the modification sequence is one of the user's, if none was decided on.
+pub(crate) fn raise_modseq(
+    store: &Store,
+    root: &str,
+    quota: &mut Quota,
+    decided: &BTreeMap<String, u64>,
+) -> Result<(), MailboxError> {
+    let Some(owner) = owner_of_root(root) else {
+        return Ok(());
+    };
+    quota.modseq = match decided.get(&owner) {
+        Some(&modseq) => modseq,
+        None if store.has_conversations(&owner)? => {
+            store.next_user_modseq(&owner, CounterKind::Quota, quota.modseq)?
+        }
+        None => quota.modseq.saturating_add(1),
+    };
+    Ok(())
 }
 
 /// Whether a new quota root must have something to count.

@@ -148,7 +148,6 @@ impl Store {
         if dry_run {
             return Ok(Adopted::Added);
         }
-        self.check_list_writable()?;
         let namespaces = self.lock_namespaces([name])?;
         let entry = self.entry_of(found, name, header, fresh)?;
         self.commit_rows(&[match self.lookup(name)? {

@@ -566,6 +566,8 @@ options! {
     CaringoHostname "caringo_hostname", UNSET, ObjectStorage, (3, 0, 0), CURRENT;
     CaringoPort "caringo_port", Int(80), ObjectStorage, (3, 0, 0), CURRENT;
     Fastmailsharing "fastmailsharing", OFF, Dav, (3, 0, 0), CURRENT;
+    Messagelimit "messagelimit", Int(0), Imap, LATER, CURRENT;
+    Savelimit "savelimit", Int(0), Imap, LATER, CURRENT;
     MasterPidFile "master_pid_file", Text(Some("{configdirectory}/master.pid")), Master, LATER, CURRENT;
     MasterReadyFile "master_ready_file", Text(Some("{configdirectory}/master.ready")), Master, LATER, CURRENT;
 }

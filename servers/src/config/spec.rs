@@ -111,7 +111,7 @@ areas! {
     Archive false "archive partitions";
     Autocreate false "automatic creation of mailboxes";
     Backup false "backups";
-    Conversations false "conversations";
+    Conversations true "conversations";
     Dav false "the HTTP server";
     Deny false "the list of denied users";
     Events false "event notifications";
@@ -182,6 +182,8 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::TlsCrlFile,
     Opt::TlsServerCaDir,
     Opt::TlsServerDhparam,
+    Opt::ConversationsExpireAfter,
+    Opt::ConversationsKeepExisting,
 ];
 
 /// Options whose wish is always fulfilled, whatever they say; nothing has to read them.

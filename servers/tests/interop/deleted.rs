@@ -1,4 +1,4 @@
-//! Real Cyrus deletes or renames a mailbox that sessions of ours have selected: they see what became of it, at once.
+//! One implementation deletes or renames a mailbox that sessions of the other have selected: they see what became of it.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::together::OLD_WAY;
 /// Sessions look by themselves once a minute; what comes sooner was told.
 const AT_ONCE: Duration = Duration::from_secs(20);
 
+/// Real Cyrus deletes or renames what sessions of ours have selected.
 fn selected_mailboxes_go_away(options: &[(&str, &str)]) {
     let (Some(real), Some(ours)) = (Programs::real(), Programs::ours()) else {
         return;
@@ -76,6 +77,64 @@ fn a_selected_mailbox_that_real_cyrus_deletes_is_empty_and_one_that_it_renames_g
 }
 
 #[test]
-fn so_it_is_the_old_way() {
+fn a_selected_mailbox_that_real_cyrus_deletes_the_old_way_ends_no_session() {
     selected_mailboxes_go_away(OLD_WAY);
+}
+
+/// We delete or rename what sessions of real Cyrus have selected; that does not end them, as it does when real Cyrus itself
+/// deletes at once.
+fn what_we_delete_is_gone_there(options: &[(&str, &str)]) {
+    let (Some(real), Some(ours)) = (Programs::real(), Programs::ours()) else {
+        return;
+    };
+    let site = Site::new(options, &["alice"]);
+    let one = site.start(&ours);
+    let two = Server::start(
+        &site,
+        &real,
+        Start {
+            recover: false,
+            ..Start::default()
+        },
+    );
+    one.imap("admin").ok("CREATE user/alice");
+    let mut here = one.imap("alice");
+    for mailbox in ["Gone", "Old"] {
+        here.ok(&format!("CREATE {mailbox}"));
+        for _ in 0..2 {
+            let reply = here
+                .append(mailbox, "", b"Subject: hello\r\n\r\nHello.\r\n")
+                .expect("APPEND");
+            assert!(reply.is_ok(), "{}", reply.status);
+        }
+    }
+    for (mailbox, change) in [("Gone", "DELETE Gone"), ("Old", "RENAME Old New")] {
+        let mut there = two.imap("alice");
+        there.ok(&format!("SELECT {mailbox}"));
+        here.ok(change);
+        for refused in ["FETCH 1 (FLAGS BODY.PEEK[])", "STORE 1 +FLAGS (\\Seen)"] {
+            let reply = there.command(refused).expect("the connection stays");
+            assert!(
+                reply.status.starts_with("NO Mailbox does not exist"),
+                "{}",
+                reply.status
+            );
+        }
+        assert_eq!(there.ok("NOOP").numbered("EXPUNGE").count(), 2, "{change}");
+        there.ok("CLOSE");
+        there.ok("SELECT INBOX");
+    }
+    one.stop();
+    two.stop();
+    crate::rig::audit::assert_sound(&site, &real);
+}
+
+#[test]
+fn sessions_of_real_cyrus_see_what_we_delete() {
+    what_we_delete_is_gone_there(&[]);
+}
+
+#[test]
+fn sessions_of_real_cyrus_see_what_we_delete_the_old_way() {
+    what_we_delete_is_gone_there(OLD_WAY);
 }

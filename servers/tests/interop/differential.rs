@@ -411,7 +411,7 @@ fn compare(script: &Script, real: &mut Side, ours: &mut Side, show: bool) -> Str
         for line in &only_ours {
             let _ = writeln!(faults, "> {line}");
         }
-        if !ordered {
+        if !ordered && only_real.is_empty() && only_ours.is_empty() {
             let _ = writeln!(faults, "another order: {said:#?} {answered:#?}");
         } else if explained && !reasoned {
             let _ = writeln!(faults, "no reason is given for the difference");

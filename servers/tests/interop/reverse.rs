@@ -41,6 +41,17 @@ const DEFAULTS: Layout = Layout {
     own: "",
 };
 
+/// Conversations.
+const CONVERSATIONS: Layout = Layout {
+    options: &[
+        ("conversations", "yes"),
+        ("conversations_counted_flags", "\\Draft \\Flagged $Forwarded"),
+    ],
+    users: &["alice", "bob", "jo.smith"],
+    separator: '/',
+    own: "",
+};
+
 /// Everything that 3.6 can still be told to do the old way.
 const OLD_WAYS: Layout = Layout {
     options: &[
@@ -295,6 +306,16 @@ fn what_real_cyrus_writes_is_sound_with_defaults() {
 #[test]
 fn what_real_cyrus_writes_is_sound_the_old_way() {
     written_spool_is_sound(&OLD_WAYS, Programs::real());
+}
+
+#[test]
+fn what_real_cyrus_writes_is_sound_with_conversations() {
+    written_spool_is_sound(&CONVERSATIONS, Programs::real());
+}
+
+#[test]
+fn what_we_write_is_sound_with_conversations() {
+    written_spool_is_sound(&CONVERSATIONS, Programs::ours());
 }
 
 #[test]

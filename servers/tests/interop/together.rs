@@ -84,6 +84,22 @@ pub(crate) const OLD_WAY: &[(&str, &str)] = &[
     ("statuscache", "yes"),
 ];
 
+/// Conversations, in databases that both write.
+const CONVERSATIONS: &[(&str, &str)] = &[
+    ("conversations", "yes"),
+    ("conversations_counted_flags", "\\Draft \\Flagged $Forwarded"),
+];
+
+#[test]
+fn real_cyrus_shares_conversations_with_itself() {
+    share_a_spool(Programs::real(), CONVERSATIONS, Breaks::AreFaults);
+}
+
+#[test]
+fn we_share_conversations_with_real_cyrus() {
+    share_a_spool(Programs::ours(), CONVERSATIONS, Breaks::AreFaults);
+}
+
 #[test]
 fn real_cyrus_shares_a_spool_with_itself_the_old_way() {
     share_a_spool(Programs::real(), OLD_WAY, Breaks::AreExpected);

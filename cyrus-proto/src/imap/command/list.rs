@@ -170,8 +170,13 @@ impl StatusItems {
     /// `HIGHESTMODSEQ` (RFC 7162)
     pub const HIGHESTMODSEQ: Self = Self(1 << 8);
 
+    /// `DELETED-STORAGE` (RFC 9208)
+    pub const DELETED_STORAGE: Self = Self(1 << 9);
+    /// `APPENDLIMIT` (RFC 7889)
+    pub const APPENDLIMIT: Self = Self(1 << 10);
+
     /// Each item and its name, in the order in which replies carry them.
-    pub(crate) const NAMES: [(Self, &'static str); 9] = [
+    pub(crate) const NAMES: [(Self, &'static str); 11] = [
         (Self::MESSAGES, "MESSAGES"),
         (Self::RECENT, "RECENT"),
         (Self::UIDNEXT, "UIDNEXT"),
@@ -181,11 +186,18 @@ impl StatusItems {
         (Self::SIZE, "SIZE"),
         (Self::DELETED, "DELETED"),
         (Self::HIGHESTMODSEQ, "HIGHESTMODSEQ"),
+        (Self::DELETED_STORAGE, "DELETED-STORAGE"),
+        (Self::APPENDLIMIT, "APPENDLIMIT"),
     ];
 
     /// Whether all of `other` are in the set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
     }
 
     /// The items of both.

@@ -21,9 +21,10 @@ use super::lex::{
 use super::list::{list, list_mailbox, rlist, status_items};
 use super::metadata::{entry_att_list, getannotation, getmetadata, setannotation, setmetadata};
 use super::multisearch::{esearch, words};
+use super::notify::notify;
 use super::search::{end_of_keys, search_program, search_return_opts};
 use super::sort::{search_criteria, sort_criteria, thread_algorithm};
-use super::sync::{enable, fetch_modifiers, select_params, store_modifiers};
+use super::sync::{enable, fetch_modifiers, select_params, store_modifiers, uid_batches};
 use super::urlauth::{genurlauth, resetkey, urlfetch};
 use super::{
     Access, Command, CommandBody, FetchItems, ListForm, Numbering, StoreFlags, StoreMode, Tag, Verb,
@@ -236,12 +237,17 @@ impl Arguments<'_> {
             Verb::Idle => Ok((input, C::Idle)),
             Verb::Unauthenticate => Ok((input, C::Unauthenticate)),
             Verb::Compress => self.argument_after_sp(input, compress),
+            Verb::Notify => self.argument_after_sp(input, notify),
             Verb::Language => language_cmd(input),
             Verb::Check => Ok((input, C::Check)),
             Verb::Close => Ok((input, C::Close)),
             Verb::Unselect => Ok((input, C::Unselect)),
             Verb::Expunge => Ok((input, C::Expunge)),
             Verb::Id => self.id(input),
+            Verb::UidBatches => {
+                let (rest, batches) = self.argument(input, uid_batches)?;
+                Ok((rest, C::UidBatches(batches)))
+            }
             Verb::Enable => {
                 let (rest, names) = enable(input, || self.missing())?;
                 Ok((rest, C::Enable(names)))
@@ -568,7 +574,7 @@ impl Arguments<'_> {
             Numbering::Uid => "UID Fetch",
         };
         let (rest, mut wanted) = fetch_attributes(rest, name)?;
-        let (rest, modifiers) = fetch_modifiers(rest, name)?;
+        let (rest, modifiers) = fetch_modifiers(rest, numbering)?;
         if numbering == Numbering::Uid {
             wanted.items = wanted.items.with(FetchItems::UID);
         }

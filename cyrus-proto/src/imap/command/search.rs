@@ -109,15 +109,15 @@ impl EntryKind {
 }
 
 impl SearchKey {
-    /// Whether the key is MODSEQ, or has one within.
-    fn names_modseq(&self) -> bool {
-        match self {
-            Self::ModSeq(..) => true,
-            Self::Not(key) | Self::Fuzzy(key) => key.names_modseq(),
-            Self::Or(keys) => keys.0.names_modseq() || keys.1.names_modseq(),
-            Self::And(keys) => keys.iter().any(Self::names_modseq),
-            _ => false,
-        }
+    /// Whether this is true of the key or of one within it.
+    fn has(&self, is: &dyn Fn(&Self) -> bool) -> bool {
+        is(self)
+            || match self {
+                Self::Not(key) | Self::Fuzzy(key) => key.has(is),
+                Self::Or(keys) => keys.0.has(is) || keys.1.has(is),
+                Self::And(keys) => keys.iter().any(|key| key.has(is)),
+                _ => false,
+            }
     }
 }
 
@@ -179,7 +179,16 @@ impl SearchProgram {
 
     /// Whether there is a MODSEQ key: then the answer tells the highest modification sequence (RFC 7162, section 3.1.5).
     pub fn names_modseq(&self) -> bool {
-        self.keys.iter().any(SearchKey::names_modseq)
+        self.keys
+            .iter()
+            .any(|key| key.has(&|key| matches!(key, SearchKey::ModSeq(..))))
+    }
+
+    /// Whether a key names messages by number.
+    pub fn uses_numbers(&self) -> bool {
+        self.keys
+            .iter()
+            .any(|key| key.has(&|key| matches!(key, SearchKey::Sequence(_))))
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {

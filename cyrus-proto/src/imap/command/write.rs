@@ -82,6 +82,8 @@ impl CommandBody {
             C::Capability | C::Noop | C::Logout | C::StartTls | C::Namespace | C::Idle => {}
             C::Check | C::Close | C::Unselect | C::Expunge | C::Unauthenticate => {}
             C::Compress { algorithm } => strings(&[algorithm]),
+            C::Notify(None) => out.extend_from_slice(b" NONE"),
+            C::Notify(Some(set)) => set.write(out),
             C::Language(ranges) => ranges.iter().for_each(|range| strings(&[range])),
             C::UidExpunge(set) => out.extend_from_slice(format!(" {set}").as_bytes()),
             C::Login { user, password } => strings(&[user, password]),
@@ -99,6 +101,7 @@ impl CommandBody {
                 strings(&[mailbox]);
                 parameters.write_list(out);
             }
+            C::UidBatches(batches) => out.extend_from_slice(format!(" {batches}").as_bytes()),
             C::Enable(names) => {
                 for name in names {
                     out.push(b' ');

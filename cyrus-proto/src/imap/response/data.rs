@@ -1,7 +1,9 @@
 //! Untagged data: what the mailbox and the server are like (RFC 3501, sections 7.2 to 7.4, and extensions).
 
-use super::lex::{put_astring, put_number, put_string};
-use crate::imap::command::StatusItems;
+use cyrus_store::UidSet;
+
+use super::lex::{put_astring, put_mailbox, put_number, put_string};
+use crate::imap::command::{StatusItems, Tag};
 
 /// `* n EXISTS`
 pub fn put_exists(out: &mut Vec<u8>, count: u32) {
@@ -16,6 +18,33 @@ pub fn put_recent(out: &mut Vec<u8>, count: u32) {
 /// `* n EXPUNGE`
 pub fn put_expunge(out: &mut Vec<u8>, seqno: u32) {
     put_count(out, seqno, b" EXPUNGE\r\n");
+}
+
+/// `* VANISHED set`, or `* VANISHED (EARLIER) set` (RFC 7162, section 3.2.10); several lines for very many ranges, and none for
+/// no UID.
+pub fn put_vanished(out: &mut Vec<u8>, earlier: bool, uids: &UidSet) {
+    /// Ranges in a line.
+    const MOST: usize = 4_096;
+    let start: &[u8] = match earlier {
+        true => b"* VANISHED (EARLIER) ",
+        false => b"* VANISHED ",
+    };
+    for (i, range) in uids.ranges().enumerate() {
+        match i % MOST {
+            0 if i > 0 => out.extend_from_slice(&[b"\r\n", start].concat()),
+            0 => out.extend_from_slice(start),
+            _ => out.push(b','),
+        }
+        let (first, last) = (range.start().get(), range.end().get());
+        put_number(out, u64::from(first));
+        if last > first {
+            out.push(b':');
+            put_number(out, u64::from(last));
+        }
+    }
+    if !uids.is_empty() {
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 fn put_count(out: &mut Vec<u8>, count: u32, name: &[u8]) {
@@ -72,6 +101,20 @@ pub fn put_enabled(out: &mut Vec<u8>, names: impl IntoIterator<Item = &'static s
     out.extend_from_slice(b"\r\n");
 }
 
+/// `* UIDBATCHES (TAG "tag") high:low,...` (RFC 9985).
+pub fn put_uid_batches(out: &mut Vec<u8>, tag: &Tag, ranges: impl IntoIterator<Item = (u32, u32)>) {
+    out.extend_from_slice(b"* UIDBATCHES (TAG ");
+    put_string(out, tag.as_bytes());
+    out.push(b')');
+    for (i, (high, low)) in ranges.into_iter().enumerate() {
+        out.push(if i == 0 { b' ' } else { b',' });
+        put_number(out, u64::from(high));
+        out.push(b':');
+        put_number(out, u64::from(low));
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// `* LIST (attributes) "separator" name`, or LSUB, XLIST (RFC 3501, section 7.2.2).
 pub fn put_list(out: &mut Vec<u8>, response: &str, attributes: &str, separator: Option<char>, name: &[u8]) {
     put_mailbox_list(out, response, attributes, separator, name);
@@ -107,7 +150,7 @@ fn put_mailbox_list(
         Some(separator) => out.extend_from_slice(format!("\"{separator}\" ").as_bytes()),
         None => out.extend_from_slice(b"NIL "),
     }
-    put_astring(out, name);
+    put_mailbox(out, name);
 }
 
 /// `* NAMESPACE personal other shared` (RFC 2342); each a list of prefixes with the separator.
@@ -143,12 +186,14 @@ pub struct StatusData {
     pub size: u64,
     pub deleted: u32,
     pub highestmodseq: u64,
+    pub deleted_storage: u64,
+    pub appendlimit: u64,
 }
 
 /// `* STATUS mailbox (...)` with the items wanted.
 pub fn put_status(out: &mut Vec<u8>, mailbox: &[u8], items: StatusItems, data: &StatusData) {
     out.extend_from_slice(b"* STATUS ");
-    put_astring(out, mailbox);
+    put_mailbox(out, mailbox);
     let mut open: &[u8] = b" (";
     for (item, name) in StatusItems::NAMES {
         if !items.contains(item) {
@@ -167,6 +212,8 @@ pub fn put_status(out: &mut Vec<u8>, mailbox: &[u8], items: StatusItems, data: &
             StatusItems::SIZE => data.size,
             StatusItems::DELETED => u64::from(data.deleted),
             StatusItems::HIGHESTMODSEQ => data.highestmodseq,
+            StatusItems::DELETED_STORAGE => data.deleted_storage,
+            StatusItems::APPENDLIMIT => data.appendlimit,
             _ => {
                 out.extend_from_slice(format!("({})", data.mailboxid).as_bytes());
                 continue;
@@ -180,7 +227,7 @@ pub fn put_status(out: &mut Vec<u8>, mailbox: &[u8], items: StatusItems, data: &
 /// `* ACL mailbox identifier rights ...` (RFC 4314, section 3.6).
 pub fn put_acl<'a>(out: &mut Vec<u8>, mailbox: &[u8], entries: impl IntoIterator<Item = (&'a str, &'a str)>) {
     out.extend_from_slice(b"* ACL ");
-    put_astring(out, mailbox);
+    put_mailbox(out, mailbox);
     for (identifier, rights) in entries {
         put_words(out, [identifier, rights]);
     }
@@ -196,7 +243,7 @@ pub fn put_list_rights<'a>(
     optional: impl IntoIterator<Item = &'a str>,
 ) {
     out.extend_from_slice(b"* LISTRIGHTS ");
-    put_astring(out, mailbox);
+    put_mailbox(out, mailbox);
     out.push(b' ');
     put_astring(out, identifier);
     put_words(out, [required]);
@@ -207,7 +254,7 @@ pub fn put_list_rights<'a>(
 /// `* MYRIGHTS mailbox rights` (RFC 4314, section 3.8).
 pub fn put_my_rights(out: &mut Vec<u8>, mailbox: &[u8], rights: &str) {
     out.extend_from_slice(b"* MYRIGHTS ");
-    put_astring(out, mailbox);
+    put_mailbox(out, mailbox);
     put_words(out, [rights]);
     out.extend_from_slice(b"\r\n");
 }
@@ -244,7 +291,7 @@ pub fn put_quota<'a>(
 /// `* QUOTAROOT mailbox root ...` (RFC 9208, section 4.3).
 pub fn put_quota_root(out: &mut Vec<u8>, mailbox: &[u8], root: Option<&[u8]>) {
     out.extend_from_slice(b"* QUOTAROOT ");
-    put_astring(out, mailbox);
+    put_mailbox(out, mailbox);
     if let Some(root) = root {
         out.push(b' ');
         put_astring(out, root);
@@ -264,12 +311,23 @@ pub fn put_id(out: &mut Vec<u8>, fields: &[(String, String)]) {
     out.extend_from_slice(if fields.is_empty() { b"NIL\r\n" } else { b")\r\n" });
 }
 
+/// `* METADATA mailbox entry ...`: entries that changed (RFC 5464, section 4.4.2).
+pub fn put_metadata_names(out: &mut Vec<u8>, mailbox: &[u8], entries: &[&str]) {
+    out.extend_from_slice(b"* METADATA ");
+    put_string(out, mailbox);
+    for entry in entries {
+        out.push(b' ');
+        put_astring(out, entry.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// `* METADATA mailbox ("entry" value ...)` (RFC 5464, section 4.4.1).
 ///
 /// A value with NUL goes as a literal8, which this response alone allows.
 pub fn put_metadata(out: &mut Vec<u8>, mailbox: &[u8], entries: &[(String, Option<Vec<u8>>)]) {
     out.extend_from_slice(b"* METADATA ");
-    put_astring(out, mailbox);
+    put_mailbox(out, mailbox);
     out.extend_from_slice(b" (");
     for (i, (entry, value)) in entries.iter().enumerate() {
         if i > 0 {
@@ -297,7 +355,7 @@ pub fn put_annotation<'a>(
     attributes: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>,
 ) {
     out.extend_from_slice(b"* ANNOTATION ");
-    put_astring(out, mailbox);
+    put_mailbox(out, mailbox);
     out.push(b' ');
     put_string(out, entry.as_bytes());
     out.extend_from_slice(b" (");

@@ -24,6 +24,14 @@ impl<'b> FetchLine<'b> {
         Self { out, first: true }
     }
 
+    /// Starts the response for the message with `uid`, where there are no numbers (RFC 9586).
+    pub fn begin_uid(out: &'b mut Vec<u8>, uid: u32) -> Self {
+        out.extend_from_slice(b"* ");
+        put_number(out, u64::from(uid));
+        out.extend_from_slice(b" UIDFETCH (");
+        Self { out, first: true }
+    }
+
     /// Goes on with a response that was begun in another buffer.
     pub fn resume(out: &'b mut Vec<u8>) -> Self {
         Self { out, first: false }
@@ -94,11 +102,18 @@ impl<'b> FetchLine<'b> {
         out.push(b')');
     }
 
-    /// `THREADID (id)`, or as Cyrus says that there is none, `THREADID (NIL)` (RFC 8474)
+    /// `THREADID (id)`, or NIL (RFC 8474)
     pub fn thread_id(&mut self, id: Option<&str>) {
-        let out = self.item(b"THREADID (");
-        out.extend_from_slice(id.unwrap_or("NIL").as_bytes());
-        out.push(b')');
+        match id {
+            Some(id) => {
+                let out = self.item(b"THREADID (");
+                out.extend_from_slice(id.as_bytes());
+                out.push(b')');
+            }
+            None => {
+                self.item(b"THREADID NIL");
+            }
+        }
     }
 
     /// `SAVEDATE "..."`, or NIL (RFC 8514)

@@ -32,6 +32,25 @@ pub fn put_astring(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
+/// Appends the name of a mailbox: an astring, or, where the client has switched names in UTF-8 on, a quoted string in UTF-8
+/// (RFC 9051, section 9, `mailbox`; RFC 9755).
+pub fn put_mailbox(out: &mut Vec<u8>, name: &[u8]) {
+    let can_be_quoted = |text: &str| !text.is_ascii() && !text.contains(['\0', '\r', '\n']);
+    match std::str::from_utf8(name) {
+        Ok(text) if can_be_quoted(text) => {
+            out.push(b'"');
+            for &c in name {
+                if matches!(c, b'"' | b'\\') {
+                    out.push(b'\\');
+                }
+                out.push(c);
+            }
+            out.push(b'"');
+        }
+        _ => put_astring(out, name),
+    }
+}
+
 /// Appends a string, quoted if that can hold it, else as a literal.
 ///
 /// A literal cannot hold NUL (RFC 3501, section 9, `CHAR8`): it becomes a space.

@@ -1,9 +1,13 @@
 //! COPY, MOVE and EXPUNGE (RFC 3501, sections 6.4.3 and 6.4.7; RFC 4315; RFC 6851).
 
+use std::sync::Arc;
+
 use cyrus_store::{Copied, CopyMode, Expunge, MailboxError};
 
+use super::limit::note_limit;
 use super::{Request, completed, no_match, try_create};
 use crate::imap::command::Numbering;
+use crate::imap::enabled::Enabled;
 use crate::imap::response::{Code, Reply};
 use crate::imap::selected::News;
 use crate::imap::sequence::SequenceSet;
@@ -16,8 +20,11 @@ pub(super) fn copy(
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
     let reply = match transfer(request, numbering, set, target, CopyMode::Copy) {
-        Ok(None) => return Ok(no_match(numbering).unwrap_or_else(completed)),
-        Ok(Some(copied)) => completed().with(copy_uid(&copied)),
+        Ok(Transfer::Nothing) => return Ok(no_match(numbering).unwrap_or_else(completed)),
+        Ok(Transfer::Gone) => gone(),
+        Ok(Transfer::Refused(refused)) => refused,
+        Ok(Transfer::Done(copied, _)) if copied.pairs.is_empty() => completed(),
+        Ok(Transfer::Done(copied, _)) => completed().with(copy_uid(&copied)),
         Err(error) => try_create(request, &error),
     };
     request.tell(&News::ALL, out);
@@ -35,11 +42,20 @@ pub(super) fn move_messages(
         return Err(MailboxError::PermissionDenied);
     }
     let reply = match transfer(request, numbering, set, target, CopyMode::Move) {
-        Ok(None) => return Ok(no_match(numbering).unwrap_or_else(completed)),
-        Ok(Some(moved)) => {
+        Ok(Transfer::Nothing) => return Ok(no_match(numbering).unwrap_or_else(completed)),
+        Ok(Transfer::Gone) => gone(),
+        Ok(Transfer::Refused(refused)) => refused,
+        Ok(Transfer::Done(moved, _)) if moved.pairs.is_empty() => completed(),
+        Ok(Transfer::Done(moved, limit)) => {
             // Untagged and before the EXPUNGEs (RFC 6851, section 4.3).
             completed().with(copy_uid(&moved)).put_untagged(out);
-            completed()
+            request.tell(&News::ALL, out);
+            // As after EXPUNGE (RFC 6851, section 4.4; RFC 7162, section 3.2.7).
+            let reply = match request.enabled.contains(Enabled::CONDSTORE) {
+                true => completed().with(Code::HighestModSeq(request.selected()?.view.told().0)),
+                false => completed(),
+            };
+            return Ok(note_limit(reply, limit, out));
         }
         Err(error) => try_create(request, &error),
     };
@@ -47,14 +63,30 @@ pub(super) fn move_messages(
     Ok(reply)
 }
 
-/// Copies or moves; `None` when the set names no message.
+/// What became of a copy.
+enum Transfer {
+    /// The set names no message.
+    Nothing,
+    /// It names messages by number that are expunged: all are copied, or none (RFC 2180, section 4.4).
+    Gone,
+    /// They are too many.
+    Refused(Reply),
+    /// They are where they should be, all or, with a code, as many as one command takes.
+    Done(Copied, Option<Code>),
+}
+
+fn gone() -> Reply {
+    Reply::no("Some of the messages no longer exist").with(Code::ExpungeIssued)
+}
+
+/// Copies or moves.
 fn transfer(
     request: &mut Request,
     numbering: Numbering,
     set: &SequenceSet,
     target: &[u8],
     mode: CopyMode,
-) -> Result<Option<Copied>, MailboxError> {
+) -> Result<Transfer, MailboxError> {
     let target = request.name(target)?;
     let auth = request.user.auth.clone();
     let selected = request.selected()?;
@@ -62,13 +94,31 @@ fn transfer(
     if uids.is_empty() {
         // The target must exist all the same: a client may be asking just that.
         selected.mailbox.store().open_mailbox(&target, &auth)?;
-        return Ok(None);
+        return Ok(Transfer::Nothing);
     }
+    if numbering == Numbering::Sequence {
+        let read = selected.mailbox.read()?;
+        if !Arc::ptr_eq(read.uids(), selected.view.uids()) {
+            let mut missing = uids.clone();
+            missing.remove_all(&read.uids().to_set());
+            if !missing.is_empty() {
+                return Ok(Transfer::Gone);
+            }
+        }
+    }
+    let (uids, limit) = match mode {
+        CopyMode::Copy => match request.too_many_to_save(uids.len()) {
+            Some(refused) => return Ok(Transfer::Refused(refused)),
+            None => (uids, None),
+        },
+        CopyMode::Move => request.limited(uids),
+    };
+    let selected = request.selected()?;
     let copied = selected.mailbox.copy(&uids, &target, mode)?;
     if mode == CopyMode::Move {
         selected.note_expunge(&copied.originals());
     }
-    Ok(Some(copied))
+    Ok(Transfer::Done(copied, limit))
 }
 
 fn copy_uid(copied: &Copied) -> Code {
@@ -89,18 +139,25 @@ pub(super) fn expunge(
     if selected.view.read_only {
         return Err(MailboxError::PermissionDenied);
     }
+    let mut limit = None;
     let expunged = match set {
         None => selected.mailbox.expunge(Expunge::AllDeleted)?,
         Some(set) => {
             let uids = selected.view.uid_set(set, Numbering::Uid);
-            selected.mailbox.expunge(Expunge::Uids(&uids))?
+            let uids = {
+                let limited = request.limited_deleted(uids)?;
+                limit = limited.1;
+                limited.0
+            };
+            request.selected()?.mailbox.expunge(Expunge::Uids(&uids))?
         }
     };
     request.selected()?.note_expunge(&expunged);
     request.tell(&News::ALL, out);
     let told = request.selected()?.view.told();
-    Ok(match expunged.is_empty() {
+    let reply = match expunged.is_empty() {
         true => completed(),
         false => completed().with(Code::HighestModSeq(told.0)),
-    })
+    };
+    Ok(note_limit(reply, limit, out))
 }

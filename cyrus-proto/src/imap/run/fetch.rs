@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cyrus_store::{
-    Annotation, Audience, CachedRecord, IndexRead, MailboxError, Message, ModSeq, Store, Uid, UidSet,
+    Annotation, Audience, CachedRecord, IndexRead, MailboxError, Message, ModSeq, Store, Uid, UidMap, UidSet,
 };
 
 use super::body::{Body, put_body};
+use super::limit::note_limit;
 use super::preview::preview;
 use super::unreadable::Unreadable;
 use super::{Chain, Pieces, Request, seconds};
@@ -16,7 +17,7 @@ use crate::imap::command::{
     AnnotationQuery, FetchAttributes, FetchItems, FetchModifiers, Numbering, SectionText,
 };
 use crate::imap::enabled::Enabled;
-use crate::imap::response::{Code, FetchLine, Reply};
+use crate::imap::response::{Code, FetchLine, Reply, put_vanished};
 use crate::imap::selected::{News, Selected, View, keyword};
 use crate::imap::sequence::SequenceSet;
 use crate::job::Job;
@@ -27,39 +28,37 @@ pub(super) fn job(
     request: Request,
     numbering: Numbering,
     set: &SequenceSet,
-    mut wanted: FetchAttributes,
-    modifiers: FetchModifiers,
+    wanted: FetchAttributes,
+    modifiers: &FetchModifiers,
 ) -> Job {
-    if modifiers.changed_since.is_some() {
-        wanted.items = wanted.items.with(FetchItems::MODSEQ);
-    }
-    let ranges = request
-        .mailbox
-        .as_ref()
-        .map_or_else(Vec::new, |selected| selected.view.resolve(set, numbering));
-    Job::new(Chain(Fetch {
-        request: Some(request),
-        numbering,
-        wanted,
-        changed_since: ModSeq(modifiers.changed_since.unwrap_or(0)),
-        ranges,
-        at: 0,
-        next: None,
-        told: UidSet::new(),
-        unknown_cte: false,
-        found: false,
-        gone: false,
-        unreadable: Unreadable::default(),
-        started: Instant::now(),
-    }))
+    let mut limit = None;
+    let ranges = match &request.mailbox {
+        Some(selected) if selected.view.uids().len() > request.service.options.message_limit => {
+            let uids;
+            (uids, limit) = request.limited(selected.view.uid_set(set, numbering));
+            uids.ranges()
+                .map(|range| (*range.start(), *range.end()))
+                .collect()
+        }
+        Some(selected) => selected.view.resolve(set, numbering),
+        None => Vec::new(),
+    };
+    let mut fetch = Fetch::new(request, numbering, ranges, wanted, modifiers);
+    fetch.limit = limit;
+    Job::new(Chain(fetch))
 }
 
-struct Fetch {
+/// A FETCH under way.
+pub(super) struct Fetch {
     request: Option<Request>,
     numbering: Numbering,
     wanted: FetchAttributes,
     /// Messages with a higher modification sequence alone are wanted.
     changed_since: ModSeq,
+    /// The same, until the UIDs wanted are narrowed to those that changed.
+    narrow: Option<ModSeq>,
+    /// Which UIDs are to be told that vanished since then.
+    vanished: Option<UidSet>,
     /// The UIDs wanted, ascending.
     ranges: Vec<(Uid, Uid)>,
     /// The range at hand, and where in it to go on.
@@ -67,6 +66,8 @@ struct Fetch {
     next: Option<Uid>,
     /// Messages that became seen here, whose flags the client was told.
     told: UidSet,
+    /// What says that not all messages were worked on.
+    limit: Option<Code>,
     /// Whether a part could not be decoded.
     unknown_cte: bool,
     found: bool,
@@ -76,11 +77,107 @@ struct Fetch {
     started: Instant,
 }
 
+impl Fetch {
+    /// A FETCH of these UIDs.
+    pub(super) fn new(
+        request: Request,
+        numbering: Numbering,
+        ranges: Vec<(Uid, Uid)>,
+        mut wanted: FetchAttributes,
+        modifiers: &FetchModifiers,
+    ) -> Self {
+        let by_uid = numbering == Numbering::Uid && request.enabled.contains(Enabled::QRESYNC);
+        if modifiers.changed_since.is_some() || by_uid {
+            // RFC 7162, sections 3.1.4.1 and 3.2.4.
+            wanted.items = wanted.items.with(FetchItems::MODSEQ);
+        }
+        let vanished = modifiers.vanished.then(|| {
+            let ranges = ranges.iter().map(|&(start, end)| start..=end);
+            UidSet::from_ranges(ranges)
+        });
+        Self {
+            request: Some(request),
+            numbering,
+            wanted,
+            changed_since: ModSeq(modifiers.changed_since.unwrap_or(0)),
+            narrow: modifiers.changed_since.map(ModSeq),
+            vanished,
+            ranges,
+            at: 0,
+            next: None,
+            told: UidSet::new(),
+            limit: None,
+            unknown_cte: false,
+            found: false,
+            gone: false,
+            unreadable: Unreadable::default(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Takes note of numbers that messages had when the client last knew: up to the last message that has its number still,
+    /// the client lacks no message, and need not be told of any that vanished (RFC 7162, section 3.2.5.2).
+    pub(super) fn in_step_through(&mut self, numbers: &SequenceSet, uids: &SequenceSet) {
+        let (Some(selected), Some(vanished)) = (
+            self.request.as_ref().and_then(|request| request.mailbox.as_ref()),
+            &mut self.vanished,
+        ) else {
+            return;
+        };
+        let map = selected.view.uids();
+        let last = last_in_step(map, &numbers.resolve(u32::MAX), &uids.resolve(u32::MAX));
+        if let Some(last) = last {
+            vanished.remove_all(&UidSet::from(Uid::MIN..=last));
+        }
+    }
+}
+
+/// The last UID that has the number which the sets, of the same size, say it had.
+fn last_in_step(map: &UidMap, numbers: &[(u32, u32)], uids: &[(u32, u32)]) -> Option<Uid> {
+    let (mut numbers, mut uids) = (numbers.iter().copied().rev(), uids.iter().copied().rev());
+    let (mut number, mut uid) = (numbers.next()?, uids.next()?);
+    loop {
+        // As many pairs from the ends of both ranges as the shorter one has.
+        let steps = (number.1 - number.0).min(uid.1 - uid.0);
+        let (first_number, first_uid) = (number.1 - steps, uid.1 - steps);
+        if let Some((first, last)) = Uid::new(first_uid).zip(Uid::new(uid.1))
+            && let Some(found) = map.last_numbered(first..=last, first_number)
+        {
+            return Some(found);
+        }
+        number = match first_number > number.0 {
+            true => (number.0, first_number - 1),
+            false => numbers.next()?,
+        };
+        uid = match first_uid > uid.0 {
+            true => (uid.0, first_uid - 1),
+            false => uids.next()?,
+        };
+    }
+}
+
 impl Pieces for Fetch {
     fn piece(&mut self, output: &mut Output, budget: usize) -> Result<Option<Reply>, MailboxError> {
         let Some(request) = &mut self.request else {
             return Ok(Some(Reply::ok("Completed")));
         };
+        if let Some(since) = self.narrow.take() {
+            // Only what changed need be looked at, be the mailbox as large as it may.
+            let Selected { mailbox, view, .. } = request.selected()?;
+            let ranges = self.ranges.iter().map(|&(start, end)| start..=end);
+            let wanted = UidSet::from_ranges(ranges);
+            let read = mailbox.read()?;
+            let changed = read.changed_since(since).filter(|change| change.visible);
+            let changed: UidSet = changed
+                .map(|change| change.uid)
+                .filter(|&uid| wanted.contains(uid) && view.uids().contains(uid))
+                .collect();
+            self.found = !self.ranges.is_empty();
+            self.ranges = changed
+                .ranges()
+                .map(|range| (*range.start(), *range.end()))
+                .collect();
+        }
         let service = Arc::clone(&request.service);
         let zone = &service.store;
         let enabled = request.enabled;
@@ -121,13 +218,22 @@ impl Pieces for Fetch {
         if self.wanted.items.contains(FetchItems::FLAGS) {
             read.load_seen()?;
         }
+        if let Some(among) = self.vanished.take() {
+            // Before the FETCH responses (RFC 7162, section 3.2.6).
+            let mut line = Vec::new();
+            put_vanished(&mut line, true, &read.vanished_since(self.changed_since, &among));
+            output.put_vec(line);
+        }
         let mut piece = Piece {
             read: &read,
             wanted: &self.wanted,
             needs_cache: needs_cache(&self.wanted),
             seen: &seen,
+            tells_recent: enabled.tells_recent(),
+            uid_only: enabled.contains(Enabled::UIDONLY),
             with_seen: match enabled.contains(Enabled::CONDSTORE) {
-                true => FetchItems::FLAGS.with(FetchItems::MODSEQ),
+                true if enabled.contains(Enabled::QRESYNC) => FLAGS_MODSEQ.with(FetchItems::UID),
+                true => FLAGS_MODSEQ,
                 false => FetchItems::FLAGS,
             },
             annotations: &annotations,
@@ -140,6 +246,8 @@ impl Pieces for Fetch {
             written: 0,
         };
         let same = Arc::ptr_eq(read.uids(), view.uids());
+        // What the client has not heard to be gone is still there for it, as long as it is on record.
+        let with_expunged = !same && self.changed_since == ModSeq(0);
         while let Some(&(start, end)) = self.ranges.get(self.at) {
             let start = self.next.unwrap_or(start);
             let mut seqno = Numbers::new(view, same);
@@ -147,8 +255,11 @@ impl Pieces for Fetch {
                 true => None,
                 false => Some(Expected::new(view, start, end)),
             };
-            for message in read.range(start..=end) {
+            for message in read.range_with_expunged(start..=end) {
                 let uid = message.uid();
+                if message.is_expunged() && !with_expunged {
+                    continue;
+                }
                 if piece.written + piece.text.len() >= budget || limit.is_some_and(|limit| uid > limit) {
                     self.next = Some(uid);
                     piece.flush();
@@ -181,7 +292,10 @@ impl Pieces for Fetch {
         }
         piece.flush();
         drop(read);
-        Ok(Some(self.reply()))
+        let mut out = Vec::new();
+        let reply = note_limit(self.reply(), self.limit.take(), &mut out);
+        output.put_vec(out);
+        Ok(Some(reply))
     }
 
     fn request(&mut self) -> Option<Request> {
@@ -375,6 +489,10 @@ struct Piece<'p, 'r> {
     /// Messages that have just become seen, and the items that tell so (RFC 3501, section 6.4.5; RFC 7162, section 3.1).
     seen: &'p UidSet,
     with_seen: FetchItems,
+    /// Whether messages have UIDs and no numbers.
+    uid_only: bool,
+    /// Whether there are recent messages.
+    tells_recent: bool,
     annotations: &'p Annotations,
     /// The annotation that is the preview, where it is set.
     preview_entry: Option<&'p str>,
@@ -430,12 +548,18 @@ impl Piece<'_, '_> {
             self.flush();
         }
         let read = self.read;
-        let mut line = FetchLine::begin(&mut self.text, seqno);
+        let mut line = match self.uid_only {
+            true => FetchLine::begin_uid(&mut self.text, message.uid().get()),
+            false => FetchLine::begin(&mut self.text, seqno),
+        };
         if items.contains(FetchItems::FLAGS) {
             let flags = message.flags();
-            line.flags(message.is_recent(), flags.system, flags.keywords, |slot| {
-                keyword(read, slot)
-            });
+            line.flags(
+                self.tells_recent && message.is_recent(),
+                flags.system,
+                flags.keywords,
+                |slot| keyword(read, slot),
+            );
         }
         if items.contains(FetchItems::UID) {
             line.uid(message.uid().get());
@@ -525,6 +649,8 @@ fn needs_cache(wanted: &FetchAttributes) -> bool {
             !section.part.is_empty() || matches!(section.text, SectionText::HeaderFields(_))
         })
 }
+
+const FLAGS_MODSEQ: FetchItems = FetchItems::FLAGS.with(FetchItems::MODSEQ);
 
 const CACHED: FetchItems = FetchItems::ENVELOPE
     .with(FetchItems::BODYSTRUCTURE)

@@ -2,6 +2,7 @@
 
 use cyrus_store::{FlagChange, FlagMode, FlagsStored, MailboxError, ModSeq};
 
+use super::limit::note_limit;
 use super::{Request, annotation, completed};
 use crate::imap::command::{AnnotationChange, Numbering, StoreFlags, StoreMode};
 use crate::imap::enabled::Enabled;
@@ -35,6 +36,8 @@ pub(super) fn store(
     }
     let selected = request.selected()?;
     let uids = selected.view.uid_set(set, numbering);
+    let (uids, limit) = request.limited(uids);
+    let selected = request.selected()?;
     let change = FlagChange {
         mode: match store.mode {
             StoreMode::Set => FlagMode::Set,
@@ -45,14 +48,16 @@ pub(super) fn store(
     };
     let stored = selected.mailbox.store_flags(&uids, &change, unchanged_since)?;
     let reply = stored_reply(selected, numbering, &stored);
-    match store.silent {
+    // What others did in between must be told.
+    let silent = store.silent && stored.before <= selected.view.told();
+    match silent {
         // New modification sequences must be told (RFC 7162, section 3.1.3).
         true if request.enabled.contains(Enabled::CONDSTORE) => news.silent = Some(&stored.changed),
         true => news.known = Some(&stored.changed),
         false => news.changed = Some(&stored.changed),
     }
     request.tell(&news, out);
-    Ok(reply)
+    Ok(note_limit(reply, limit, out))
 }
 
 /// `STORE set ANNOTATION (...)` (RFC 5257, section 4.4).
@@ -70,6 +75,8 @@ pub(super) fn store_annotations(
         return Err(MailboxError::PermissionDenied);
     }
     let uids = selected.view.uid_set(set, numbering);
+    let (uids, limit) = request.limited(uids);
+    let selected = request.selected()?;
     let stored = match selected.mailbox.annotate(&uids, &updates, unchanged_since) {
         Ok(stored) => stored,
         Err(error) => return Ok(annotation::refusal(request, &error)),
@@ -78,7 +85,7 @@ pub(super) fn store_annotations(
     let mut news = News::after(numbering);
     news.changed = Some(&stored.changed);
     request.tell(&news, out);
-    Ok(reply)
+    Ok(note_limit(reply, limit, out))
 }
 
 /// How a STORE ended, with the messages that it left alone.

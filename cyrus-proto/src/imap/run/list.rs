@@ -40,6 +40,19 @@ pub(super) fn lsub_job(request: Request, reference: Vec<u8>, pattern: Vec<u8>) -
     new(request, command, Kind::Lsub)
 }
 
+/// Appends the whole answer to a LIST about a few names.
+pub(super) fn put_all(
+    request: &Request,
+    command: &ListCommand,
+    out: &mut Vec<u8>,
+) -> Result<(), MailboxError> {
+    let Found { rows, special, .. } = find(request, command, Kind::Extended)?;
+    for row in rows {
+        tell(request, command, Kind::Extended, &row, &special, out)?;
+    }
+    Ok(())
+}
+
 fn new(request: Request, command: ListCommand, kind: Kind) -> Job {
     Job::new(Chain(List {
         request: Some(request),
@@ -173,7 +186,7 @@ fn find(request: &Request, command: &ListCommand, kind: Kind) -> Result<Found, M
         let subscribed: HashSet<MailboxName> = subscribed.into_iter().collect();
         for (listed, shown) in request.visible(&listing.patterns)? {
             let is_subscribed = subscribed.contains(&listed.name);
-            let client = request.client_name(&listed.name);
+            let client = request.stored_client_name(&listed.name);
             listing.add(client, Some(listed), is_subscribed, shown);
         }
     }
@@ -212,7 +225,7 @@ fn find_subscribed(
         // Whether a mailbox has children does not depend on subscriptions.
         let separator = listing.separator;
         for (listed, _) in request.visible(&listing.patterns)? {
-            let client = request.client_name(&listed.name);
+            let client = request.stored_client_name(&listed.name);
             let levels = client.match_indices(separator);
             parents.extend(levels.filter_map(|(at, _)| client.get(..at).map(str::to_owned)));
         }
@@ -229,7 +242,7 @@ fn find_subscribed(
             continue;
         }
         let listed = listed.filter(|listed| kind == Kind::Lsub || !listed.rights.is_empty());
-        let client = request.client_name(&name);
+        let client = request.stored_client_name(&name);
         if select.recursive_match {
             listing.selected.push(client.clone());
         }
@@ -292,7 +305,8 @@ fn tell(
     let separator = request.service.options.namespace.separator.as_char();
     let child_info = row.has_selected_child && command.select.recursive_match;
     let attributes = attributes.join(" ");
-    let name = row.name.as_bytes();
+    let name = request.shown_form(&row.name);
+    let name = name.as_bytes();
     match child_info {
         true => put_list_with_children(out, &attributes, Some(separator), name, "SUBSCRIBED"),
         false => put_list(out, kind.name(), &attributes, Some(separator), name),
@@ -311,9 +325,10 @@ fn tell_more(
     listed: &Listed,
     out: &mut Vec<u8>,
 ) -> Result<(), MailboxError> {
-    let name = row.name.as_bytes();
+    let name = request.shown_form(&row.name);
+    let name = name.as_bytes();
     if let Some(items) = returns.status {
-        match mailboxes::status_data(request, &listed.name) {
+        match mailboxes::status_data(request, &listed.name, items) {
             Ok(data) => put_status(out, name, items, &data),
             Err(error) if error.class() == ErrorClass::Impossible => {}
             Err(error) => drop(request.refusal(&error)),
@@ -354,10 +369,13 @@ impl<'r> Listing<'r> {
     fn new(request: &'r Request, command: &ListCommand) -> Result<Self, MailboxError> {
         let namespace = &request.service.options.namespace;
         let reference = String::from_utf8_lossy(&command.reference);
+        let reference = request.stored_form(&reference);
         let mut compiled = Vec::with_capacity(command.patterns.len());
         let mut by_level = Vec::with_capacity(command.patterns.len());
         for pattern in command.patterns.iter().filter(|pattern| !pattern.is_empty()) {
-            let mut pattern = String::from_utf8_lossy(pattern).into_owned();
+            let mut pattern = request
+                .stored_form(&String::from_utf8_lossy(pattern))
+                .into_owned();
             if request.service.options.foolstupidclients && pattern == "*" && reference.is_empty() {
                 pattern = "INBOX*".to_owned();
             }
@@ -496,16 +514,9 @@ impl Request {
         let mut prefixes: Vec<String> = patterns
             .iter()
             .flat_map(|pattern| {
-                let literal = pattern.literal_prefix();
-                // The list has names in modified UTF-7, which begin like those in UTF-8 as far as both are ASCII.
-                let same = match self.enabled.utf8_names() {
-                    true => literal.find(|c: char| !c.is_ascii() || c == '&'),
-                    false => None,
-                };
-                let literal = same.and_then(|same| literal.get(..same)).unwrap_or(literal);
                 options
                     .namespace
-                    .scan_prefixes(literal, Some(&self.user.name), admin)
+                    .scan_prefixes(pattern.literal_prefix(), Some(&self.user.name), admin)
             })
             .collect();
         prefixes.sort();
@@ -538,6 +549,7 @@ impl Request {
     /// The names of the mailboxes that the user may see and that a pattern matches, as he knows them and as they are.
     pub(super) fn matching(&self, pattern: &[u8]) -> Result<Vec<(String, MailboxName)>, MailboxError> {
         let pattern = String::from_utf8_lossy(pattern);
+        let pattern = self.stored_form(&pattern);
         let pattern = self
             .service
             .options
@@ -546,9 +558,12 @@ impl Request {
             .map_err(MailboxError::BadName)?;
         let patterns = [pattern];
         let visible = self.visible(&patterns)?.into_iter();
-        let named = visible.map(|(listed, _)| (self.client_name(&listed.name), listed.name));
+        let named = visible.map(|(listed, _)| (self.stored_client_name(&listed.name), listed.name));
         let [pattern] = &patterns;
-        Ok(named.filter(|(client, _)| pattern.matches(client)).collect())
+        let matching = named.filter(|(client, _)| pattern.matches(client));
+        Ok(matching
+            .map(|(client, name)| (self.shown_form(&client).into_owned(), name))
+            .collect())
     }
 
     /// Whether a mailbox is the user's own.
@@ -569,7 +584,7 @@ impl Request {
                 name if name.is_deleted(deleted) => 3,
                 _ => 2,
             };
-            let client = self.client_name(name);
+            let client = self.stored_client_name(name);
             let inbox = client.split(separator).next() == Some("INBOX");
             (class, !inbox, name.to_dbname())
         });

@@ -131,15 +131,24 @@ pub(super) fn status(
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
     let name = request.name(client)?;
-    let data = status_data(request, &name)?;
+    let data = status_data(request, &name, items)?;
     put_status(out, client, items, &data);
     Ok(completed())
 }
 
 /// What STATUS tells of a mailbox.
-pub(super) fn status_data(request: &Request, name: &MailboxName) -> Result<StatusData, MailboxError> {
+pub(super) fn status_data(
+    request: &Request,
+    name: &MailboxName,
+    items: StatusItems,
+) -> Result<StatusData, MailboxError> {
     let store = &request.service.store;
-    let status = store.status(name, &request.user.auth)?;
+    let mut mailbox = store.open_mailbox(name, &request.user.auth)?;
+    let status = mailbox.status()?;
+    let deleted_storage = match items.contains(StatusItems::DELETED_STORAGE) && status.deleted > 0 {
+        true => mailbox.read()?.deleted_size(),
+        false => 0,
+    };
     Ok(StatusData {
         messages: status.messages,
         recent: status.recent,
@@ -150,6 +159,8 @@ pub(super) fn status_data(request: &Request, name: &MailboxName) -> Result<Statu
         size: status.size,
         deleted: status.deleted,
         highestmodseq: status.highestmodseq.0,
+        deleted_storage,
+        appendlimit: request.service.options.append_limit(),
     })
 }
 

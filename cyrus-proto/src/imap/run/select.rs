@@ -4,12 +4,16 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use cyrus_acl::Rights;
-use cyrus_store::{Expunge, Level, Mailbox, MailboxError, MailboxName, Resource, SystemFlags};
+use cyrus_store::{Expunge, Level, Mailbox, MailboxError, MailboxName, Resource, SystemFlags, Uid};
 
-use super::{Request, completed};
-use crate::imap::command::Access;
-use crate::imap::response::{Code, Reply, put_exists, put_flags_line, put_recent};
-use crate::imap::selected::{Selected, View, flag_list};
+use super::fetch::Fetch;
+use super::{Chain, Pieces, Request, completed};
+use crate::imap::command::{Access, FetchAttributes, FetchItems, FetchModifiers, Numbering, Qresync};
+use crate::imap::enabled::Enabled;
+use crate::imap::response::{Code, Reply, put_exists, put_flags_line, put_list, put_recent};
+use crate::imap::selected::{News, Selected, View, flag_list};
+use crate::job::Job;
+use crate::output::Output;
 
 /// Selects a mailbox; one that was selected before is closed without expunging, whatever happens.
 pub(super) fn select(
@@ -53,11 +57,18 @@ pub(super) fn select(
     let view = View::new(&read, read_only, rights);
     out.append(&mut warnings);
     put_exists(out, read.exists());
-    put_recent(out, read.recent()?);
+    let enabled = request.enabled;
+    if enabled.tells_recent() {
+        put_recent(out, read.recent()?);
+    }
     put_flags_line(out, &flag_list(&read, SystemFlags::ALL));
     let mut tell = |code| Reply::ok("Ok").with(code).put_untagged(out);
     tell(Code::PermanentFlags(view.permanent_flags(&read)));
-    if let Some(unseen) = read.first_unseen()? {
+    // A number, which RFC 9586 and RFC 9051 do without.
+    if enabled.tells_recent()
+        && !enabled.contains(Enabled::UIDONLY)
+        && let Some(unseen) = read.first_unseen()?
+    {
         tell(Code::Unseen(unseen));
     }
     tell(Code::UidValidity(read.uidvalidity().0));
@@ -70,6 +81,12 @@ pub(super) fn select(
     tell(Code::MailboxId(mailbox.id().to_string()));
     tell(Code::UrlMech("INTERNAL"));
     tell(Code::Annotations(Mailbox::MAX_ANNOTATION));
+    if enabled.contains(Enabled::IMAP4REV2) {
+        // The name by which the server knows it (RFC 9051, section 6.3.2).
+        let separator = request.service.options.namespace.separator.as_char();
+        let known = request.client_name(&name);
+        put_list(out, "LIST", "", Some(separator), known.as_bytes());
+    }
     request.service.log.record(
         Level::Info,
         format_args!(
@@ -87,6 +104,85 @@ pub(super) fn select(
     } else {
         Code::ReadWrite
     }))
+}
+
+/// The job of a SELECT that tells what the client missed: selects, then fetches what changed, piece by piece.
+pub(super) fn resync_job(request: Request, name: Vec<u8>, access: Access, known: Qresync) -> Job {
+    Job::new(Chain(Resync {
+        request: Some(request),
+        name,
+        access,
+        known,
+        selected: None,
+    }))
+}
+
+struct Resync {
+    /// The request, until the mailbox is selected.
+    request: Option<Request>,
+    name: Vec<u8>,
+    access: Access,
+    known: Qresync,
+    /// The answer to SELECT, kept until all is told, and the FETCH that tells it.
+    selected: Option<(Reply, Fetch)>,
+}
+
+impl Pieces for Resync {
+    fn piece(&mut self, output: &mut Output, budget: usize) -> Result<Option<Reply>, MailboxError> {
+        if let Some((reply, fetch)) = &mut self.selected {
+            let done = fetch.piece(output, budget)?;
+            return Ok(done.map(|_| reply.clone()));
+        }
+        let Some(request) = &mut self.request else {
+            return Ok(None);
+        };
+        let mut out = Vec::new();
+        let reply = select(request, &self.name, self.access, &mut out);
+        output.put_vec(out);
+        let reply = reply?;
+        let ranges = match &request.mailbox {
+            Some(selected) if selected.mailbox.uidvalidity().0 == self.known.uidvalidity => {
+                known_uids(&selected.view, &self.known)
+            }
+            _ => return Ok(Some(reply)),
+        };
+        let modifiers = FetchModifiers {
+            changed_since: Some(self.known.modseq),
+            vanished: true,
+        };
+        let wanted = FetchAttributes {
+            items: FetchItems::FLAGS.with(FetchItems::UID),
+            ..FetchAttributes::default()
+        };
+        let Some(request) = self.request.take() else {
+            return Ok(None);
+        };
+        let mut fetch = Fetch::new(request, Numbering::Uid, ranges, wanted, &modifiers);
+        if let Some((numbers, uids)) = &self.known.matching {
+            fetch.in_step_through(numbers, uids);
+        }
+        self.selected = Some((reply, fetch));
+        Ok(None)
+    }
+
+    fn request(&mut self) -> Option<Request> {
+        match &mut self.selected {
+            Some((_, fetch)) => fetch.request(),
+            None => self.request.take(),
+        }
+    }
+
+    fn news(&self) -> News<'_> {
+        News::after(Numbering::Uid)
+    }
+}
+
+/// The UIDs that a client may know.
+fn known_uids(view: &View, known: &Qresync) -> Vec<(Uid, Uid)> {
+    match &known.known {
+        Some(set) => view.resolve(set, Numbering::Uid),
+        None => vec![(Uid::MIN, Uid::MAX)],
+    }
 }
 
 /// A user without INBOX gets no mail, and cannot say why.
@@ -172,7 +268,15 @@ pub(super) fn close(request: &mut Request) -> Result<Reply, MailboxError> {
             done => done?,
         };
         selected.note_expunge(&expunged);
+        let highest = match expunged.is_empty() || !request.enabled.contains(Enabled::CONDSTORE) {
+            true => None,
+            false => selected.mailbox.peek_modseq().ok(),
+        };
         selected.close()?;
+        // So that the client need not hear of it when it selects the mailbox again (RFC 7162, section 3.2.8).
+        if let Some(highest) = highest {
+            return Ok(completed().with(Code::HighestModSeq(highest.0)));
+        }
     }
     Ok(completed())
 }

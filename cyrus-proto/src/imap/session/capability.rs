@@ -48,6 +48,7 @@ const REST: &[&str] = &[
     "MULTISEARCH",
     "NAMESPACE",
     "PREVIEW",
+    "QRESYNC",
     "QUOTA",
     "QUOTASET",
     "REPLACE",
@@ -57,8 +58,11 @@ const REST: &[&str] = &[
     "SORT",
     "SORT=DISPLAY",
     "SPECIAL-USE",
+    "STATUS=SIZE",
     "THREAD=ORDEREDSUBJECT",
     "THREAD=REFERENCES",
+    "UIDBATCHES",
+    "UIDONLY",
     "UIDPLUS",
     "UNSELECT",
     "URL-PARTIAL",
@@ -99,6 +103,7 @@ pub(crate) fn full(options: &ImapOptions, situation: Situation<'_>) -> String {
     list.add_all(SHORT);
     list.add_all(REST);
     list.add("LANGUAGE");
+    list.add("NOTIFY");
     if options.annotation_legacy_commands {
         list.add("ANNOTATEMORE");
     }
@@ -114,6 +119,10 @@ pub(crate) fn full(options: &ImapOptions, situation: Situation<'_>) -> String {
         list.add("IDLE");
     }
     list.add(&format!("APPENDLIMIT={}", options.append_limit()));
+    list.add(&match options.save_limit {
+        Some(limit) => format!("SAVELIMIT={limit}"),
+        None => format!("MESSAGELIMIT={}", options.message_limit),
+    });
     list.text
 }
 

@@ -1,9 +1,9 @@
 //! ENABLE, and the commands that switch extensions on by their use (RFC 5161; RFC 7162, section 3.1).
 
 use super::{ImapSession, State};
-use crate::imap::command::{CommandBody, Tag};
+use crate::imap::command::{CommandBody, Tag, UidBatches};
 use crate::imap::enabled::Enabled;
-use crate::imap::response::{Code, Reply, put_enabled};
+use crate::imap::response::{Code, Reply, put_enabled, put_uid_batches};
 
 impl ImapSession {
     /// RFC 5161: what is not known is passed over; what is told are the extensions that this command switched on.
@@ -17,17 +17,22 @@ impl ImapSession {
         self.reply(tag, &Reply::ok("Completed"));
     }
 
-    /// Why a command is not allowed with what is switched on.
-    pub(super) fn contradicts(&self, body: &CommandBody) -> Option<&'static str> {
-        match body {
-            // Strings are UTF-8 then, and nothing else (RFC 9755, section 3).
-            CommandBody::Search { program, .. }
-                if self.enabled.contains(Enabled::UTF8) && program.charset.is_some() =>
-            {
-                Some("CHARSET is not allowed once UTF8=ACCEPT is enabled")
-            }
-            _ => None,
+    /// UIDBATCHES: from what the client was told already, so that no job is needed.
+    pub(super) fn uid_batches(&mut self, tag: &Tag, batches: &UidBatches) {
+        let State::Selected { mailbox, .. } = &self.state else {
+            return;
+        };
+        if batches.size < UidBatches::MIN_SIZE {
+            let text = format!("Batches have at least {} messages", UidBatches::MIN_SIZE);
+            return self.reply(tag, &Reply::no(text).with(Code::TooFew));
         }
+        if batches.wanted.is_some_and(|(first, last)| first > last) {
+            let reply = Reply::bad("Invalid range of batches in Uidbatches");
+            return self.reply(tag, &reply.with(Code::ClientBug));
+        }
+        let uids = mailbox.view.uids().clone();
+        self.write(|out| put_uid_batches(out, tag, batches.ranges(&uids)));
+        self.reply(tag, &Reply::ok("Completed"));
     }
 
     /// Switches on what the use of a command does.

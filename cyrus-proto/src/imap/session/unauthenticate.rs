@@ -1,6 +1,7 @@
 //! UNAUTHENTICATE (RFC 8437): one connection for one user after another, for administrators only, as in Cyrus.
 
 use cyrus_store::Level;
+use cyrus_store::search::Collation;
 
 use super::{ImapSession, Next, State, capability};
 use crate::imap::command::Tag;
@@ -8,10 +9,12 @@ use crate::imap::enabled::Enabled;
 use crate::imap::response::{Code, Reply};
 
 impl ImapSession {
-    /// Forgets all that came with the login. What protects or compresses the connection ends behind the reply; TLS stays,
+    /// Forgets all that came with the login; only where the capability is told (RFC 8437, section 3). What protects or compresses the connection ends behind the reply; TLS stays,
     /// and so does what the client sent ahead.
     pub(super) fn unauthenticate(&mut self, tag: &Tag) {
-        let Some(user) = self.current_user().filter(|user| user.is_admin()) else {
+        let hidden = |name: &String| name.eq_ignore_ascii_case("UNAUTHENTICATE");
+        let allowed = !self.options().suppress_capabilities.iter().any(hidden);
+        let Some(user) = self.current_user().filter(|user| user.is_admin() && allowed) else {
             self.refuse_tagged(tag, "Unrecognized command");
             return;
         };
@@ -25,6 +28,8 @@ impl ImapSession {
         self.state = State::NotAuthenticated;
         self.enabled = Enabled::NONE;
         self.compressed = false;
+        self.notify = None;
+        self.collation = Collation::default();
         let list = self.capabilities(capability::greeting);
         self.reply(tag, &Reply::ok("Completed").with(Code::Capability(list)));
         self.next = Some(Next::Bare);

@@ -48,6 +48,11 @@ impl Layout {
     pub fn is_writable(&self) -> bool {
         self.counts_expunged
     }
+
+    /// Whether records have a conversation.
+    pub fn has_conversations(&self) -> bool {
+        self.record.cid.is_some()
+    }
 }
 
 // The same in every version.

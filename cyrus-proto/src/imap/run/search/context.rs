@@ -98,7 +98,8 @@ impl Contexts {
         news: &News<'_>,
         out: &mut Vec<u8>,
     ) {
-        if self.is_empty() || !news.expunges || Arc::ptr_eq(read.uids(), view.uids()) {
+        let same = Arc::ptr_eq(read.uids(), view.uids());
+        if self.is_empty() || !news.expunges || !view.wants_counts() || same {
             return;
         }
         for context in &mut self.0 {
