@@ -4,7 +4,8 @@
 #
 #   build   compiler, OpenSSL and Cyrus SASL with headers
 #   run     the above, and what makes the demo's certificate and password and reads its mail
-#   test    the above, and the peers of the interoperability tests: Debian's own Cyrus, mbsync, mutt, postfix's smtp-source
+#   test    the above, and the peers of the interoperability tests: Debian's own Cyrus, mbsync, offlineimap, mutt,
+#           neomutt, two IMAP modules of Perl, postfix's smtp-source
 #
 # Works as root or through sudo, asks no questions, and lets no daemon start: neither now (policy-rc.d, put in place
 # for the installation only) nor at the next boot (services that this script brought in are disabled again).
@@ -12,7 +13,8 @@ set -euo pipefail
 
 build=(build-essential pkg-config libssl-dev libsasl2-dev)
 run=(openssl sasl2-bin libsasl2-modules libsasl2-modules-db curl)
-test=(cyrus-common cyrus-imapd cyrus-admin cyrus-clients cyrus-pop3d isync mutt tmux postfix python3 xz-utils procps
+test=(cyrus-common cyrus-imapd cyrus-admin cyrus-clients cyrus-pop3d isync offlineimap3
+    mutt neomutt libmail-imaptalk-perl libmail-imapclient-perl tmux postfix python3 xz-utils procps
     util-linux strace)
 services=(cyrus-imapd postfix saslauthd)
 

@@ -750,6 +750,86 @@ fn a_required_client_certificate_names_its_owner() {
     );
 }
 
+/// A list of revoked certificates, signed by `authority`; one that signed itself may be on its own list.
+fn revocations(authority: &Certificate, revoked: bool, dir: &std::path::Path) -> std::path::PathBuf {
+    let openssl = |args: &[&str]| {
+        let output = std::process::Command::new("openssl").args(args).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (file, key) = (authority.file.to_str().unwrap(), authority.key.to_str().unwrap());
+    let serial = openssl(&["x509", "-in", file, "-noout", "-serial"]);
+    let serial = serial.trim().strip_prefix("serial=").unwrap();
+    let index = match revoked {
+        true => format!("R\t491231235959Z\t200101000000Z\t{serial}\tunknown\t/CN=fred\n"),
+        false => String::new(),
+    };
+    let (index_file, conf) = (dir.join("index"), dir.join("conf"));
+    std::fs::write(&index_file, index).unwrap();
+    std::fs::write(
+        &conf,
+        format!(
+            "[ca]\ndefault_ca = d\n[d]\ndatabase = {}\ndefault_md = sha256\ndefault_crl_days = 30\n",
+            index_file.display()
+        ),
+    )
+    .unwrap();
+    let list = dir.join("crl.pem");
+    openssl(&[
+        "ca",
+        "-gencrl",
+        "-config",
+        conf.to_str().unwrap(),
+        "-cert",
+        file,
+        "-keyfile",
+        key,
+        "-out",
+        list.to_str().unwrap(),
+    ]);
+    list
+}
+
+#[test]
+fn a_revoked_client_certificate_is_refused() {
+    for revoked in [false, true] {
+        let (certificate, fred) = (Certificate::new("localhost"), Certificate::new("fred"));
+        let dir = tempfile::tempdir().unwrap();
+        let list = revocations(&fred, revoked, dir.path());
+        let server = tls_server(&certificate, true, |options| {
+            options.client_ca_file = Some(fred.file.clone());
+            options.client_crl = Some(list);
+            options.client_certificates = cyrus_proto::net::ClientCertificates::Require;
+            options.newest = cyrus_proto::net::TlsVersion::Tls1_2;
+        });
+        let mut options = trusting(&certificate);
+        options.identity = Some((fred.file.clone(), fred.key.clone()));
+        let handshake = Client::handshake(server.connect_silently(), &options);
+        assert_eq!(handshake.is_err(), revoked);
+    }
+}
+
+#[test]
+fn files_of_revocations_and_parameters_that_are_none_are_errors_that_name_them() {
+    let certificate = Certificate::new("localhost");
+    let dir = tempfile::tempdir().unwrap();
+    let noise = dir.path().join("noise.pem");
+    std::fs::write(&noise, "no PEM\n").unwrap();
+    let mut options = TlsOptions::new(&certificate.file, &certificate.key);
+    options.dh_parameters = Some(noise.clone());
+    let error = TlsServer::new(&options).unwrap_err().to_string();
+    assert!(error.contains("noise.pem"), "{error}");
+    options.dh_parameters = None;
+    options.client_ca_file = Some(certificate.file.clone());
+    options.client_crl = Some(noise);
+    let error = TlsServer::new(&options).unwrap_err().to_string();
+    assert!(error.contains("noise.pem"), "{error}");
+}
+
 #[test]
 fn clear_text_where_tls_is_expected_is_refused_and_counted() {
     let certificate = Certificate::new("localhost");

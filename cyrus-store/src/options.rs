@@ -12,6 +12,7 @@ use crate::db::Engine;
 use crate::hints::Announcer;
 use crate::ident::Partition;
 use crate::log::{Log, NoLog};
+use crate::partitions::PartitionChoice;
 use crate::sys::{Disk, RealDisk};
 
 /// The settings of a store, one field an option of `imapd.conf`; [`StoreOptions::new`] gives the defaults of
@@ -26,6 +27,8 @@ pub struct StoreOptions {
     pub metapartition_files: MetaFiles,
     /// `defaultpartition`
     pub default_partition: Option<Partition>,
+    /// `partition_select_*`: which partition is taken where there is no default.
+    pub partition_choice: PartitionChoice,
     /// `hashimapspool`
     pub hashimapspool: bool,
     /// `fulldirhash`
@@ -263,6 +266,7 @@ impl StoreOptions {
             partitions: BTreeMap::new(),
             metapartition_files: MetaFiles::default(),
             default_partition: None,
+            partition_choice: PartitionChoice::default(),
             hashimapspool: false,
             fulldirhash: false,
             mailbox_legacy_dirs: false,

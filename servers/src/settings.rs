@@ -12,7 +12,10 @@ use cyrus_store::db::Engine;
 use cyrus_store::options::{
     ConversationLimits, Databases, DeleteMode, ExpungeMode, MetaFiles, PartitionPaths,
 };
-use cyrus_store::{Definitions, Level, Log, Namespace, Partition, Separator, StoreOptions, VirtualDomains};
+use cyrus_store::{
+    ChoiceMode, Definitions, Level, Log, Namespace, Partition, PartitionChoice, Separator, StoreOptions,
+    VirtualDomains,
+};
 
 use crate::config::{Config, Opt};
 use crate::syslog::StoreLog;
@@ -55,7 +58,24 @@ pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
     }
     options.default_partition = match config.text(Opt::Defaultpartition) {
         Some(name) => Some(partition(config, Opt::Defaultpartition, &name)?),
-        None => options.partitions.keys().next().cloned(),
+        None => None,
+    };
+    options.partition_choice = PartitionChoice {
+        mode: match config.choice(Opt::PartitionSelectMode) {
+            "random" => ChoiceMode::Random,
+            "freespace-percent-most" => ChoiceMode::FreespacePercentMost,
+            "freespace-percent-weighted" => ChoiceMode::FreespacePercentWeighted,
+            "freespace-percent-weighted-delta" => ChoiceMode::FreespacePercentWeightedDelta,
+            _ => ChoiceMode::FreespaceMost,
+        },
+        exclude: config
+            .string(Opt::PartitionSelectExclude)
+            .split([' ', ',', '\t'])
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        soft_usage_limit: u8::try_from(config.int(Opt::PartitionSelectSoftUsageLimit).clamp(0, 100))
+            .unwrap_or_default(),
     };
     options.metapartition_files = MetaFiles {
         header: config.has_bit(Opt::MetapartitionFiles, "header"),
@@ -328,6 +348,7 @@ pub fn lmtp(config: &Config, tls: bool) -> LmtpOptions {
     options.version = (config.choice(Opt::Serverinfo) == "on").then(cyrus_version);
     options.max_message_size = config.bytesize(Opt::Maxmessagesize).unwrap_or_default();
     options.eight_bit_headers = eight_bit_headers(config);
+    options.strict_addresses = config.switch(Opt::LmtpStrictRfc2821);
     options.soft_noauth = config.switch(Opt::SoftNoauth);
     options.starttls = tls;
     options.allow_plaintext = config.switch(Opt::Allowplaintext);
@@ -347,6 +368,7 @@ pub fn delivery(config: &Config) -> DeliveryOptions {
         over_quota_is_permanent: config.switch(Opt::LmtpOverQuotaPermFailure),
         fuzzy: config.switch(Opt::LmtpFuzzyMailboxMatch),
         catchall: config.text(Opt::LmtpCatchallMailbox).map(Into::into),
+        excluded_uses: config.words(Opt::LmtpExcludeSpecialuse),
     }
 }
 
@@ -364,6 +386,8 @@ pub fn tls(config: &Config) -> Result<Option<TlsOptions>, SettingError> {
     options.chain = config.file(Opt::TlsServerCaFile);
     options.client_ca_file = config.file(Opt::TlsClientCaFile);
     options.client_ca_folder = config.file(Opt::TlsClientCaDir);
+    options.client_crl = config.file(Opt::TlsCrlFile);
+    options.dh_parameters = config.file(Opt::TlsServerDhparam);
     let authorities = options.client_ca_file.is_some() || options.client_ca_folder.is_some();
     options.client_certificates = match config.choice(Opt::TlsClientCerts) {
         "require" => ClientCertificates::Require,

@@ -1,5 +1,7 @@
 //! The command grammar (RFC 5321 section 4.1, RFC 2033, and the extensions' parameters).
 
+use std::borrow::Cow;
+
 use super::response::{self, Reply};
 
 /// A command line, parsed.
@@ -70,6 +72,24 @@ pub(super) fn parse(line: &[u8], size_limit: u64) -> Result<Command, Reply> {
         (b"AUTH", Some(argument)) => auth(argument),
         _ => Err(response::SYNTAX),
     }
+}
+
+/// A MAIL or RCPT line with an `X` for every 8-bit octet of the address's local part.
+///
+/// Those who take such addresses from others can then still hand over their bounces (`lmtp_strict_rfc2821: no`).
+pub(super) fn tolerated(line: &[u8]) -> Cow<'_, [u8]> {
+    let is_path = is_mail(line) || is_rcpt(line);
+    if line.is_ascii() || !is_path {
+        return Cow::Borrowed(line);
+    }
+    let end = line.iter().position(|&byte| byte == b'>').unwrap_or(line.len());
+    let local = line.get(..end).unwrap_or(line);
+    let local = local.iter().rposition(|&byte| byte == b'@').unwrap_or(end);
+    let mut line = line.to_vec();
+    for byte in line.iter_mut().take(local).filter(|byte| !byte.is_ascii()) {
+        *byte = b'X';
+    }
+    Cow::Owned(line)
 }
 
 /// Whether the line is a RCPT command, well formed or not.
@@ -274,6 +294,19 @@ mod tests {
             Command::Mail(mail) => Ok(mail),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn eight_bit_local_parts_become_ascii_where_they_are_tolerated() {
+        let tolerated = |line: &[u8]| tolerated(line).into_owned();
+        assert_eq!(
+            tolerated(b"MAIL FROM:<b\xe4r@x.org> SIZE=1"),
+            b"MAIL FROM:<bXr@x.org> SIZE=1"
+        );
+        assert_eq!(tolerated(b"rcpt TO:<us\xc3\xa4r>"), b"rcpt TO:<usXXr>");
+        assert_eq!(tolerated(b"RCPT TO:<a@\xe4.org>"), b"RCPT TO:<a@\xe4.org>");
+        assert_eq!(tolerated(b"LHLO \xe4"), b"LHLO \xe4");
+        assert!(parse(b"MAIL FROM:<b\xe4r@x.org>", 0).is_err());
     }
 
     #[test]

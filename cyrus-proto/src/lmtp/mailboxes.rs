@@ -29,6 +29,8 @@ pub struct DeliveryOptions {
     pub fuzzy: bool,
     /// `lmtp_catchall_mailbox`: the user who gets mail for unknown users.
     pub catchall: Option<String>,
+    /// `lmtp_exclude_specialuse`: folders with one of these special uses get no mail by plus addresses; the INBOX does.
+    pub excluded_uses: Vec<String>,
 }
 
 /// A [`Deliverer`] into a [`Store`].
@@ -79,6 +81,32 @@ impl StoreDeliverer {
         }
         found.push(inbox);
         found
+    }
+
+    /// Leaves out the folders whose special use keeps mail from them.
+    fn without_excluded(&self, mut found: Vec<MailboxName>) -> Result<Vec<MailboxName>, MailboxError> {
+        let is_excluded = |name: &MailboxName| -> Result<bool, MailboxError> {
+            if self.options.excluded_uses.is_empty() || name.owner().is_none() || name.is_user_inbox() {
+                return Ok(false);
+            }
+            let Some(entry) = self.store.lookup(name)? else {
+                return Ok(false);
+            };
+            let uses = self.store.special_use(&entry)?;
+            Ok(uses.iter().any(|one| {
+                let excluded = &self.options.excluded_uses;
+                excluded.iter().any(|other| other.eq_ignore_ascii_case(one))
+            }))
+        };
+        let mut fault = None;
+        found.retain(|name| match is_excluded(name) {
+            Ok(excluded) => !excluded,
+            Err(error) => {
+                fault = Some(error);
+                true
+            }
+        });
+        fault.map_or(Ok(found), Err)
     }
 
     /// The INBOX of a user, whose domain counts only where there are virtual domains.
@@ -180,7 +208,7 @@ impl Deliverer for StoreDeliverer {
         let poster = self.poster(envelope)?;
         let options = DeliverOptions { ignore_quota };
         let attempt = |mailboxes: Vec<MailboxName>| {
-            let mut recipient = Recipient::new(mailboxes);
+            let mut recipient = Recipient::new(self.without_excluded(mailboxes)?);
             recipient.poster = poster.clone();
             let mailbox = self.store.check_delivery(&recipient, options)?;
             Ok(Destination {
@@ -304,6 +332,35 @@ mod tests {
         let mut dots = options();
         dots.namespace.separator = Separator::Dot;
         assert_eq!(names("bovik+work.x", dots), ["user.bovik.work.x", "user.bovik"]);
+    }
+
+    #[test]
+    fn folders_of_an_excluded_use_leave_their_mail_to_the_inbox() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StoreOptions::new(dir.path().join("conf")).partition("default", dir.path().join("spool"));
+        let store = Store::open(store).unwrap();
+        let inbox = MailboxName::inbox_of("bovik").unwrap();
+        store.create(&inbox, &AuthState::system()).unwrap();
+        let junk = inbox.child("junk").unwrap();
+        let options = cyrus_store::CreateOptions {
+            special_use: vec!["\\Junk".to_owned()],
+            ..Default::default()
+        };
+        let bovik = store.auth("bovik").unwrap();
+        store.create_with(&junk, &options, &bovik).unwrap();
+        let envelope = Envelope {
+            submitter: Some("bovik".to_owned()),
+            ..Envelope::default()
+        };
+        for (excluded, mailbox) in [("\\Snoozed", &junk), ("\\junk", &inbox)] {
+            let options = DeliveryOptions {
+                excluded_uses: vec![excluded.to_owned()],
+                ..DeliveryOptions::default()
+            };
+            let deliverer = StoreDeliverer::new(store.clone(), options);
+            let found = deliverer.resolve(&envelope, "bovik+junk", false).unwrap();
+            assert_eq!(found.mailbox, *mailbox, "{excluded}");
+        }
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct LmtpOptions {
     pub eight_bit_headers: EightBitHeaders,
     /// The peer need not authenticate: unix sockets, and `lmtpd -a`.
     pub preauthorised: bool,
+    /// `lmtp_strict_rfc2821`: 8-bit octets in the local part of an address are a mistake; otherwise they become `X`.
+    pub strict_addresses: bool,
     /// Tell unauthenticated peers to try again (430) rather than to give up (530).
     pub soft_noauth: bool,
     /// STARTTLS is offered.
@@ -44,6 +46,7 @@ impl LmtpOptions {
             max_message_size: 0,
             eight_bit_headers: EightBitHeaders::Munge,
             preauthorised: false,
+            strict_addresses: true,
             soft_noauth: true,
             starttls: false,
             allow_plaintext: false,

@@ -8,6 +8,7 @@
 //!     QUIT, ten bad commands, timeout, shutdown --> Closing
 //! ```
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -219,6 +220,11 @@ impl<D: Deliverer> LmtpSession<D> {
 
     /// Carries out one command; `None` when it is done with.
     fn command(&mut self, line: &[u8]) -> Option<Step> {
+        let tolerated = match self.options().strict_addresses {
+            true => Cow::Borrowed(line),
+            false => command::tolerated(line),
+        };
+        let line = &*tolerated;
         // As in Cyrus, whoever may not deliver hears so before the details of the command are looked at.
         if command::is_mail(line)
             && let Some(reply) = self.mail_refusal()

@@ -339,12 +339,25 @@ impl Store {
     /// Where mailboxes go that have nothing above them.
     fn default_partition(&self) -> Result<Partition, MailboxError> {
         let options = self.options();
-        let first = || options.partitions.keys().next();
-        options
-            .default_partition
-            .as_ref()
-            .or_else(first)
-            .cloned()
+        if let Some(partition) = &options.default_partition {
+            return Ok(partition.clone());
+        }
+        let mut spaces = Vec::with_capacity(options.partitions.len());
+        for (name, paths) in &options.partitions {
+            // One that is not there, or not mounted, is no place for a mailbox.
+            if let Ok(Some(space)) = self.disk().space(&paths.data) {
+                spaces.push((name, space));
+            }
+        }
+        let mut chance = [0; 8];
+        getrandom::fill(&mut chance)
+            .map_err(|error| MailboxError::Refused(format!("the system has no random numbers: {error}")))?;
+        let chosen = options
+            .partition_choice
+            .choose(&spaces, u64::from_ne_bytes(chance));
+        // Where no disk tells its room, and none may be left out, the first.
+        chosen
+            .or_else(|| options.partitions.keys().next().cloned())
             .ok_or(MailboxError::InvalidPartition)
     }
 

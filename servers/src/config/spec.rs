@@ -157,8 +157,6 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::Imapmagicplus,
     Opt::ImprovedMboxlistSort,
     Opt::Iolog,
-    Opt::LmtpExcludeSpecialuse,
-    Opt::LmtpStrictRfc2821,
     Opt::LockDebugtime,
     Opt::MailboxDefaultOptions,
     Opt::MailboxInitialFlags,
@@ -169,19 +167,13 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::Maxquoted,
     Opt::Maxword,
     Opt::Notesmailbox,
-    Opt::PartitionSelectExclude,
-    Opt::PartitionSelectMode,
-    Opt::PartitionSelectSoftUsageLimit,
-    Opt::PartitionSelectUsageReinit,
     Opt::Rfc2046Strict,
     Opt::Rfc2047Utf8,
     Opt::SkiplistUnsafe,
     Opt::Srvtab,
     Opt::TlsClientCert,
     Opt::TlsClientKey,
-    Opt::TlsCrlFile,
     Opt::TlsServerCaDir,
-    Opt::TlsServerDhparam,
     Opt::ConversationsExpireAfter,
     Opt::ConversationsKeepExisting,
 ];
@@ -193,6 +185,8 @@ pub(crate) const ALWAYS_SO: &[Opt] = &[
     Opt::LmtpPreparse,
     // Transcripts carry times, as those of Cyrus 3.6 do with and without the option.
     Opt::Logtimestamps,
+    // The room on each partition is looked up for every choice, and so never out of date.
+    Opt::PartitionSelectUsageReinit,
     // Recovery of a skiplist file is a checkpoint.
     Opt::SkiplistAlwaysCheckpoint,
     // There are no temporary files outside the spool.

@@ -1,11 +1,13 @@
-//! Programs that people use: cyradm, mbsync, Python's imaplib, curl, mutt, imtest and postfix's smtp-source, against
-//! either implementation.
+//! Programs that people use: cyradm, mbsync, offlineimap, Python's imaplib, Perl's Mail::IMAPTalk and Mail::IMAPClient, curl,
+//! mutt, neomutt, imtest and postfix's smtp-source, against either implementation.
 
 mod curl;
 mod cyradm;
 mod imaplib;
 mod mbsync;
 mod mutt;
+mod offlineimap;
+mod perl;
 mod sasl;
 mod smtp_source;
 
@@ -15,11 +17,16 @@ use crate::rig::site::Site;
 
 /// A server with TLS and alice's mailboxes, for a client that must be installed; `None` if the test is to be skipped.
 fn served(client: &str, programs: Option<Programs>) -> Option<(Site, Server)> {
+    served_with(&[], client, programs)
+}
+
+/// The same with these options.
+fn served_with(options: &[(&str, &str)], client: &str, programs: Option<Programs>) -> Option<(Site, Server)> {
     let programs = programs?;
     if !has_client(client) {
         return None;
     }
-    let site = Site::new(&[], &["alice"]);
+    let site = Site::new(options, &["alice"]);
     site.enable_tls();
     let server = Server::start(
         &site,

@@ -9,6 +9,9 @@ use openssl::ssl::{
     SslSessionCacheMode, SslStream, SslVerifyMode, SslVersion,
 };
 
+use openssl::x509::store::X509Lookup;
+use openssl::x509::verify::X509VerifyFlags;
+
 use super::{Handshake, TlsError, TlsPipe, TlsRead, Wire};
 use crate::job::TlsFacts;
 
@@ -25,6 +28,10 @@ pub struct TlsOptions {
     pub client_ca_file: Option<PathBuf>,
     /// Folder (hashed by c_rehash) of authorities that may sign client certificates.
     pub client_ca_folder: Option<PathBuf>,
+    /// PEM file with the certificates that those authorities have revoked.
+    pub client_crl: Option<PathBuf>,
+    /// PEM file with the parameters of Diffie-Hellman key exchange; `None` leaves the library's.
+    pub dh_parameters: Option<PathBuf>,
     /// Whether clients are asked for a certificate.
     pub client_certificates: ClientCertificates,
     /// The oldest version spoken.
@@ -54,6 +61,8 @@ impl TlsOptions {
             chain: None,
             client_ca_file: None,
             client_ca_folder: None,
+            client_crl: None,
+            dh_parameters: None,
             client_certificates: ClientCertificates::Ignore,
             oldest: TlsVersion::Tls1_2,
             newest: TlsVersion::Tls1_3,
@@ -148,6 +157,12 @@ impl TlsServer {
             b.set_groups_list(list)
                 .map_err(at(&format!("key exchange groups {list:?}")))?;
         }
+        if let Some(path) = &options.dh_parameters {
+            let what = "Diffie-Hellman parameters";
+            let parameters = openssl::dh::Dh::params_from_pem(&read_pem(what, path)?);
+            b.set_tmp_dh(&*parameters.map_err(file(what, path))?)
+                .map_err(file(what, path))?;
+        }
         client_certificates(b, options)?;
         let mut flags =
             SslOptions::NO_COMPRESSION | SslOptions::NO_RENEGOTIATION | SslOptions::SINGLE_ECDH_USE;
@@ -191,11 +206,15 @@ impl std::fmt::Debug for TlsServer {
     }
 }
 
-fn add_chain(builder: &mut SslContextBuilder, path: &Path) -> Result<(), TlsError> {
-    let pem = std::fs::read(path).map_err(|error| TlsError::Setting {
-        what: format!("certificate chain {}", path.display()),
+fn read_pem(what: &str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|error| TlsError::Setting {
+        what: format!("{what} {}", path.display()),
         reason: error.to_string(),
-    })?;
+    })
+}
+
+fn add_chain(builder: &mut SslContextBuilder, path: &Path) -> Result<(), TlsError> {
+    let pem = read_pem("certificate chain", path)?;
     let chain = openssl::x509::X509::stack_from_pem(&pem).map_err(file("certificate chain", path))?;
     for certificate in chain {
         builder
@@ -230,6 +249,17 @@ fn client_certificates(builder: &mut SslContextBuilder, options: &TlsOptions) ->
     if let Some(path) = &options.client_ca_file {
         let names = openssl::x509::X509Name::load_client_ca_file(path).map_err(file("client CA", path))?;
         builder.set_client_ca_list(names);
+    }
+    if let Some(path) = &options.client_crl {
+        let what = "certificate revocation list";
+        let store = builder.cert_store_mut();
+        store
+            .add_lookup(X509Lookup::file())
+            .and_then(|lookup| lookup.load_crl_file(path, SslFiletype::PEM))
+            .map_err(file(what, path))?;
+        store
+            .set_flags(X509VerifyFlags::CRL_CHECK)
+            .map_err(file(what, path))?;
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! mutt, in a terminal of its own: the list of messages, one message, a flag, a deletion.
+//! mutt and neomutt, each in a terminal of its own: the list of messages, one message, a flag, a deletion.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::{mail, served};
+use super::{mail, served_with};
 use crate::rig::programs::{Programs, has_client, run};
 
 /// A tmux server of its own with one window; ended when dropped.
@@ -68,8 +68,11 @@ impl Drop for Terminal {
     }
 }
 
-fn mutt_shows_mail(programs: Option<Programs>) {
-    let Some((site, server)) = served("mutt", programs) else {
+/// `mutt`, or `neomutt`, which idles and uses CONDSTORE as well.
+fn mutt_shows_mail(mutt: &str, programs: Option<Programs>) {
+    // neomutt idles, and real Cyrus has no idled here.
+    let options = [("imapidlepoll", "2")];
+    let Some((site, server)) = served_with(&options, mutt, programs) else {
         return;
     };
     if !has_client("tmux") {
@@ -84,15 +87,21 @@ fn mutt_shows_mail(programs: Option<Programs>) {
         );
     }
     let root = site.root();
+    let more = match mutt {
+        "neomutt" => {
+            "set imap_idle=yes\nset imap_keepalive=300\nset imap_condstore=yes\nset imap_qresync=no\n"
+        }
+        _ => "",
+    };
     let settings = format!(
-        "set folder=imap://alice@127.0.0.1:{}/\nset spoolfile=+INBOX\nset imap_user=alice\nset imap_pass=pass\n\
+        "{more}set folder=imap://alice@127.0.0.1:{}/\nset spoolfile=+INBOX\nset imap_user=alice\nset imap_pass=pass\n\
          set ssl_starttls=no\nset ssl_force_tls=no\nset header_cache={root}/mutt-cache\nset sort=mailbox-order\nset delete=yes\n\
          set mark_old=no\nset timeout=2\nset mail_check=1\n",
         server.imap_port,
         root = root.display()
     );
     std::fs::write(root.join("muttrc"), settings).expect("mutt's settings");
-    let command = format!("HOME={0} LC_ALL=C mutt -n -F {0}/muttrc", root.display());
+    let command = format!("HOME={0} LC_ALL=C {mutt} -n -F {0}/muttrc", root.display());
     let terminal = Terminal::start(&root.join("tmux").display().to_string(), &command);
     terminal.wait_for("mutt number 29");
     terminal.keys(&["5", "Enter"]);
@@ -136,10 +145,20 @@ fn mutt_shows_mail(programs: Option<Programs>) {
 
 #[test]
 fn mutt_shows_mail_of_real_cyrus() {
-    mutt_shows_mail(Programs::real());
+    mutt_shows_mail("mutt", Programs::real());
 }
 
 #[test]
 fn mutt_shows_mail_of_ours() {
-    mutt_shows_mail(Programs::ours());
+    mutt_shows_mail("mutt", Programs::ours());
+}
+
+#[test]
+fn neomutt_shows_mail_of_real_cyrus() {
+    mutt_shows_mail("neomutt", Programs::real());
+}
+
+#[test]
+fn neomutt_shows_mail_of_ours() {
+    mutt_shows_mail("neomutt", Programs::ours());
 }

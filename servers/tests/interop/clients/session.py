@@ -4,6 +4,7 @@ import imaplib
 import socket
 import ssl
 import sys
+import zlib
 
 MESSAGE = (b"From: Ann <ann@rig.example>\r\nTo: alice@rig.example\r\nSubject: from imaplib\r\n"
            b"Message-ID: <imaplib@rig.example>\r\n\r\nSome text.\r\n")
@@ -63,6 +64,65 @@ def session(imap):
     check(imap.logout()[0] == "BYE", "LOGOUT")
 
 
+class Compressed(imaplib.IMAP4):
+    """The same over COMPRESS=DEFLATE (RFC 4978)."""
+
+    def compress(self):
+        imaplib.Commands["COMPRESS"] = ("AUTH", "SELECTED")
+        ok(self._simple_command("COMPRESS", "DEFLATE"))
+        self.deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
+        self.inflate = zlib.decompressobj(-15)
+        self.clear = b""
+
+    def send(self, data):
+        if hasattr(self, "deflate"):
+            data = self.deflate.compress(data) + self.deflate.flush(zlib.Z_SYNC_FLUSH)
+        super().send(data)
+
+    def fill(self):
+        wire = self.sock.recv(65536)
+        check(wire, "the connection is closed")
+        self.clear += self.inflate.decompress(wire)
+
+    def read(self, size):
+        if not hasattr(self, "inflate"):
+            return super().read(size)
+        while len(self.clear) < size:
+            self.fill()
+        data, self.clear = self.clear[:size], self.clear[size:]
+        return data
+
+    def readline(self):
+        if not hasattr(self, "inflate"):
+            return super().readline()
+        while b"\n" not in self.clear:
+            self.fill()
+        line, self.clear = self.clear.split(b"\n", 1)
+        return line + b"\n"
+
+
+def compressed(port):
+    with Compressed("127.0.0.1", port) as imap:
+        ok(imap.login("alice", "pass"))
+        imap.compress()
+        check("COMPRESS=DEFLATE" not in ok(imap.capability())[-1].decode(), "it is active")
+        big = MESSAGE + bytes(range(32, 127)) * 5000 + b"\r\n"
+        for _ in range(20):
+            ok(imap.append("INBOX", None, None, big))
+        ok(imap.select())
+        data = ok(imap.fetch("1:*", "(BODY.PEEK[])"))
+        bodies = [item[1] for item in data if isinstance(item, tuple)]
+        check(bodies == [big] * 20, "bodies")
+        try:
+            imap._simple_command("COMPRESS", "DEFLATE")
+        except imaplib.IMAP4.error as error:
+            check("COMPRESSIONACTIVE" in str(error), error)
+        else:
+            check(False, "compressed twice")
+        ok(imap.store("1:*", "+FLAGS.SILENT", r"\Deleted"))
+        ok(imap.close())
+
+
 def main():
     socket.setdefaulttimeout(60)
     port, tls_port = int(sys.argv[1]), int(sys.argv[2])
@@ -77,6 +137,7 @@ def main():
     with imaplib.IMAP4_SSL("localhost", tls_port, ssl_context=context) as imap:
         ok(imap.login("alice", "pass"))
         check(ok(imap.select()) == [b"0"], "CLOSE has expunged")
+    compressed(port)
     try:
         imaplib.IMAP4("127.0.0.1", port).login("alice", "wrong")
     except imaplib.IMAP4.error:
