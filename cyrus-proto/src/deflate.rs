@@ -4,6 +4,7 @@
 //! block may as well be written without reference to what went before. The other direction is the client's: it may refer to
 //! the last 32 KiB it sent, so those are kept, but no more than it did send, and nothing else between two blocks.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -171,9 +172,14 @@ impl Deflater {
             true
         });
         match status {
-            TDEFLStatus::Okay if taken == clear.len() => Ok(()),
-            _ => Err(LayerError("the compressor stopped".into())),
+            TDEFLStatus::Okay if taken == clear.len() => {}
+            _ => return Err(LayerError("the compressor stopped".into())),
         }
+        // Many clients at once have to share: each then begins anew, and compresses a little worse.
+        if flush == TDEFLFlush::Sync && IN_USE.load(Ordering::Relaxed) > MOST_IN_USE {
+            self.compressor.take().into_iter().for_each(give_back);
+        }
+        Ok(())
     }
 
     /// When [`rest`](Self::rest) has something to free.
@@ -209,12 +215,19 @@ pub(crate) enum Flush {
 static SPARE: Mutex<Vec<Box<CompressorOxide>>> = Mutex::new(Vec::new());
 
 /// The most of them.
-const MOST_SPARE: usize = 4;
+const MOST_SPARE: usize = 8;
+
+/// Compressors that connections hold.
+static IN_USE: AtomicUsize = AtomicUsize::new(0);
+
+/// The most that are held from one reply to the next.
+const MOST_IN_USE: usize = 32;
 
 /// Quick, and nearly as good as slower levels for mail (RFC 4978, section 4).
 const LEVEL: u8 = 2;
 
 fn spare() -> Box<CompressorOxide> {
+    IN_USE.fetch_add(1, Ordering::Relaxed);
     let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop();
     spare.unwrap_or_else(|| {
         let strategy = CompressionStrategy::Default;
@@ -223,6 +236,7 @@ fn spare() -> Box<CompressorOxide> {
 }
 
 fn give_back(mut compressor: Box<CompressorOxide>) {
+    IN_USE.fetch_sub(1, Ordering::Relaxed);
     let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
     if spare.len() < MOST_SPARE {
         compressor.reset();
@@ -291,6 +305,25 @@ mod tests {
                 }
             }
             prop_assert!(inflater.history.len() <= Inflater::WINDOW);
+        }
+    }
+
+    #[test]
+    fn many_connections_share_few_compressors() {
+        let now = Instant::now();
+        let mut all: Vec<(Deflater, Inflater)> = Vec::new();
+        all.resize_with(3 * MOST_IN_USE, Default::default);
+        for round in 0..3 {
+            for (deflater, inflater) in &mut all {
+                inflater.feed(&deflated(deflater, b"a OK Completed\r\n"));
+                assert_eq!(read_all(inflater, 100), b"a OK Completed\r\n", "{round}");
+            }
+            let held = all.iter().filter(|(deflater, _)| deflater.compressor.is_some());
+            assert!(held.count() <= MOST_IN_USE);
+        }
+        for (deflater, _) in &mut all {
+            deflater.rest(now + 2 * Deflater::KEPT + Duration::from_secs(60));
+            assert!(deflater.compressor.is_none());
         }
     }
 

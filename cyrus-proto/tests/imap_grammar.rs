@@ -840,6 +840,7 @@ fn body() -> impl Strategy<Value = CommandBody> {
     let modifiers = (since(), any::<bool>()).prop_map(|(changed_since, vanished)| FetchModifiers {
         changed_since,
         vanished: vanished && changed_since.is_some(),
+        partial: None,
     });
     let fetch = (numbering(), set(), fetch_attributes(), modifiers).prop_map(
         |(numbering, set, mut wanted, mut modifiers)| {

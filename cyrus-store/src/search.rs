@@ -13,6 +13,9 @@ use std::sync::LazyLock;
 
 use memchr::memmem::{self, Finder};
 
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
 use crate::message::{Charset, Encoding, Section, Sections, ascii_runs, decode_content, decode_header};
 
 /// How texts are compared (RFC 4790): as octets, but for what a collation makes alike.
@@ -39,7 +42,32 @@ impl Collation {
             Self::Octet => "i;octet",
         }
     }
+}
 
+/// How texts are compared: the collation, and what an administrator wants of search form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// The collation.
+    pub collation: Collation,
+    /// `search_whitespace`: what white space counts for in search form.
+    pub whitespace: Whitespace,
+    /// `search_skipdiacrit` switched off: letters differ from those with marks.
+    pub keep_diacritics: bool,
+}
+
+/// What white space counts for in search form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Whitespace {
+    /// Nothing.
+    Skip,
+    /// A run of it for one space.
+    #[default]
+    Merge,
+    /// Each character of it for a space.
+    Keep,
+}
+
+impl Comparison {
     /// What of `text` is compared, octet by octet.
     pub fn form(self, text: &str) -> String {
         let mut form = Vec::with_capacity(text.len());
@@ -48,10 +76,19 @@ impl Collation {
     }
 }
 
+impl From<Collation> for Comparison {
+    fn from(collation: Collation) -> Self {
+        Self {
+            collation,
+            ..Self::default()
+        }
+    }
+}
+
 /// A string to look for.
 #[derive(Clone, Debug)]
 pub struct Pattern {
-    collation: Collation,
+    comparison: Comparison,
     form: Vec<u8>,
     finder: Finder<'static>,
     /// A piece of the form that plain text must hold, if there is a useful one.
@@ -70,16 +107,19 @@ pub enum Scope {
 impl Pattern {
     /// The pattern for `text`, which the client sent, compared by search form.
     pub fn new(text: &str) -> Self {
-        Self::with(text, Collation::default())
+        Self::with(text, Comparison::default())
     }
 
-    /// The pattern for `text`, compared as `collation` does.
-    pub fn with(text: &str, collation: Collation) -> Self {
-        let form = collation.form(text).into_bytes();
+    /// The pattern for `text`, compared in this way.
+    pub fn with(text: &str, comparison: impl Into<Comparison>) -> Self {
+        let comparison = comparison.into();
+        let form = comparison.form(text).into_bytes();
         let finder = Finder::new(&form).into_owned();
-        let probe = Probe::new(&form);
+        // Where white space counts for nothing, words may stand apart.
+        let apart = comparison.whitespace == Whitespace::Skip;
+        let probe = Probe::new(&form).filter(|_| !apart);
         Self {
-            collation,
+            comparison,
             form,
             finder,
             probe,
@@ -172,7 +212,7 @@ impl Pattern {
 
 /// `text` in search form.
 pub fn search_form(text: &str) -> String {
-    Collation::default().form(text)
+    Comparison::default().form(text)
 }
 
 /// A word of a pattern's form, looked for in plain text without regard to case, which takes a fraction of the time that
@@ -247,7 +287,7 @@ impl<'p> Stream<'p> {
     fn new(pattern: &'p Pattern) -> Self {
         Self {
             pattern,
-            folder: Folder::new(pattern.collation),
+            folder: Folder::new(pattern.comparison),
             window: WINDOWS.take(),
             found: pattern.is_empty(),
         }
@@ -287,20 +327,20 @@ const WINDOW: usize = 16 << 10;
 
 /// Brings text into the form that a collation compares; search form has one space for any run of white space.
 struct Folder {
-    collation: Collation,
+    comparison: Comparison,
     after_space: bool,
 }
 
 impl Folder {
-    fn new(collation: Collation) -> Self {
+    fn new(comparison: Comparison) -> Self {
         Self {
-            collation,
+            comparison,
             after_space: false,
         }
     }
 
     fn fold(&mut self, text: &str, out: &mut Vec<u8>) {
-        match self.collation {
+        match self.comparison.collation {
             Collation::UnicodeCasemap => {}
             Collation::AsciiCasemap => return out.extend(text.bytes().map(|byte| byte.to_ascii_uppercase())),
             Collation::Octet => return out.extend_from_slice(text.as_bytes()),
@@ -317,6 +357,12 @@ impl Folder {
     }
 
     fn fold_ascii(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        let folded = text.iter().map(|&byte| ASCII[usize::from(byte)]);
+        match self.comparison.whitespace {
+            Whitespace::Merge => {}
+            Whitespace::Keep => return out.extend(folded),
+            Whitespace::Skip => return out.extend(folded.filter(|&byte| byte != b' ')),
+        }
         let start = out.len();
         out.resize(start + text.len(), 0);
         let mut len = 0;
@@ -333,6 +379,20 @@ impl Folder {
     }
 
     fn fold_char(&mut self, char: char, out: &mut Vec<u8>) {
+        if !self.comparison.keep_diacritics {
+            return self.fold_plain(char, out);
+        }
+        for char in std::iter::once(char).nfkd() {
+            if is_combining_mark(char) {
+                self.after_space = false;
+                out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+            } else {
+                self.fold_plain(char, out);
+            }
+        }
+    }
+
+    fn fold_plain(&mut self, char: char, out: &mut Vec<u8>) {
         match FORMS.get(char) {
             None => {
                 self.after_space = false;
@@ -492,6 +552,38 @@ mod tests {
     }
 
     #[test]
+    fn white_space_and_marks_count_as_an_administrator_wants() {
+        // What real Cyrus found with these settings.
+        let holds = |whitespace, keep_diacritics, wanted: &str, text: &str| {
+            let comparison = Comparison {
+                whitespace,
+                keep_diacritics,
+                ..Comparison::default()
+            };
+            Pattern::with(wanted, comparison).in_utf8(text.as_bytes())
+        };
+        for text in ["alpha beta", "alpha  beta", "alpha\r\nbeta", "alphabeta"] {
+            assert!(holds(Whitespace::Skip, false, "alpha beta", text), "{text}");
+        }
+        assert!(holds(Whitespace::Keep, false, "alpha beta", "alpha\tbeta"));
+        assert!(holds(Whitespace::Keep, false, "alpha  beta", "alpha\r\nbeta"));
+        assert!(!holds(Whitespace::Keep, false, "alpha beta", "alpha  beta"));
+        for (wanted, found) in [
+            ("grün", true),
+            ("GRÜN", true),
+            ("grun", false),
+            ("gru\u{308}n", true),
+            ("1", true),
+        ] {
+            assert_eq!(
+                holds(Whitespace::Merge, true, wanted, "GRÜN CAFÉ дом ﬁn ①"),
+                found,
+                "{wanted}"
+            );
+        }
+    }
+
+    #[test]
     fn collations_differ_in_what_they_make_alike() {
         let holds =
             |collation, text: &str| Pattern::with(text, collation).in_utf8("Grün  und Blau".as_bytes());
@@ -508,9 +600,13 @@ mod tests {
             let utf8 = Charset::by_name(b"utf-8").unwrap();
             let shown: String = text.chars().skip(cut).collect();
             let whole = format!("{before}{shown}{after}");
-            for collation in Collation::ALL {
-                let pattern = Pattern::with(&text, collation);
-                let plain = collation.form(&whole).contains(&collation.form(&text));
+            let ways = Collation::ALL.into_iter().map(Comparison::from).chain([
+                Comparison { whitespace: Whitespace::Skip, ..Comparison::default() },
+                Comparison { whitespace: Whitespace::Keep, keep_diacritics: true, ..Comparison::default() },
+            ]);
+            for comparison in ways {
+                let pattern = Pattern::with(&text, comparison);
+                let plain = comparison.form(&whole).contains(&comparison.form(&text));
                 prop_assert_eq!(pattern.in_content(whole.as_bytes(), Encoding::Identity, utf8), plain);
                 let header = decode_header(whole.as_bytes());
                 prop_assert_eq!(pattern.in_header(whole.as_bytes()), pattern.in_utf8(&header));

@@ -12,6 +12,7 @@ use cyrus_store::db::Engine;
 use cyrus_store::options::{
     ConversationLimits, Databases, DeleteMode, ExpungeMode, MetaFiles, PartitionPaths,
 };
+use cyrus_store::search::Whitespace;
 use cyrus_store::{
     ChoiceMode, Definitions, Level, Log, Namespace, Partition, PartitionChoice, Separator, StoreOptions,
     VirtualDomains,
@@ -315,6 +316,12 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     options.slow_command = seconds(config, Opt::Commandmintimer);
     options.allowsetacl = config.switch(Opt::Allowsetacl);
     options.foolstupidclients = config.switch(Opt::Foolstupidclients);
+    options.comparison.whitespace = match config.choice(Opt::SearchWhitespace) {
+        "skip" => Whitespace::Skip,
+        "keep" => Whitespace::Keep,
+        _ => Whitespace::Merge,
+    };
+    options.comparison.keep_diacritics = !config.switch(Opt::SearchSkipdiacrit);
     options.specialusealways = config.switch(Opt::Specialusealways);
     options.annotation_legacy_commands = config.switch(Opt::AnnotationEnableLegacyCommands);
     options.allowallsubscribe = config.switch(Opt::Allowallsubscribe);

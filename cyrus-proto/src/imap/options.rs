@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cyrus_store::Namespace;
+use cyrus_store::search::Comparison;
 
 use crate::eight_bit::EightBitHeaders;
 use crate::frame::Limits;
@@ -88,6 +89,8 @@ pub struct ImapOptions {
     pub preview_annotation: Option<String>,
     /// `submitservers`: userids and groups that may look up URLs authorized for `submit+`.
     pub submitservers: Vec<String>,
+    /// `search_whitespace` and `search_skipdiacrit`: how searches compare.
+    pub comparison: Comparison,
     /// `specialusealways`: LIST and LSUB tell special uses without being asked.
     pub specialusealways: bool,
     /// `annotation_enable_legacy_commands`: GETANNOTATION and SETANNOTATION.
@@ -157,6 +160,7 @@ impl ImapOptions {
             slow_command: None,
             preview_annotation: None,
             submitservers: Vec::new(),
+            comparison: Comparison::default(),
             specialusealways: true,
             annotation_legacy_commands: false,
             namespace: Namespace::default(),

@@ -5,10 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cyrus_store::search::Collation;
+use cyrus_store::search::{Collation, Comparison};
 use cyrus_store::{ErrorClass, IndexRead, Level, MailboxError, MailboxName, ModSeq, utf7};
 
-use super::command::{CommandBody, Numbering, SelectParameters, Tag};
+use super::command::{CommandBody, Numbering, SearchReturn, SelectParameters, Tag};
 use super::enabled::Enabled;
 use super::notify::Notify;
 use super::response::{Code, Reply, Status};
@@ -57,7 +57,7 @@ pub(super) struct Request {
     pub(super) enabled: Enabled,
     /// The command's tag.
     pub(super) tag: Tag,
-    /// How texts are compared.
+    /// The collation that COMPARATOR chose.
     pub(super) collation: Collation,
 }
 
@@ -103,7 +103,16 @@ pub(super) fn job(request: Request, body: CommandBody, staged: Vec<io::Result<St
             numbering,
             returns,
             program,
-        } => search::job(request, Asked::search(numbering, returns, program)),
+        } => {
+            // IMAP4rev2 has ESEARCH as its only answer (RFC 9051, section 7.3.3).
+            let esearch = request.enabled.contains(Enabled::IMAP4REV2);
+            let all = SearchReturn {
+                all: true,
+                ..SearchReturn::default()
+            };
+            let returns = returns.or_else(|| esearch.then_some(all));
+            search::job(request, Asked::search(numbering, returns, program))
+        }
         CommandBody::Sort {
             numbering,
             returns,
@@ -427,6 +436,14 @@ impl Request {
         if let Err(error) = self.refresh(news, out) {
             // Logs what an administrator should know.
             let _ = self.refusal(&error);
+        }
+    }
+
+    /// How texts are compared.
+    fn comparison(&self) -> Comparison {
+        Comparison {
+            collation: self.collation,
+            ..self.service.options.comparison
         }
     }
 

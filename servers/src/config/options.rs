@@ -421,9 +421,9 @@ options! {
     SearchMaxtime "search_maxtime", UNSET, Search, (3, 0, 0), CURRENT;
     SearchMaxsize "search_maxsize", Bytes(4096, KiB), Search, (3, 6, 0), CURRENT;
     SearchQueryscan "search_queryscan", Int(5000), Search, (3, 1, 7), CURRENT;
-    SearchSkipdiacrit "search_skipdiacrit", ON, Search, (2, 5, 0), CURRENT;
+    SearchSkipdiacrit "search_skipdiacrit", ON, Imap, (2, 5, 0), CURRENT;
     SearchSkiphtml "search_skiphtml", OFF, Search, (3, 0, 0), CURRENT;
-    SearchWhitespace "search_whitespace", Choice(1, &["skip", "merge", "keep"]), Search, (2, 5, 0), CURRENT;
+    SearchWhitespace "search_whitespace", Choice(1, &["skip", "merge", "keep"]), Imap, (2, 5, 0), CURRENT;
     SearchSnippetLength "search_snippet_length", Int(255), Search, (3, 0, 0), CURRENT;
     SearchStopwordPath "search_stopword_path", UNSET, Search, (3, 1, 7), CURRENT;
     SeenstateDb "seenstate_db", Word(Some("twoskip"), ANY_FILE), Store, (3, 1, 6), CURRENT;

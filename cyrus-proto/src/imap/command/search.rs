@@ -1,17 +1,18 @@
 //! SEARCH: the program of keys (RFC 3501, section 6.4.4).
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 
 use cyrus_store::{Keyword, SystemFlags};
 use nom::Parser;
 use nom::bytes::complete::{tag, take_while};
 
-pub(super) use self::returns::search_return_opts;
 pub use self::returns::{PartialRange, SearchReturn};
+pub(super) use self::returns::{partial_range, search_return_opts};
 use super::lex::{Parsed, astring, expect, mismatch, number64, printable, refuse, sp};
 use super::write::put_string;
 use crate::imap::date::{Date, date};
-use crate::imap::sequence::{SequenceSet, sequence_set};
+use crate::imap::sequence::{SeqNumber, SequenceSet, nz_number, sequence_set};
 
 mod returns;
 
@@ -453,6 +454,20 @@ fn search_key<'i>(input: &'i [u8], depth: usize, count: &mut usize) -> Parsed<'i
             let (rest, ()) = name.space(rest)?;
             let (rest, key) = search_key(rest, depth + 1, count)?;
             Ok((rest, SearchKey::Fuzzy(Box::new(key))))
+        }
+        b"UIDAFTER" | b"UIDBEFORE" => {
+            let (rest, ()) = name.space(rest)?;
+            let (rest, uid) = expect(nz_number, || INVALID.into()).parse(rest)?;
+            let (first, last) = match upper.as_slice() {
+                b"UIDAFTER" => (uid.checked_add(1), Some(NonZeroU32::MAX)),
+                _ => (Some(NonZeroU32::MIN), NonZeroU32::new(uid.get() - 1)),
+            };
+            let range = first.zip(last);
+            let set = range.and_then(|(first, last)| {
+                SequenceSet::new(vec![(SeqNumber::Number(first), SeqNumber::Number(last))])
+            });
+            let none = SearchKey::Not(Box::new(SearchKey::All));
+            Ok((rest, set.map_or(none, SearchKey::Uid)))
         }
         b"NOT" => {
             let (rest, ()) = name.space(rest)?;

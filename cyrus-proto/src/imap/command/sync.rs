@@ -10,8 +10,9 @@ use nom::combinator::opt;
 use nom::multi::many1;
 use nom::sequence::preceded;
 
-use super::Numbering;
 use super::lex::{Parsed, expect, is_atom_char, mismatch, number64, printable, refuse, sp};
+use super::search::partial_range;
+use super::{Numbering, PartialRange};
 use crate::imap::sequence::{SequenceSet, nz_number, sequence_set};
 
 /// The parameters of SELECT and EXAMINE (RFC 4466, section 2.1).
@@ -46,6 +47,8 @@ pub struct FetchModifiers {
     /// `VANISHED`: tell which UIDs are gone since then; never without `CHANGEDSINCE`, and for UID FETCH alone (RFC 7162,
     /// section 3.2.6).
     pub vanished: bool,
+    /// `PARTIAL range`: only so many of the messages, counted from the first or from the last (RFC 9394, section 3.3).
+    pub partial: Option<PartialRange>,
 }
 
 impl SelectParameters {
@@ -78,6 +81,9 @@ impl FetchModifiers {
         }
         if self.vanished {
             list.item(out, "VANISHED");
+        }
+        if let Some(range) = self.partial {
+            list.item(out, &format!("PARTIAL {range}"));
         }
         list.end(out);
     }
@@ -292,6 +298,12 @@ pub(super) fn fetch_modifiers(input: &[u8], numbering: Numbering) -> Parsed<'_, 
             b"CHANGEDSINCE" => {
                 let (after, since) = mod_sequence(after, command, "CHANGEDSINCE")?;
                 modifiers.changed_since = Some(since);
+                after
+            }
+            b"PARTIAL" => {
+                let invalid = || Cow::Owned(format!("Invalid argument to {command} PARTIAL"));
+                let (after, range) = expect(preceded(sp, partial_range), invalid).parse(after)?;
+                modifiers.partial = Some(range);
                 after
             }
             b"VANISHED" if numbering == Numbering::Uid => {

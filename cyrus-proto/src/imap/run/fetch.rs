@@ -14,7 +14,7 @@ use super::preview::preview;
 use super::unreadable::Unreadable;
 use super::{Chain, Pieces, Request, seconds};
 use crate::imap::command::{
-    AnnotationQuery, FetchAttributes, FetchItems, FetchModifiers, Numbering, SectionText,
+    AnnotationQuery, FetchAttributes, FetchItems, FetchModifiers, Numbering, PartialRange, SectionText,
 };
 use crate::imap::enabled::Enabled;
 use crate::imap::response::{Code, FetchLine, Reply, put_vanished};
@@ -33,7 +33,10 @@ pub(super) fn job(
 ) -> Job {
     let mut limit = None;
     let ranges = match &request.mailbox {
-        Some(selected) if selected.view.uids().len() > request.service.options.message_limit => {
+        Some(selected)
+            if modifiers.partial.is_none()
+                && selected.view.uids().len() > request.service.options.message_limit =>
+        {
             let uids;
             (uids, limit) = request.limited(selected.view.uid_set(set, numbering));
             uids.ranges()
@@ -57,6 +60,8 @@ pub(super) struct Fetch {
     changed_since: ModSeq,
     /// The same, until the UIDs wanted are narrowed to those that changed.
     narrow: Option<ModSeq>,
+    /// Which of the messages are wanted, until that is settled (RFC 9394).
+    partial: Option<PartialRange>,
     /// Which UIDs are to be told that vanished since then.
     vanished: Option<UidSet>,
     /// The UIDs wanted, ascending.
@@ -100,6 +105,7 @@ impl Fetch {
             numbering,
             wanted,
             changed_since: ModSeq(modifiers.changed_since.unwrap_or(0)),
+            partial: modifiers.partial,
             narrow: modifiers.changed_since.map(ModSeq),
             vanished,
             ranges,
@@ -130,6 +136,29 @@ impl Fetch {
             vanished.remove_all(&UidSet::from(Uid::MIN..=last));
         }
     }
+}
+
+/// The UIDs at these places of a set.
+fn some_of(uids: &UidSet, range: PartialRange) -> Vec<(Uid, Uid)> {
+    let places = range.places(usize::try_from(uids.len()).unwrap_or(usize::MAX));
+    let mut before = 0_usize;
+    let mut wanted = Vec::new();
+    for uids in uids.ranges() {
+        let (first, last) = (uids.start().get(), uids.end().get());
+        let length = (last - first) as usize + 1;
+        let from = places.start.max(before) - before;
+        let to = places.end.saturating_sub(before).min(length);
+        if from < to {
+            let uid = |place: usize| {
+                u32::try_from(place)
+                    .ok()
+                    .and_then(|place| Uid::new(first + place))
+            };
+            wanted.extend(uid(from).zip(uid(to - 1)));
+        }
+        before += length;
+    }
+    wanted
 }
 
 /// The last UID that has the number which the sets, of the same size, say it had.
@@ -177,6 +206,22 @@ impl Pieces for Fetch {
                 .ranges()
                 .map(|range| (*range.start(), *range.end()))
                 .collect();
+        }
+        if let Some(range) = self.partial.take() {
+            let ranges = self.ranges.iter().map(|&(start, end)| start..=end);
+            let mut uids = UidSet::from_ranges(ranges);
+            uids.keep_all(&request.selected()?.view.uids().to_set());
+            self.found |= !uids.is_empty();
+            self.ranges = some_of(&uids, range);
+            let count = self
+                .ranges
+                .iter()
+                .map(|(start, end)| u64::from(end.get() - start.get()) + 1);
+            let limit = request.service.options.message_limit;
+            if count.sum::<u64>() > u64::from(limit) {
+                let reply = Reply::no(format!("No more than {limit} messages at once"));
+                return Ok(Some(reply.with(Code::MessageLimit(limit, None))));
+            }
         }
         let service = Arc::clone(&request.service);
         let zone = &service.store;

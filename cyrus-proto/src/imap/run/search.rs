@@ -12,6 +12,7 @@ use self::program::{Program, Terms};
 use self::scan::Scan;
 use super::{Chain, Pieces, Request, completed, seconds};
 use crate::imap::command::{Numbering, SearchProgram, SearchReturn, SortCriterion, ThreadAlgorithm};
+use crate::imap::enabled::Enabled;
 use crate::imap::response::{Code, Reply, put_search, put_sort, put_thread};
 use crate::imap::selected::{News, Selected};
 use crate::job::Job;
@@ -108,7 +109,14 @@ impl Hit {
 }
 
 /// The job of a SEARCH, SORT or THREAD.
-pub(super) fn job(request: Request, asked: Asked) -> Job {
+pub(super) fn job(request: Request, mut asked: Asked) -> Job {
+    if request.enabled.contains(Enabled::IMAP4REV2) && matches!(asked.order, Order::Mailbox) {
+        // There is no SEARCH response any more (RFC 9051, section 6.4.4).
+        asked.returns.get_or_insert(SearchReturn {
+            all: true,
+            ..SearchReturn::default()
+        });
+    }
     Job::new(Chain(Search {
         request: Some(request),
         asked,
@@ -134,7 +142,7 @@ impl Pieces for Search {
             return Ok(Some(completed()));
         };
         let service = Arc::clone(&request.service);
-        let (user, tag, collation) = (request.user.clone(), request.tag.clone(), request.collation);
+        let (user, tag, comparison) = (request.user.clone(), request.tag.clone(), request.comparison());
         let Selected {
             mailbox,
             view,
@@ -151,7 +159,7 @@ impl Pieces for Search {
                     view,
                     store: &service.store,
                     auth: &user.auth,
-                    collation,
+                    comparison,
                     now: now(),
                     left: Cell::new(SearchProgram::MAX_KEYS),
                 };
@@ -193,10 +201,10 @@ impl Pieces for Search {
         let numbering = self.asked.numbering;
         match &self.asked.order {
             Order::Threads(algorithm) => {
-                let threads = gather::threads(&read, &hits, numbering, *algorithm, collation)?;
+                let threads = gather::threads(&read, &hits, numbering, *algorithm, comparison)?;
                 put_thread(&mut out, &threads, modseq);
             }
-            Order::Sorted(criteria) => sort::sort(&read, &mut hits, criteria, collation)?,
+            Order::Sorted(criteria) => sort::sort(&read, &mut hits, criteria, comparison)?,
             Order::Mailbox => {}
         }
         let results = Results {
@@ -221,7 +229,7 @@ impl Pieces for Search {
             && let Some(scan) = self.scan.take()
         {
             let order = &self.asked.order;
-            if !contexts.add(tag.clone(), numbering, scan.program, order, &hits, collation) {
+            if !contexts.add(tag.clone(), numbering, scan.program, order, &hits, comparison) {
                 let refusal = Reply::no("Too many searches are updated");
                 refusal
                     .with(Code::NoUpdate(tag.to_string()))

@@ -149,6 +149,7 @@ impl Pieces for Resync {
         let modifiers = FetchModifiers {
             changed_since: Some(self.known.modseq),
             vanished: true,
+            partial: None,
         };
         let wanted = FetchAttributes {
             items: FetchItems::FLAGS.with(FetchItems::UID),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use cyrus_store::search::Collation;
+use cyrus_store::search::Comparison;
 use cyrus_store::{IndexRead, MailboxError, Message, ModSeq, Uid, UidSet};
 
 use super::program::Program;
@@ -36,7 +36,7 @@ enum Results {
     Sorted {
         uids: Vec<u32>,
         criteria: Vec<SortCriterion>,
-        collation: Collation,
+        comparison: Comparison,
     },
 }
 
@@ -65,7 +65,7 @@ impl Contexts {
         program: Program,
         order: &Order,
         hits: &[Hit],
-        collation: Collation,
+        comparison: Comparison,
     ) -> bool {
         if self.0.len() >= MAX_CONTEXTS {
             return false;
@@ -74,7 +74,7 @@ impl Contexts {
             Order::Sorted(criteria) => Results::Sorted {
                 uids: hits.iter().map(|hit| hit.uid).collect(),
                 criteria: criteria.clone(),
-                collation,
+                comparison,
             },
             Order::Mailbox | Order::Threads(_) => {
                 Results::Set(hits.iter().filter_map(|hit| Uid::new(hit.uid)).collect())
@@ -217,7 +217,7 @@ impl Results {
             Self::Sorted {
                 uids,
                 criteria,
-                collation,
+                comparison,
             } => {
                 let uid = message.uid().get();
                 let place = uids.iter().position(|known| *known == uid);
@@ -229,7 +229,7 @@ impl Results {
                         if let Some(place) = place {
                             uids.remove(place);
                         }
-                        let target = matches.then(|| insertion(read, uids, message, criteria, *collation));
+                        let target = matches.then(|| insertion(read, uids, message, criteria, *comparison));
                         if let Some(target) = target {
                             uids.insert(target.min(uids.len()), uid);
                         }
@@ -265,10 +265,10 @@ fn insertion(
     uids: &[u32],
     message: &Message<'_>,
     criteria: &[SortCriterion],
-    collation: Collation,
+    comparison: Comparison,
 ) -> usize {
     let keys =
-        |message: &Message<'_>| -> Result<Keys, MailboxError> { Keys::of(message, criteria, collation) };
+        |message: &Message<'_>| -> Result<Keys, MailboxError> { Keys::of(message, criteria, comparison) };
     let Ok(own) = keys(message) else {
         return uids.len();
     };

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
 use cyrus_store::message::field_values;
-use cyrus_store::search::Collation;
+use cyrus_store::search::Comparison;
 use cyrus_store::{IndexRead, MailboxError, Message};
 
 use super::Hit;
@@ -22,14 +22,14 @@ pub(super) fn threads(
     hits: &[Hit],
     numbering: Numbering,
     algorithm: ThreadAlgorithm,
-    collation: Collation,
+    comparison: Comparison,
 ) -> Result<Vec<u8>, MailboxError> {
     let hasher = Threads::hasher();
     let found: Vec<(Hit, Message<'_>)> = messages(read, hits).collect();
     let gathered = in_parallel(&found, &|messages: &[(Hit, Message<'_>)]| {
         let mut facts = Facts::default();
         for (hit, message) in messages {
-            facts.add(hit.number(numbering), message, algorithm, collation, &hasher)?;
+            facts.add(hit.number(numbering), message, algorithm, comparison, &hasher)?;
         }
         Ok::<_, MailboxError>(facts)
     });
@@ -78,7 +78,7 @@ impl Facts {
         number: u32,
         message: &Message<'_>,
         algorithm: ThreadAlgorithm,
-        collation: Collation,
+        comparison: Comparison,
         hasher: &RandomState,
     ) -> Result<(), MailboxError> {
         let mut fact = Fact {
@@ -111,7 +111,7 @@ impl Facts {
                 if algorithm != ThreadAlgorithm::Refs {
                     let text = String::from_utf8_lossy(record.subject_text().unwrap_or_default());
                     let base = BaseSubject::of(&text);
-                    self.subjects.push_str(&collation.form(&base.text));
+                    self.subjects.push_str(&comparison.form(&base.text));
                     fact.is_reply = base.is_reply;
                     fact.subject.end = self.subjects.len();
                 }

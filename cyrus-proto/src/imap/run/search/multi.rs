@@ -175,7 +175,7 @@ impl Current {
             view: known,
             store,
             auth: &request.user.auth,
-            collation: request.collation,
+            comparison: request.comparison(),
             now: now(),
             left: Cell::new(SearchProgram::MAX_KEYS),
         };

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use cyrus_acl::AuthState;
 use cyrus_store::message::Charset;
-use cyrus_store::search::{Collation, Pattern};
+use cyrus_store::search::{Comparison, Pattern};
 use cyrus_store::{AnnotationScope, Audience, IndexRead, MailboxError, Message, Store, SystemFlags, UidSet};
 
 use super::text::{Items, Where};
@@ -111,7 +111,7 @@ pub(super) struct Terms<'t> {
     /// Whose filters.
     pub(super) auth: &'t AuthState,
     /// How texts are compared.
-    pub(super) collation: Collation,
+    pub(super) comparison: Comparison,
     /// The present, Unix seconds.
     pub(super) now: i64,
     /// How many keys may still come out of filters.
@@ -192,7 +192,7 @@ impl<'c> Compiler<'c> {
 
     fn key(&self, key: &SearchKey) -> Result<Test, Unsearchable> {
         let text = |place, text: &[u8]| {
-            let pattern = Pattern::with(&self.charset.decode(text), self.terms.collation);
+            let pattern = Pattern::with(&self.charset.decode(text), self.terms.comparison);
             Test::Text(place, Box::new(pattern))
         };
         let view = self.terms.view;

@@ -1,7 +1,7 @@
 //! SORT: what is compared (RFC 5256, section 3; RFC 5957).
 
 use cyrus_store::message::decode_header;
-use cyrus_store::search::Collation;
+use cyrus_store::search::Comparison;
 use cyrus_store::{IndexRead, MailboxError, Message, Uid};
 
 use super::Hit;
@@ -16,7 +16,7 @@ pub(super) fn sort(
     read: &IndexRead<'_>,
     hits: &mut Vec<Hit>,
     criteria: &[SortCriterion],
-    collation: Collation,
+    comparison: Comparison,
 ) -> Result<(), MailboxError> {
     let is_equal = |criterion: &SortCriterion| matches!(Column::new(criterion.key), Column::Equal);
     let criteria: Vec<SortCriterion> = criteria
@@ -36,14 +36,14 @@ pub(super) fn sort(
         .iter()
         .all(|(column, _)| matches!(column, Column::Numbers(_)))
     {
-        add_all(&mut columns, &criteria, &found, collation)?;
+        add_all(&mut columns, &criteria, &found, comparison)?;
     } else {
         let pieces = in_parallel(&found, &|messages: &[(Hit, Message<'_>)]| {
             let mut columns: Vec<(Column, bool)> = criteria
                 .iter()
                 .map(|criterion| (Column::new(criterion.key), criterion.reverse))
                 .collect();
-            add_all(&mut columns, &criteria, messages, collation)?;
+            add_all(&mut columns, &criteria, messages, comparison)?;
             Ok::<_, MailboxError>(columns)
         });
         for piece in pieces {
@@ -79,12 +79,12 @@ fn add_all(
     columns: &mut [(Column, bool)],
     criteria: &[SortCriterion],
     messages: &[(Hit, Message<'_>)],
-    collation: Collation,
+    comparison: Comparison,
 ) -> Result<(), MailboxError> {
     for (_, message) in messages {
         let mut items = Items::new(message);
         for ((column, _), criterion) in columns.iter_mut().zip(criteria) {
-            match column.add(criterion.key, message, &mut items, collation) {
+            match column.add(criterion.key, message, &mut items, comparison) {
                 Ok(()) => {}
                 // A message that cannot be read any more sorts as one without content.
                 Err(error) if is_about_one_message(&error) => column.add_nothing(),
@@ -113,14 +113,14 @@ impl Keys {
     pub(super) fn of(
         message: &Message<'_>,
         criteria: &[SortCriterion],
-        collation: Collation,
+        comparison: Comparison,
     ) -> Result<Self, MailboxError> {
         let mut items = Items::new(message);
         let key = |criterion: &SortCriterion| {
             Ok(match Column::new(criterion.key) {
                 Column::Equal => Key::Number(0),
                 Column::Numbers(_) => Key::Number(number(criterion.key, message)),
-                Column::Texts(_) => Key::Text(collation.form(&text(criterion.key, &mut items)?)),
+                Column::Texts(_) => Key::Text(comparison.form(&text(criterion.key, &mut items)?)),
             })
         };
         Ok(Self(
@@ -212,12 +212,12 @@ impl Column {
         key: SortKey,
         message: &Message<'_>,
         items: &mut Items<'_, '_>,
-        collation: Collation,
+        comparison: Comparison,
     ) -> Result<(), MailboxError> {
         match self {
             Self::Equal => {}
             Self::Numbers(numbers) => numbers.push(number(key, message)),
-            Self::Texts(texts) => texts.push(&collation.form(&text(key, items)?)),
+            Self::Texts(texts) => texts.push(&comparison.form(&text(key, items)?)),
         }
         Ok(())
     }

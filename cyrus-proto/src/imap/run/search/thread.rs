@@ -3,7 +3,6 @@
 //! Chains of a hundred thousand replies are possible, so nothing here recurses.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use crate::imap::command::ThreadAlgorithm;
@@ -49,6 +48,14 @@ struct Node {
 }
 
 const NONE: u32 = u32::MAX;
+
+/// The threads of one subject.
+struct Group {
+    /// The one that the others join.
+    first: u32,
+    is_reply: bool,
+    is_alone: bool,
+}
 
 /// How far a loop is looked for. Only messages that come after their replies, and contradict them, are looked at.
 const MAX_CLIMB: usize = 4_096;
@@ -330,39 +337,49 @@ impl<'a> Threads<'a> {
 
     /// Joins threads of one subject (RFC 5256, section 3, REFERENCES, step 5).
     fn joined_by_subject(&mut self, roots: Vec<u32>) -> Vec<u32> {
-        let mut table: HashMap<&str, (u32, bool)> = HashMap::with_capacity(roots.len());
-        let subject = |threads: &Self, root| {
-            threads
-                .first_mail(root)
-                .map_or(("", false), |mail| (mail.subject, mail.is_reply))
-        };
-        let subjects: Vec<(&str, bool)> = roots.iter().map(|&root| subject(self, root)).collect();
-        for (&root, &(subject, is_reply)) in roots.iter().zip(&subjects) {
+        let mut table: HashMap<&str, usize> = HashMap::with_capacity(roots.len());
+        let mut groups: Vec<Group> = Vec::with_capacity(roots.len());
+        // Which group each root belongs to; none without a subject.
+        let mut members: Vec<Option<usize>> = Vec::with_capacity(roots.len());
+        for &root in &roots {
+            let mail = self.first_mail(root);
+            let (subject, is_reply) = mail.map_or(("", false), |mail| (mail.subject, mail.is_reply));
             if subject.is_empty() {
+                members.push(None);
                 continue;
             }
-            match table.entry(subject) {
-                Entry::Vacant(slot) => {
-                    slot.insert((root, is_reply));
-                }
-                Entry::Occupied(mut slot) => {
-                    let (first, first_is_reply) = slot.get_mut();
-                    let first_is_message = self.get(*first).is_message();
+            let number = *table.entry(subject).or_insert(groups.len());
+            members.push(Some(number));
+            match groups.get_mut(number) {
+                None => groups.push(Group {
+                    first: root,
+                    is_reply,
+                    is_alone: true,
+                }),
+                Some(group) => {
+                    group.is_alone = false;
+                    let first_is_message = self.get(group.first).is_message();
                     let is_message = self.get(root).is_message();
-                    if first_is_message && (!is_message || *first_is_reply && !is_reply) {
-                        (*first, *first_is_reply) = (root, is_reply);
+                    if first_is_message && (!is_message || group.is_reply && !is_reply) {
+                        (group.first, group.is_reply) = (root, is_reply);
                     }
                 }
             }
         }
         let mut joined: Vec<u32> = Vec::with_capacity(roots.len());
         let mut replaced: HashMap<u32, u32> = HashMap::new();
-        for (root, (subject, is_reply)) in roots.into_iter().zip(subjects) {
-            let entry = table.get_mut(subject).filter(|(first, _)| *first != root);
-            let Some((first, first_is_reply)) = entry else {
+        for (root, number) in roots.into_iter().zip(members) {
+            let group = number.and_then(|number| groups.get_mut(number));
+            let Some(Group {
+                first,
+                is_reply: first_is_reply,
+                ..
+            }) = group.filter(|group| !group.is_alone && group.first != root)
+            else {
                 joined.push(root);
                 continue;
             };
+            let is_reply = self.first_mail(root).is_some_and(|mail| mail.is_reply);
             let (first_is_message, is_message) = (self.get(*first).is_message(), self.get(root).is_message());
             match (first_is_message, is_message) {
                 (false, false) => {
@@ -585,6 +602,26 @@ mod tests {
             "(2 3)((8)(7))(14)"
         );
         assert_eq!(threads(ThreadAlgorithm::References, &[]), "");
+    }
+
+    #[test]
+    fn threads_of_one_subject_are_joined_as_cyrus_joins_them() {
+        let subjects = ["x", "x", "Re: x", "Re: y", "y", "Re: z", "Re: z", "z", "z"];
+        let subjects: Vec<BaseSubject> = subjects.into_iter().map(BaseSubject::of).collect();
+        let mut threads = Threads::with_room(subjects.len(), 0);
+        for (number, subject) in (1..).zip(&subjects) {
+            let mail = Mail {
+                number,
+                date: i64::from(number),
+                arrival: 0,
+                subject: &subject.text,
+                is_reply: subject.is_reply,
+            };
+            threads.add(mail, None, std::iter::empty());
+        }
+        let mut out = Vec::new();
+        threads.finish(ThreadAlgorithm::References, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "((1)(2)(3))(5 4)((8 (6)(7))(9))");
     }
 
     #[test]
