@@ -163,7 +163,6 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::MailboxMaxmessagesAddressbook,
     Opt::MailboxMaxmessagesCalendar,
     Opt::MailboxMaxmessagesEmail,
-    Opt::Maxargssize,
     Opt::Maxheaderlines,
     Opt::Maxquoted,
     Opt::Maxword,

@@ -256,7 +256,12 @@ impl View {
                 let roots = reply
                     .data("QUOTA")
                     .filter_map(|data| Some((data.first()?.text(), data.get(1)?.json())));
-                Json::Object(roots.collect())
+                let mut first = serde_json::Map::new();
+                for (root, resources) in roots {
+                    // A second response says the same by the names of RFC 9208, which Cyrus does not use.
+                    first.entry(root).or_insert(resources);
+                }
+                Json::Object(first)
             }
         }
     }
