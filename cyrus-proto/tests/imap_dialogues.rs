@@ -49,7 +49,8 @@ dialogues!(
     special_use,
     store,
     uidonly,
-    urlauth
+    urlauth,
+    utf8
 );
 
 /// What sessions see of each other's changes is the same when they are in different processes.

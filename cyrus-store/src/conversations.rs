@@ -37,7 +37,7 @@ use crate::store::Store;
 pub(crate) use counters::CounterKind;
 pub(crate) use counters::{RaiseCounters, StagedCounters};
 pub(crate) use facts::Facts;
-pub use maintain::{ConversationDifference, Splitting};
+pub use maintain::{ConversationDifference, Pruned, Splitting};
 pub(crate) use threading::BASE_ENTRY;
 pub(crate) use update::Place;
 

@@ -516,3 +516,26 @@ fn messages_that_are_removed_for_good_leave_conversations() {
     assert_eq!(conversation(&store, "a", thread), None);
     assert_counted(&store, "a");
 }
+
+#[test]
+fn message_ids_are_forgotten_when_they_are_old_and_nothing_is_left_of_them() {
+    let store = store(&["user.a"], |options| {
+        options.expunge_mode = ExpungeMode::Immediate
+    });
+    let (uid, _) = append(&store, "user.a", "1@x", "Hello", "");
+    append(&store, "user.a", "2@x", "World", "");
+    let mut inbox = open(&store, "user.a");
+    inbox
+        .store_flags(&one(uid), &add(SystemFlags::DELETED), None)
+        .unwrap();
+    inbox.expunge(Expunge::AllDeleted).unwrap();
+    let prune = |before, keep| {
+        let pruned = store.prune_conversations("a", before, keep).unwrap();
+        (pruned.seen, pruned.removed)
+    };
+    assert_eq!(prune(1, false), (2, 0), "they are new");
+    assert_eq!(prune(u64::MAX, true), (2, 1));
+    assert_eq!(row(&store, "a", "<1@x>"), None);
+    assert!(row(&store, "a", "<2@x>").is_some());
+    assert_eq!(prune(u64::MAX, false), (1, 1));
+}

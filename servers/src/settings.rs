@@ -298,6 +298,9 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     options.plaintextloginalert = config.text(Opt::Plaintextloginalert).map(Into::into);
     options.maxliteral = config.bytesize(Opt::Maxliteral).unwrap_or(options.maxliteral);
     options.maxmessagesize = config.bytesize(Opt::Maxmessagesize).unwrap_or_default();
+    if let Some(limit) = config.bytesize(Opt::Maxargssize).filter(|&limit| limit > 0) {
+        options.limits.command = usize::try_from(limit).unwrap_or(usize::MAX);
+    }
     options.eight_bit_headers = eight_bit_headers(config);
     options.quotawarn = u8::try_from(config.int(Opt::Quotawarn).clamp(0, 100)).unwrap_or(90);
     let limit = |option| u32::try_from(config.int(option)).ok().filter(|&limit| limit > 0);

@@ -9,7 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-const OURS: [(&str, &str); 4] = [
+const OURS: [(&str, &str); 5] = [
+    ("ctl_conversationsdb", env!("CARGO_BIN_EXE_ctl_conversationsdb")),
     ("ctl_mboxlist", env!("CARGO_BIN_EXE_ctl_mboxlist")),
     ("mbpath", env!("CARGO_BIN_EXE_mbpath")),
     ("mbexamine", env!("CARGO_BIN_EXE_mbexamine")),
@@ -587,7 +588,13 @@ fn the_list_is_restored_where_conversations_are_on() {
     let before = site.ours("ctl_mboxlist", &["-d"]).out;
     let (answer, said) = site.ours_with("ctl_mboxlist", &["-u"], &before);
     assert_eq!(answer.code, 0, "{said}");
-    assert_eq!(site.ours("ctl_mboxlist", &["-d"]).out, before);
+    let after = site.ours("ctl_mboxlist", &["-d"]).out;
+    // Rows tell when they were written.
+    let lasting = |dump: &str| -> Vec<String> {
+        let words = dump.split(", ").filter(|word| !word.contains("\"mtime\""));
+        words.map(str::to_owned).collect()
+    };
+    assert_eq!(lasting(&after), lasting(&before));
 }
 
 #[test]
@@ -651,4 +658,31 @@ fn directories_lead_back_to_mailboxes_in_both_layouts() {
     let inbox = site.mailbox("user/alice");
     let found = site.ours("mbpath", &["-p", inbox.to_str().unwrap()]);
     assert_eq!(found.out.trim_end(), inbox.to_str().unwrap());
+}
+
+#[test]
+fn conversations_are_dumped_restored_counted_and_audited() {
+    let site = Site::fixture("legacy-virtdomains-conversations");
+    let lines = |arguments: &[&str]| {
+        let answer = site.ours("ctl_conversationsdb", arguments);
+        assert_eq!(answer.code, 0, "{arguments:?}");
+        answer.out
+    };
+    let folder = site.root().display().to_string();
+    let audit = ["-A", "-v", "-T", &folder, "alice"];
+    assert!(lines(&audit).ends_with("alice is OK\n"), "{}", lines(&audit));
+    assert_eq!(lines(&["-F", "alice"]), "OK alice\n");
+    let everybody = lines(&["-F", "-r"]);
+    assert!(
+        everybody.contains("OK alice\n") && everybody.contains("OK frank@other.test\n"),
+        "{everybody}"
+    );
+    assert!(lines(&["-R", "-v", "alice"]).starts_with("user.alice\n"));
+    assert!(lines(&audit).ends_with("alice is OK\n"), "{}", lines(&audit));
+    assert_eq!(lines(&["-z", "alice"]), "");
+    assert!(lines(&audit).ends_with("alice is OK\n"), "{}", lines(&audit));
+    assert_eq!(lines(&["-b", "alice"]), "");
+    assert!(lines(&audit).ends_with("alice is OK\n"), "{}", lines(&audit));
+    assert_eq!(site.ours("ctl_conversationsdb", &["alice"]).code, 64);
+    assert_eq!(site.ours("ctl_conversationsdb", &["-d", "nobody"]).code, 66);
 }

@@ -25,11 +25,12 @@ impl Enabled {
     pub const UTF8_ACCEPT: Self = Self(1 << 4);
 
     /// Extension, name, and what is switched on with it, in the order of ENABLED.
-    const NAMES: [(Self, &'static str, Self); 4] = [
+    const NAMES: [(Self, &'static str, Self); 5] = [
         (Self::CONDSTORE, "CONDSTORE", Self::CONDSTORE),
         (Self::QRESYNC, "QRESYNC", Self::CONDSTORE.with(Self::QRESYNC)),
         (Self::UIDONLY, "UIDONLY", Self::UIDONLY),
         (Self::IMAP4REV2, "IMAP4rev2", Self::IMAP4REV2),
+        (Self::UTF8_ACCEPT, "UTF8=ACCEPT", Self::UTF8_ACCEPT),
     ];
 
     /// Whether all of `other` are switched on.
@@ -92,6 +93,12 @@ impl Enabled {
                     "Invalid {} modifier QRESYNC",
                     body.verb().name()
                 )))
+            }
+            // Strings are UTF-8 then, and nothing else (RFC 9755, section 3).
+            CommandBody::Search { program, .. }
+                if self.contains(Self::UTF8_ACCEPT) && program.charset.is_some() =>
+            {
+                Some(Reply::bad("CHARSET is not allowed once UTF8=ACCEPT is enabled"))
             }
             CommandBody::Fetch { modifiers, .. } if modifiers.vanished && !self.contains(Self::QRESYNC) => {
                 Some(Reply::bad("Invalid UID Fetch modifier VANISHED"))

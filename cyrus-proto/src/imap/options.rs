@@ -7,6 +7,7 @@ use cyrus_store::Namespace;
 use cyrus_store::search::Comparison;
 
 use crate::eight_bit::EightBitHeaders;
+use crate::frame::Limits;
 use crate::surroundings::{Alone, Surroundings};
 
 /// The settings of one IMAP service.
@@ -50,6 +51,8 @@ pub struct ImapOptions {
     pub plaintextloginalert: Option<String>,
     /// `maxliteral`: octets of a literal outside APPEND.
     pub maxliteral: u64,
+    /// The longest line and command, and the most literals in one; `maxargssize` is that of a command.
+    pub limits: Limits,
     /// `maxmessagesize`: octets of an appended message; 0 for no limit but that of the format.
     pub maxmessagesize: u64,
     /// `reject8bit` and `munge8bit`: what becomes of 8-bit headers of appended messages.
@@ -138,6 +141,7 @@ impl ImapOptions {
             plaintextloginpause: Duration::ZERO,
             plaintextloginalert: None,
             maxliteral: 128 * 1024,
+            limits: Limits::default(),
             maxmessagesize: 0,
             eight_bit_headers: EightBitHeaders::Munge,
             quotawarn: 90,

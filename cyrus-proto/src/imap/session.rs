@@ -17,7 +17,7 @@ use super::options::{ImapOptions, ServerInfo};
 use super::response::{Code, Reply, put_capability};
 use super::run::{self, Outcome, Request, StagedMessage};
 use super::selected::Selected;
-use crate::frame::{Command as Frame, Event, Framer, Limits, Reason, Refused};
+use crate::frame::{Command as Frame, Event, Framer, Reason, Refused};
 use crate::job::{Done, Link, Peer, SecurityLayer, Session, Step, TlsFacts};
 use crate::output::Output;
 use crate::sasl::{Authenticator, ConnectionFacts, Exchange};
@@ -199,8 +199,8 @@ impl ImapSession {
     /// A session of `service` that has not begun.
     pub fn new(service: Arc<ImapService>) -> Self {
         Self {
+            framer: Framer::new(service.options.limits),
             service,
-            framer: Framer::new(Limits::default()),
             output: Output::new(),
             link: None,
             peer_name: None,

@@ -12,7 +12,7 @@ use crate::db::{self, Create};
 use crate::error::MailboxError;
 use crate::format::conversations::{
     COUNTED_FLAGS, Conversation, EmailQuota, FOLDER_IDS, FOLDER_NAMES, FolderStatus, GuidRow, MAX_COUNTED,
-    NO_FOLDER, cid_of_key, parse_folders,
+    MessageIdRow, NO_FOLDER, cid_of_key, conversation_key, parse_folders,
 };
 use crate::format::index::Record;
 use crate::lock::Guard;
@@ -31,6 +31,15 @@ pub struct ConversationDifference {
     pub live: Option<Vec<u8>>,
     /// The value when counted.
     pub counted: Option<Vec<u8>>,
+}
+
+/// How many message ids were looked at, and forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Looked at.
+    pub seen: u64,
+    /// Forgotten.
+    pub removed: u64,
 }
 
 /// Whether conversations that become too long are split while they are built.
@@ -229,6 +238,44 @@ impl Store {
         Ok(differences.into_values().collect())
     }
 
+    /// Forgets the message ids of a user that were last seen in a new conversation before this time, Unix seconds; with
+    /// `keep_existing`, only those whose conversations have no messages any more.
+    ///
+    /// # Errors
+    /// The database cannot be read or written.
+    pub fn prune_conversations(
+        &self,
+        userid: &str,
+        before: u64,
+        keep_existing: bool,
+    ) -> Result<Pruned, MailboxError> {
+        let _namespace = self.lock_user(userid)?;
+        let mut pruned = Pruned::default();
+        let Some(path) = self.conversations_path(userid)? else {
+            return Ok(pruned);
+        };
+        if self.disk().try_stat(&path)?.is_none() {
+            return Ok(pruned);
+        }
+        let mut conversations = Conversations::open(self, userid, &path)?;
+        for (key, value) in conversations.rows(b"<")? {
+            pruned.seen += 1;
+            let Ok(row) = MessageIdRow::parse(&value) else {
+                continue;
+            };
+            let mut is_kept = row.time >= before;
+            for cid in row.cids.iter().filter(|_| keep_existing) {
+                is_kept = is_kept || conversations.get(&conversation_key(*cid))?.is_some();
+            }
+            if !is_kept {
+                pruned.removed += 1;
+                conversations.remove(key);
+            }
+        }
+        conversations.commit()?;
+        Ok(pruned)
+    }
+
     /// Whether every mailbox has one number in a user's conversations database.
     ///
     /// # Errors
@@ -369,6 +416,11 @@ fn difference(key: &[u8], live: &[u8], counted: Option<Vec<u8>>) -> Option<Conve
         (Some(b'<' | b'$'), _) => true,
         // A message without conversation is listed or not.
         (Some(b'G'), None) => GuidRow::parse(live).is_ok_and(|row| row.cid == 0),
+        // Cyrus has the flag of archived messages also among those of clients, as long as it does not count anew.
+        (Some(b'G'), Some(counted)) => match (GuidRow::parse(live), GuidRow::parse(counted)) {
+            (Ok(live), Ok(counted)) => live == counted,
+            _ => false,
+        },
         (Some(b'Q'), None) => EmailQuota::parse(live).is_ok_and(|quota| quota == EmailQuota::default()),
         (Some(b'F'), None) => FolderStatus::parse(live).is_ok_and(|row| row.threadexists == 0),
         (Some(b'F'), Some(counted)) => match (FolderStatus::parse(live), FolderStatus::parse(counted)) {

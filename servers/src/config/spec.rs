@@ -163,7 +163,6 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::MailboxMaxmessagesAddressbook,
     Opt::MailboxMaxmessagesCalendar,
     Opt::MailboxMaxmessagesEmail,
-    Opt::Maxargssize,
     Opt::Maxheaderlines,
     Opt::Maxquoted,
     Opt::Maxword,
@@ -175,8 +174,6 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::TlsClientCert,
     Opt::TlsClientKey,
     Opt::TlsServerCaDir,
-    Opt::ConversationsExpireAfter,
-    Opt::ConversationsKeepExisting,
 ];
 
 /// Options whose wish is always fulfilled, whatever they say; nothing has to read them.

@@ -155,7 +155,7 @@ fn undump(store: &Store, userid: &str, input: &mut dyn Read) -> Result<u8, Failu
 type Row = (Vec<u8>, Vec<u8>);
 
 /// The rows of a dump. Values are not quoted: those with line ends in them, which rows of messages may have, are known by
-/// their length.
+/// their length. (Cyrus cuts them at their first NUL; after restoring such a dump, `-R` makes them anew.)
 fn parse_dump(text: &[u8]) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     let mut rest = text;
@@ -164,8 +164,10 @@ fn parse_dump(text: &[u8]) -> Result<Vec<Row>, Failure> {
         let (key, after) = rest.split_at(tab);
         let after = after.get(1..).unwrap_or_default();
         let is_binary = key.first() == Some(&b'G') && after.first().is_some_and(|byte| byte & 0x80 != 0);
+        let is_whole = matches!(after.get(GUID_ROW), None | Some(b'\n')) && after.len() >= GUID_ROW;
         let length = match is_binary {
-            true => GUID_ROW.min(after.len()),
+            true if is_whole => GUID_ROW,
+            true => memchr(b'\n', after).unwrap_or(after.len()),
             false => end_of_value(after),
         };
         let (value, after) = after.split_at(length);
@@ -305,5 +307,8 @@ mod tests {
             .collect();
         assert_eq!(parse_dump(&text).unwrap(), rows);
         assert!(parse_dump(b"no tab here\n").is_err());
+        let cut = parse_dump(b"G00:0:1\t\x82\x10\nQ\t1 %(E 1 S 5)\n").unwrap();
+        assert_eq!(cut[0].1, b"\x82\x10");
+        assert_eq!(cut[1].0, b"Q");
     }
 }

@@ -12,7 +12,7 @@ use cyrus_store::format::duplicate;
 use cyrus_store::{AnnotationScope, Audience, Expiry, MailboxEntry, MailboxError, MailboxName, Store};
 
 use super::{BAD_USAGE, TEMPORARY, UNAVAILABLE, enter, fatal, open_store};
-use crate::config::Config;
+use crate::config::{Config, Opt};
 use crate::getopt::{self, CommandLine};
 use crate::settings;
 
@@ -29,7 +29,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, err: &mut dyn Write) -> u8 
         usage();
         return 0;
     }
-    let wanted = match Wanted::of(&line) {
+    let mut wanted = match Wanted::of(&line) {
         Ok(wanted) => wanted,
         Err(problem) => {
             eprintln!("{problem}");
@@ -40,6 +40,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>, err: &mut dyn Write) -> u8 
         Ok(config) => config,
         Err(code) => return code,
     };
+    if config.switch(Opt::Conversations) && !line.has('c') {
+        wanted.message_ids = config
+            .seconds(Opt::ConversationsExpireAfter)
+            .map(|seconds| seconds as f64);
+        wanted.keep_existing = config.switch(Opt::ConversationsKeepExisting);
+    }
     let store = match open_store(&config, |_| {}) {
         Ok(store) => store,
         Err(code) => return code,
@@ -81,6 +87,10 @@ struct Wanted {
     deliveries: Option<f64>,
     expunged: Option<f64>,
     unused_keywords: bool,
+    /// Message ids that are older are forgotten by conversations.
+    message_ids: Option<f64>,
+    /// Those of conversations that still have messages are not.
+    keep_existing: bool,
     annotations: bool,
     messages: bool,
     verbose: bool,
@@ -100,6 +110,8 @@ impl Wanted {
             deliveries: duration('E')?,
             expunged: duration('X')?,
             unused_keywords: line.has('t'),
+            message_ids: None,
+            keep_existing: true,
             annotations: !line.has('a'),
             messages: !line.has('x'),
             verbose: line.has('v'),
@@ -178,12 +190,42 @@ impl Run<'_> {
         if self.wanted.messages || self.wanted.deliveries.is_some() {
             self.messages();
         }
+        if let Some(seconds) = self.wanted.message_ids {
+            self.message_ids(seconds);
+        }
         if let Some(seconds) = self.wanted.deleted {
             self.deleted(seconds);
         }
         if let Some(seconds) = self.wanted.deliveries {
             self.deliveries(seconds);
         }
+    }
+
+    /// Forgets old message ids of the users whose INBOX is looked at.
+    fn message_ids(&mut self, seconds: f64) {
+        self.say(format_args!(
+            "Removing conversation entries older than {:.2} days",
+            seconds / DAY
+        ));
+        let before = u64::from(Self::cutoff(seconds));
+        let inboxes = self.mailboxes.iter().filter(|entry| entry.name.is_user_inbox());
+        let users: Vec<String> = inboxes.filter_map(|entry| entry.name.owner()).collect();
+        let (mut removed, mut seen, databases) = (0, 0, users.len());
+        for userid in users {
+            match self
+                .store
+                .prune_conversations(&userid, before, self.wanted.keep_existing)
+            {
+                Ok(pruned) => {
+                    removed += pruned.removed;
+                    seen += pruned.seen;
+                }
+                Err(error) => self.fail(format_args!("conversations of {userid}: {error}")),
+            }
+        }
+        self.say(format_args!(
+            "Expired {removed} entries of {seen} entries seen in {databases} conversation databases"
+        ));
     }
 
     fn say(&mut self, text: std::fmt::Arguments<'_>) {

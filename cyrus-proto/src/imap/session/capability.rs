@@ -74,6 +74,7 @@ const REST: &[&str] = &[
     "URL-PARTIAL",
     "URLAUTH",
     "URLAUTH=BINARY",
+    "UTF8=ACCEPT",
     "WITHIN",
     "LIST-METADATA",
     "SORT=MODSEQ",

@@ -96,6 +96,7 @@ fn changes(verb: Verb) -> bool {
             | Verb::DeleteAcl
             | Verb::Expunge
             | Verb::Move
+            | Verb::GenUrlAuth
             | Verb::Rename
             | Verb::Replace
             | Verb::ResetKey
