@@ -223,11 +223,6 @@ pub enum Mode {
     Exclusive,
 }
 
-/// A file system.
-///
-/// Names made or removed (`open` with creation, `link`, `rename`, `unlink`) are durable after [`sync_dir`]
-/// of their directory, or, as on ext4 and XFS, once the file itself has been synced under a new name.
-///
 /// The room on a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
@@ -237,6 +232,11 @@ pub struct Space {
     pub total: u64,
 }
 
+/// A file system.
+///
+/// Names made or removed (`open` with creation, `link`, `rename`, `unlink`) are durable after [`sync_dir`]
+/// of their directory, or, as on ext4 and XFS, once the file itself has been synced under a new name.
+///
 /// [`sync_dir`]: Disk::sync_dir
 pub trait Disk: Send + Sync + fmt::Debug {
     /// Opens a file. The descriptor is not inherited by programs started later.

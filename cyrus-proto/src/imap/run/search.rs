@@ -188,13 +188,9 @@ impl Pieces for Search {
             }
             return Ok(None);
         }
-        if let Some(reply) = scan.unreadable.reply() {
-            scan.hits.clear();
-            let mut out = Vec::new();
-            put_search(&mut out, std::iter::empty(), None);
-            output.put_vec(out);
-            return Ok(Some(reply));
-        }
+        // What could be read is told all the same; a result that is kept or kept true would be a wrong one.
+        let unreadable = scan.unreadable.reply();
+        let whole = unreadable.is_none();
         let count = scan.hits.len();
         let modseq = Some(scan.modseq).filter(|&modseq| modseq > 0 && self.asked.program.names_modseq());
         let mut hits = std::mem::take(&mut scan.hits);
@@ -216,7 +212,7 @@ impl Pieces for Search {
         match (&self.asked.order, &self.asked.returns) {
             (Order::Threads(_), _) => {}
             (_, Some(returns)) => {
-                if returns.save {
+                if returns.save && whole {
                     view.saved = answer::saved(&hits, returns);
                 }
                 if returns.tells() || returns.update || returns.context {
@@ -226,7 +222,8 @@ impl Pieces for Search {
             (Order::Sorted(_), None) => put_sort(&mut out, results.numbers(), modseq),
             (Order::Mailbox, None) => put_search(&mut out, results.numbers(), modseq),
         }
-        if self.asked.updates()
+        if whole
+            && self.asked.updates()
             && let Some(scan) = self.scan.take()
         {
             let order = &self.asked.order;
@@ -239,9 +236,8 @@ impl Pieces for Search {
         }
         output.put_vec(out);
         let time = seconds(self.started);
-        Ok(Some(Reply::ok(format!(
-            "Completed ({count} msgs in {time} secs)"
-        ))))
+        let completed = || Reply::ok(format!("Completed ({count} msgs in {time} secs)"));
+        Ok(Some(unreadable.unwrap_or_else(completed)))
     }
 
     fn request(&mut self) -> Option<Request> {
