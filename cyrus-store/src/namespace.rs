@@ -406,9 +406,13 @@ impl Namespace {
                 &format!("{}{separator}", self.trimmed(&self.sharedprefix)),
                 &domain,
             );
-            // What the user knows by a name that cannot lead to `INBOX` lies right below his INBOX.
-            let leads_to_inbox = INBOX.starts_with(literal) || literal.starts_with(INBOX);
-            prefixes.extend(own.map(|own| match leads_to_inbox {
+            // What the user knows by a name that cannot lead to `INBOX`, or to where names are shown that would be taken for
+            // others, lies right below his INBOX.
+            let alternate = self.trimmed(&self.altprefix);
+            let leads_elsewhere = [INBOX, alternate]
+                .into_iter()
+                .any(|top| top.starts_with(literal) || literal.starts_with(top));
+            prefixes.extend(own.map(|own| match leads_elsewhere {
                 true => own,
                 false => format!("{own}{DB_SEPARATOR}{}", self.db_prefix(literal)),
             }));
