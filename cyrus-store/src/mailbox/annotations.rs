@@ -49,49 +49,40 @@ impl Mailbox {
         let mut stored = FlagsStored::default();
         let mut rows = Vec::new();
         let mut more = 0_i64;
-        for range in uids.ranges() {
-            let mut number = write.find(range.start().get());
-            while let Some(view) = write.view(number).filter(|view| view.uid() <= range.end().get()) {
-                let this = number;
-                number += 1;
-                if view.is_expunged() {
-                    continue;
+        let mut messages = write.visible_in(uids);
+        while let Some((number, uid, record)) = messages.next(&write)? {
+            if unchanged_since.is_some_and(|since| record.modseq > since.0) {
+                stored.modified.insert(uid);
+                continue;
+            }
+            let mut differing = Vec::new();
+            for change in &changes {
+                let (row, _) = change.row(record.uid, self.owner.as_deref(), 0);
+                let old = value_of(db.as_deref_mut(), &row)?;
+                if old.as_deref().unwrap_or_default() != change.value.as_slice() {
+                    differing.push((change, old));
                 }
-                let Some(record) = write.record(this)? else { break };
-                let Some(uid) = Uid::new(record.uid) else { continue };
-                if unchanged_since.is_some_and(|since| record.modseq > since.0) {
-                    stored.modified.insert(uid);
-                    continue;
+            }
+            if differing.is_empty() {
+                continue;
+            }
+            write.change(number, &record, record.clone());
+            stored.changed.insert(uid);
+            for (change, old) in differing {
+                let header = &mut write.header;
+                if let Some(value) = old {
+                    let old = Annotation {
+                        value,
+                        ..change.clone()
+                    };
+                    header.sync_annot ^= old.sync(record.uid);
+                    more -= i64::from(old.octets());
                 }
-                let mut differing = Vec::new();
-                for change in &changes {
-                    let (row, _) = change.row(record.uid, self.owner.as_deref(), 0);
-                    let old = value_of(db.as_deref_mut(), &row)?;
-                    if old.as_deref().unwrap_or_default() != change.value.as_slice() {
-                        differing.push((change, old));
-                    }
+                if !change.value.is_empty() {
+                    header.sync_annot ^= change.sync(record.uid);
+                    more += i64::from(change.octets());
                 }
-                if differing.is_empty() {
-                    continue;
-                }
-                write.change(this, &record, record.clone());
-                stored.changed.insert(uid);
-                for (change, old) in differing {
-                    let header = &mut write.header;
-                    if let Some(value) = old {
-                        let old = Annotation {
-                            value,
-                            ..change.clone()
-                        };
-                        header.sync_annot ^= old.sync(record.uid);
-                        more -= i64::from(old.octets());
-                    }
-                    if !change.value.is_empty() {
-                        header.sync_annot ^= change.sync(record.uid);
-                        more += i64::from(change.octets());
-                    }
-                    rows.push(change.row(record.uid, self.owner.as_deref(), header.highestmodseq));
-                }
+                rows.push(change.row(record.uid, self.owner.as_deref(), header.highestmodseq));
             }
         }
         drop(db);

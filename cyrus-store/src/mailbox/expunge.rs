@@ -71,23 +71,14 @@ impl Mailbox {
                 Record::EXPUNGED | Record::UNLINKED | Record::NEEDS_CLEANUP
             }
         };
-        for range in uids.ranges() {
-            let mut number = write.find(range.start().get());
-            while let Some(view) = write.view(number).filter(|view| view.uid() <= range.end().get()) {
-                let this = number;
-                number += 1;
-                if view.is_expunged() {
-                    continue;
-                }
-                let Some(old) = write.record(this)? else { break };
-                let Some(uid) = Uid::new(old.uid) else { continue };
-                if wanted(&old) {
-                    let mut new = old.clone();
-                    // Those that were moved get the flag now, as in Cyrus.
-                    new.flags |= flags | SystemFlags::DELETED.bits();
-                    write.change(this, &old, new);
-                    expunged.insert(uid);
-                }
+        let mut messages = write.visible_in(uids);
+        while let Some((number, uid, old)) = messages.next(write)? {
+            if wanted(&old) {
+                let mut new = old.clone();
+                // Those that were moved get the flag now, as in Cyrus.
+                new.flags |= flags | SystemFlags::DELETED.bits();
+                write.change(number, &old, new);
+                expunged.insert(uid);
             }
         }
         if expunged.is_empty() {

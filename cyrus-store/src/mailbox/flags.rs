@@ -7,7 +7,7 @@ use crate::error::MailboxError;
 use crate::flags::{FlagNames, KeywordBits, SystemFlags};
 use crate::format::index::{Record, RecordView};
 use crate::sys::Mode;
-use crate::uid::{ModSeq, Uid, UidSet};
+use crate::uid::{ModSeq, UidSet};
 
 /// A change of flags, as a client asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,34 +143,25 @@ impl Mailbox {
         let mut stored = FlagsStored::default();
         let mut now_seen = UidSet::new();
         let mut now_unseen = UidSet::new();
-        for range in uids.ranges() {
-            let mut number = write.find(range.start().get());
-            while let Some(view) = write.view(number).filter(|view| view.uid() <= range.end().get()) {
-                let this = number;
-                number += 1;
-                if view.is_expunged() {
-                    continue;
+        let mut messages = write.visible_in(uids);
+        while let Some((number, uid, old)) = messages.next(&write)? {
+            if unchanged_since.is_some_and(|since| old.modseq > since.0) {
+                stored.modified.insert(uid);
+                continue;
+            }
+            let new = changed(&old, change, keywords, scope, in_index);
+            if new != old {
+                stored.before = stored.before.max(ModSeq(old.modseq));
+                write.change(number, &old, new);
+                stored.changed.insert(uid);
+            }
+            if let Some(seen) = &seen {
+                match (seen.contains(uid), wants_seen(seen.contains(uid), change, scope)) {
+                    (false, true) => now_seen.insert(uid),
+                    (true, false) => now_unseen.insert(uid),
+                    (true, true) | (false, false) => continue,
                 }
-                let Some(old) = write.record(this)? else { break };
-                let Some(uid) = Uid::new(old.uid) else { continue };
-                if unchanged_since.is_some_and(|since| old.modseq > since.0) {
-                    stored.modified.insert(uid);
-                    continue;
-                }
-                let new = changed(&old, change, keywords, scope, in_index);
-                if new != old {
-                    stored.before = stored.before.max(ModSeq(old.modseq));
-                    write.change(this, &old, new);
-                    stored.changed.insert(uid);
-                }
-                if let Some(seen) = &seen {
-                    match (seen.contains(uid), wants_seen(seen.contains(uid), change, scope)) {
-                        (false, true) => now_seen.insert(uid),
-                        (true, false) => now_unseen.insert(uid),
-                        (true, true) | (false, false) => continue,
-                    }
-                    stored.changed.insert(uid);
-                }
+                stored.changed.insert(uid);
             }
         }
         if !now_seen.is_empty() || !now_unseen.is_empty() {

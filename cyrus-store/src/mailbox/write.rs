@@ -3,6 +3,7 @@
 mod conversing;
 
 use std::ops::Range;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use conversing::UserChange;
@@ -20,7 +21,7 @@ use crate::lock::Mapping;
 use crate::name::MailboxName;
 use crate::store::{Store, now};
 use crate::sys::{File, Open};
-use crate::uid::ModSeq;
+use crate::uid::{ModSeq, Uid, UidSet};
 
 /// A mailbox being changed: the new header, and the new bytes of records, not yet written.
 #[derive(Debug)]
@@ -47,6 +48,44 @@ pub(crate) struct IndexWrite {
 struct Run {
     offset: u64,
     bytes: Vec<u8>,
+}
+
+/// A walk over records during which they may be changed; see [`IndexWrite::visible_in`].
+#[derive(Debug)]
+pub(super) struct VisibleIn<R> {
+    ranges: R,
+    /// The end of the range in hand, and the record to go on with.
+    end: Uid,
+    number: u32,
+}
+
+impl<R: Iterator<Item = RangeInclusive<Uid>>> VisibleIn<R> {
+    /// The next message: number of its record, UID, and record, checked.
+    pub(super) fn next(&mut self, write: &IndexWrite) -> Result<Option<(u32, Uid, Record)>, MailboxError> {
+        loop {
+            let Some(view) = write
+                .view(self.number)
+                .filter(|view| view.uid() <= self.end.get())
+            else {
+                let Some(range) = self.ranges.next() else {
+                    return Ok(None);
+                };
+                self.end = *range.end();
+                self.number = write.find(range.start().get());
+                continue;
+            };
+            let number = self.number;
+            self.number += 1;
+            if view.is_expunged() {
+                continue;
+            }
+            if let Some(record) = write.record(number)?
+                && let Some(uid) = Uid::new(record.uid)
+            {
+                return Ok(Some((number, uid, record)));
+            }
+        }
+    }
 }
 
 /// What watchers and caches have to be told of a commit.
@@ -126,6 +165,18 @@ impl IndexWrite {
         view.record()
             .map(Some)
             .map_err(|fault| self.hot.damaged_record(&self.before, number, fault))
+    }
+
+    /// A walk over the visible messages of a set, as they were when the change began.
+    pub(super) fn visible_in<'s>(
+        &self,
+        uids: &'s UidSet,
+    ) -> VisibleIn<impl Iterator<Item = RangeInclusive<Uid>> + 's> {
+        VisibleIn {
+            ranges: uids.ranges(),
+            end: Uid::MIN,
+            number: u32::MAX,
+        }
     }
 
     /// The next modification sequence of the mailbox.
