@@ -1,6 +1,6 @@
 //! What the conversations database wants to know of a message: all of it is in the cache.
 
-use crate::message::{CacheDamage, CacheRecord, split_nstring};
+use crate::message::{CacheDamage, CacheRecord, Envelope, EnvelopeAddress};
 
 use super::ids::{is_key, is_list_of_ids, message_ids};
 use super::subject::normalized;
@@ -10,15 +10,6 @@ use super::subject::normalized;
 pub(crate) enum Found {
     InTheMessage,
     InOurOwnField,
-}
-
-/// The first address of From:, in the parts of an IMAP address, still encoded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Address<'a> {
-    pub(crate) name: Option<&'a [u8]>,
-    pub(crate) route: Option<&'a [u8]>,
-    pub(crate) mailbox: Option<&'a [u8]>,
-    pub(crate) domain: Option<&'a [u8]>,
 }
 
 /// What a cache record tells.
@@ -38,15 +29,12 @@ impl<'a> Facts<'a> {
                 .collect::<Vec<_>>()
                 .join(&b' ')
         };
-        let envelope = envelope_fields(self.0.envelope());
-        let in_reply_to = envelope.in_reply_to.filter(|field| is_list_of_ids(field));
+        let envelope = Envelope::parse(self.0.envelope());
+        let in_reply_to = Some(envelope.in_reply_to()).filter(|field| is_list_of_ids(field));
         let fields = [
             (joined(b"References"), Found::InTheMessage),
             (in_reply_to.unwrap_or_default().to_vec(), Found::InTheMessage),
-            (
-                envelope.message_id.unwrap_or_default().to_vec(),
-                Found::InTheMessage,
-            ),
+            (envelope.message_id().to_vec(), Found::InTheMessage),
             (joined(b"X-ME-Message-ID"), Found::InOurOwnField),
         ];
         let mut ids: Vec<(Vec<u8>, Found)> = Vec::new();
@@ -66,8 +54,8 @@ impl<'a> Facts<'a> {
     }
 
     /// Who sent it.
-    pub(crate) fn sender(&self) -> Address<'a> {
-        envelope_fields(self.0.envelope()).from
+    pub(crate) fn sender(&self) -> EnvelopeAddress<'a> {
+        Envelope::parse(self.0.envelope()).from()
     }
 
     /// Calls `each` with the number and the SHA-1 of the decoded content of each part that has one.
@@ -80,82 +68,6 @@ impl<'a> Facts<'a> {
         });
         Ok(())
     }
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct EnvelopeFields<'a> {
-    from: Address<'a>,
-    in_reply_to: Option<&'a [u8]>,
-    message_id: Option<&'a [u8]>,
-}
-
-/// Takes an IMAP ENVELOPE apart, as far as it is one.
-fn envelope_fields(envelope: &[u8]) -> EnvelopeFields<'_> {
-    let mut fields = EnvelopeFields::default();
-    let mut rest = envelope.strip_prefix(b"(").unwrap_or_default();
-    for number in 0..10 {
-        rest = rest.strip_prefix(b" ").unwrap_or(rest);
-        if rest.starts_with(b"(") {
-            let Some(after) = after_list(rest) else {
-                break;
-            };
-            if number == 2 {
-                fields.from = first_address(rest).unwrap_or_default();
-            }
-            rest = after;
-        } else {
-            let Some((string, after)) = split_nstring(rest) else {
-                break;
-            };
-            match number {
-                8 => fields.in_reply_to = string,
-                9 => fields.message_id = string,
-                _ => {}
-            }
-            rest = after;
-        }
-    }
-    fields
-}
-
-/// What follows a list of strings and lists.
-fn after_list(text: &[u8]) -> Option<&[u8]> {
-    let mut rest = text;
-    let mut depth = 0_usize;
-    loop {
-        match rest.first()? {
-            b'(' => {
-                depth += 1;
-                rest = rest.get(1..)?;
-            }
-            b')' => {
-                depth = depth.checked_sub(1)?;
-                rest = rest.get(1..)?;
-                if depth == 0 {
-                    return Some(rest);
-                }
-            }
-            b' ' => rest = rest.get(1..)?,
-            _ => rest = split_nstring(rest)?.1,
-        }
-    }
-}
-
-/// The first address of an address list.
-fn first_address(list: &[u8]) -> Option<Address<'_>> {
-    let mut rest = list.strip_prefix(b"((")?;
-    let mut parts = [None; 4];
-    for part in &mut parts {
-        rest = rest.strip_prefix(b" ").unwrap_or(rest);
-        (*part, rest) = split_nstring(rest)?;
-    }
-    let [name, route, mailbox, domain] = parts;
-    Some(Address {
-        name,
-        route,
-        mailbox,
-        domain,
-    })
 }
 
 #[cfg(test)]
@@ -199,11 +111,11 @@ mod tests {
                 let sender = facts.sender();
                 assert_eq!(sender.name, Some(&b"Quoted, Name"[..]));
                 assert_eq!(sender.mailbox, Some(&b"Abc"[..]));
-                assert_eq!(sender.domain, Some(&b"Example.COM"[..]));
+                assert_eq!(sender.host, Some(&b"Example.COM"[..]));
             },
         );
         with("Subject: u\r\n\r\nText\r\n", |facts| {
-            assert_eq!(facts.sender(), Address::default());
+            assert_eq!(facts.sender(), EnvelopeAddress::default());
         });
     }
 

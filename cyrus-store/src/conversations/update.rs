@@ -3,7 +3,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
 
-use super::facts::{Address, Facts};
+use super::facts::Facts;
 use super::{Conversations, MailboxError};
 use crate::flags::SystemFlags;
 use crate::format::conversations::{
@@ -11,7 +11,7 @@ use crate::format::conversations::{
 };
 use crate::format::index::Record;
 use crate::ident::{Guid, MailboxId};
-use crate::message::decode_header;
+use crate::message::{EnvelopeAddress, decode_header};
 use crate::name::MailboxName;
 
 /// The mailbox that a change is about.
@@ -428,11 +428,11 @@ fn folder_of(conversation: &mut Conversation, number: u32) -> &mut ConversationF
 /// Counts a message of a sender, and takes over how he writes himself.
 pub(super) fn update_senders(
     conversation: &mut Conversation,
-    address: &Address<'_>,
+    address: &EnvelopeAddress<'_>,
     lastseen: u32,
     delta_exists: i64,
 ) {
-    let (Some(mailbox), Some(domain)) = (address.mailbox, address.domain) else {
+    let (Some(mailbox), Some(domain)) = (address.mailbox, address.host) else {
         return;
     };
     let order = |sender: &Sender| {

@@ -14,7 +14,7 @@ use crate::db::{Create, DbError};
 use crate::error::MailboxError;
 use crate::format::duplicate::{Mark, key};
 use crate::format::index::{IndexHeader, options};
-use crate::message::{CacheRecord, split_nstring};
+use crate::message::{CacheRecord, Envelope};
 use crate::staging::Staged;
 use crate::store::Store;
 use crate::sys::Mode;
@@ -260,19 +260,11 @@ const LINGER: Duration = Duration::from_millis(100);
 /// How many marks are written without waiting for others.
 const MANY: usize = 1000;
 
-/// The Date and the Message-ID of an envelope: its first and its last element.
+/// The Date and the Message-ID of an envelope; nothing without the latter.
 fn date_and_id(envelope: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-    let (date, _) = split_nstring(envelope.strip_prefix(b"(")?)?;
-    let inner = envelope.strip_suffix(b")")?;
-    // The message-id has no quotes in it, or it would be a literal: it begins after the last quote but one.
-    let message_id = match inner.strip_suffix(b"\"") {
-        Some(quoted) => quoted.get(quoted.iter().rposition(|&byte| byte == b'"')? + 1..)?,
-        None => {
-            let brace = inner.windows(2).rposition(|window| window == b" {")?;
-            split_nstring(inner.get(brace + 1..)?)?.0?
-        }
-    };
-    (!message_id.is_empty()).then(|| (date.unwrap_or_default().to_vec(), message_id.to_vec()))
+    let envelope = Envelope::parse(envelope);
+    let message_id = envelope.message_id();
+    (!message_id.is_empty()).then(|| (envelope.date().to_vec(), message_id.to_vec()))
 }
 
 #[cfg(test)]

@@ -20,7 +20,6 @@ use crate::output::Output;
 
 mod answer;
 pub(crate) mod context;
-mod envelope;
 mod gather;
 pub(super) mod multi;
 mod program;

@@ -8,13 +8,13 @@ use cyrus_store::search::Comparison;
 use cyrus_store::{IndexRead, MailboxError, Message};
 
 use super::Hit;
-use super::envelope::Envelope;
 use super::scan::in_parallel;
 use super::sort::{is_about_one_message, messages, sent};
 use super::subject::BaseSubject;
 use super::text::Items;
 use super::thread::{Mail, MessageId, Threads, message_ids};
 use crate::imap::command::{Numbering, ThreadAlgorithm};
+use cyrus_store::message::Envelope;
 
 /// The threads of what was found, ready to print.
 pub(super) fn threads(

@@ -5,11 +5,11 @@ use cyrus_store::search::Comparison;
 use cyrus_store::{IndexRead, MailboxError, Message, Uid};
 
 use super::Hit;
-use super::envelope::{Address, Envelope};
 use super::scan::in_parallel;
 use super::subject::BaseSubject;
 use super::text::Items;
 use crate::imap::command::{SortCriterion, SortKey};
+use cyrus_store::message::{Envelope, EnvelopeAddress};
 
 /// Puts what was found in the order of `criteria`; messages that compare equal stay in that of the mailbox.
 pub(super) fn sort(
@@ -291,12 +291,12 @@ fn text(key: SortKey, items: &mut Items<'_, '_>) -> Result<String, MailboxError>
     })
 }
 
-fn mailbox(address: Address<'_>) -> String {
+fn mailbox(address: EnvelopeAddress<'_>) -> String {
     String::from_utf8_lossy(address.mailbox.unwrap_or_default()).into_owned()
 }
 
 /// The display name, or the address where there is none (RFC 5957, section 3).
-fn display(address: Address<'_>) -> String {
+fn display(address: EnvelopeAddress<'_>) -> String {
     let name = address.name.filter(|name| !name.is_empty());
     let shown = match (name, address.mailbox, address.host) {
         (Some(name), ..) => decode_header(name),

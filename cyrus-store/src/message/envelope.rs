@@ -1,22 +1,28 @@
-//! The ENVELOPE of a cache record, taken apart as far as sorting and threading need it.
+//! The ENVELOPE of a cache record, taken apart again.
 
-use cyrus_store::message::split_nstring;
+use super::record::split_nstring;
 
-/// An envelope's fields as they are in the cache.
-pub(super) struct Envelope<'e> {
+/// An envelope's fields as they are in the cache (RFC 3501, section 7.4.2).
+#[derive(Clone, Copy, Debug)]
+pub struct Envelope<'e> {
     fields: [&'e [u8]; FIELDS],
 }
 
-/// The first address of a list.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Address<'e> {
+/// An address in the parts that IMAP has, none of them decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EnvelopeAddress<'e> {
     /// The display name, encoded words and all.
-    pub(super) name: Option<&'e [u8]>,
-    pub(super) mailbox: Option<&'e [u8]>,
-    pub(super) host: Option<&'e [u8]>,
+    pub name: Option<&'e [u8]>,
+    /// The source route.
+    pub route: Option<&'e [u8]>,
+    /// What is before the `@`.
+    pub mailbox: Option<&'e [u8]>,
+    /// What is behind it.
+    pub host: Option<&'e [u8]>,
 }
 
 const FIELDS: usize = 10;
+const DATE: usize = 0;
 const FROM: usize = 2;
 const TO: usize = 5;
 const CC: usize = 6;
@@ -25,7 +31,7 @@ const MESSAGE_ID: usize = 9;
 
 impl<'e> Envelope<'e> {
     /// The envelope, or one without content if the text is none.
-    pub(super) fn parse(text: &'e [u8]) -> Self {
+    pub fn parse(text: &'e [u8]) -> Self {
         let mut fields = [&b"NIL"[..]; FIELDS];
         let mut rest = text.strip_prefix(b"(").unwrap_or_default();
         for slot in &mut fields {
@@ -36,30 +42,40 @@ impl<'e> Envelope<'e> {
         Self { fields }
     }
 
-    pub(super) fn from(&self) -> Address<'e> {
+    /// The text of Date:.
+    pub fn date(&self) -> &'e [u8] {
+        string(self.fields[DATE]).unwrap_or_default()
+    }
+
+    /// The first address of From:.
+    pub fn from(&self) -> EnvelopeAddress<'e> {
         self.first_address(FROM)
     }
 
-    pub(super) fn to(&self) -> Address<'e> {
+    /// The first address of To:.
+    pub fn to(&self) -> EnvelopeAddress<'e> {
         self.first_address(TO)
     }
 
-    pub(super) fn cc(&self) -> Address<'e> {
+    /// The first address of Cc:.
+    pub fn cc(&self) -> EnvelopeAddress<'e> {
         self.first_address(CC)
     }
 
-    pub(super) fn in_reply_to(&self) -> &'e [u8] {
+    /// In-Reply-To:.
+    pub fn in_reply_to(&self) -> &'e [u8] {
         string(self.fields[IN_REPLY_TO]).unwrap_or_default()
     }
 
-    pub(super) fn message_id(&self) -> &'e [u8] {
+    /// Message-ID:.
+    pub fn message_id(&self) -> &'e [u8] {
         string(self.fields[MESSAGE_ID]).unwrap_or_default()
     }
 
-    fn first_address(&self, field: usize) -> Address<'e> {
+    fn first_address(&self, field: usize) -> EnvelopeAddress<'e> {
         let list = self.fields.get(field).copied().unwrap_or_default();
         let Some(mut rest) = list.strip_prefix(b"((") else {
-            return Address::default();
+            return EnvelopeAddress::default();
         };
         let mut parts = [None; 4];
         for part in &mut parts {
@@ -69,8 +85,13 @@ impl<'e> Envelope<'e> {
             *part = value;
             rest = after.strip_prefix(b" ").unwrap_or(after);
         }
-        let [name, _route, mailbox, host] = parts;
-        Address { name, mailbox, host }
+        let [name, route, mailbox, host] = parts;
+        EnvelopeAddress {
+            name,
+            route,
+            mailbox,
+            host,
+        }
     }
 }
 
