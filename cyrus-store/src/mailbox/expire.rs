@@ -67,10 +67,11 @@ impl Mailbox {
         }
         let locks = self.lock(Mode::Exclusive)?;
         let mut write = IndexWrite::begin(&self.store, &self.hot, locks)?;
+        let mut known = KeywordBits::default();
         if how.unused_keywords {
-            done.keywords = drop_unused_keywords(&mut write)?;
+            known = used_slots(&write);
+            done.keywords = drop_unused_keywords(&mut write, known);
         }
-        let known = used_slots(&write);
         let mut first_expunged = 0;
         for number in 0..write.records() {
             let Some(view) = write.view(number) else { break };
@@ -94,7 +95,7 @@ impl Mailbox {
             } else if first_expunged == 0 || record.last_updated < first_expunged {
                 first_expunged = record.last_updated;
             }
-            if !done.keywords.is_empty() {
+            if how.unused_keywords {
                 record.keywords = record.keywords.without(record.keywords.without(known));
             }
             if record != old {
@@ -104,9 +105,7 @@ impl Mailbox {
         if done.removed > 0 {
             write.header.options |= options::NEEDS_UNLINK | options::NEEDS_REPACK;
         }
-        if done.removed > 0 || write.header.first_expunged != first_expunged {
-            write.header.first_expunged = first_expunged;
-        }
+        write.header.first_expunged = first_expunged;
         write.commit(&self.entry.name, &self.id)?;
         Ok(done)
     }
@@ -172,8 +171,25 @@ impl Mailbox {
     ) -> Result<Vec<(Uid, Uid)>, MailboxError> {
         self.refresh_entry()?;
         self.require_system()?;
+        let mut restored = Vec::new();
+        loop {
+            let some = self.restore_some(uids, change)?;
+            if some.is_empty() {
+                return Ok(restored);
+            }
+            restored.extend(some);
+        }
+    }
+
+    /// Brings back as many messages as may be in memory at once; those that are back are not found again.
+    fn restore_some(
+        &mut self,
+        uids: &UidSet,
+        change: &dyn Fn(&mut FlagNames),
+    ) -> Result<Vec<(Uid, Uid)>, MailboxError> {
         let mut wanted = Vec::new();
         let mut messages = Vec::new();
+        let mut octets = 0;
         {
             let locks = self.lock(Mode::Exclusive)?;
             let write = IndexWrite::begin(&self.store, &self.hot, locks)?;
@@ -199,12 +215,16 @@ impl Mailbox {
                 change(&mut flags);
                 let path = self.hot.paths.message(record.uid, record.is_archived());
                 let bytes = self.store.disk().read(&path)?;
+                octets += bytes.len();
                 wanted.push(uid);
                 messages.push(
                     NewMessage::from_bytes(bytes)
                         .flags(flags)
                         .internal_date(record.internaldate.into()),
                 );
+                if octets >= AT_ONCE {
+                    break;
+                }
             }
         }
         if messages.is_empty() {
@@ -255,8 +275,7 @@ fn used_slots(write: &IndexWrite) -> KeywordBits {
 }
 
 /// Takes keywords out of the table that no visible message has.
-fn drop_unused_keywords(write: &mut IndexWrite) -> Result<Vec<(usize, String)>, MailboxError> {
-    let used = used_slots(write);
+fn drop_unused_keywords(write: &mut IndexWrite, used: KeywordBits) -> Vec<(usize, String)> {
     let mut header = write.names().header.clone();
     let mut dropped = Vec::new();
     for (slot, name) in header.keywords.iter_mut().enumerate() {
@@ -272,5 +291,8 @@ fn drop_unused_keywords(write: &mut IndexWrite) -> Result<Vec<(usize, String)>, 
         }
         write.set_names(header);
     }
-    Ok(dropped)
+    dropped
 }
+
+/// Octets of messages that are brought back together.
+const AT_ONCE: usize = 32 << 20;

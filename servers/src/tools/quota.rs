@@ -48,10 +48,9 @@ impl Tool {
     /// Whether everything could be looked at.
     fn run(&self, line: &CommandLine, out: &mut dyn Write) -> Result<bool, MailboxError> {
         let prefixes = self.prefixes(line)?;
-        let roots = self.roots(&prefixes)?;
         let mut whole = true;
         if line.has('f') {
-            for (root, _) in &roots {
+            for (root, _) in &self.roots(&prefixes)? {
                 match self.store.fix_quota_root(root, line.has('n')) {
                     Ok(faults) => faults.iter().for_each(|fault| {
                         let _ = writeln!(out, "{}", self.describe(fault));
