@@ -199,11 +199,10 @@ fn run(
             set,
             mailbox,
         } => copy::move_messages(request, numbering, &set, &mailbox, out),
-        C::Append { messages, .. } if request.too_many_to_save(messages.len() as u64).is_some() => {
-            let refused = request.too_many_to_save(messages.len() as u64);
-            Ok(refused.unwrap_or_else(completed))
-        }
-        C::Append { mailbox, messages } => append::append(request, &mailbox, messages, staged, out),
+        C::Append { mailbox, messages } => match request.too_many_to_save(messages.len() as u64) {
+            Some(refused) => Ok(refused),
+            None => append::append(request, &mailbox, messages, staged, out),
+        },
         C::Replace {
             numbering,
             message,

@@ -125,10 +125,11 @@ pub(crate) fn full(options: &ImapOptions, situation: Situation<'_>) -> String {
         list.add("IDLE");
     }
     list.add(&format!("APPENDLIMIT={}", options.append_limit()));
-    list.add(&match options.save_limit {
-        Some(limit) => format!("SAVELIMIT={limit}"),
-        None => format!("MESSAGELIMIT={}", options.message_limit),
-    });
+    match (options.save_limit, options.message_limit) {
+        (Some(limit), _) => list.add(&format!("SAVELIMIT={limit}")),
+        (None, u32::MAX) => {}
+        (None, limit) => list.add(&format!("MESSAGELIMIT={limit}")),
+    }
     list.text
 }
 
