@@ -88,6 +88,10 @@ pub(crate) const OLD_WAY: &[(&str, &str)] = &[
 const CONVERSATIONS: &[(&str, &str)] = &[
     ("conversations", "yes"),
     ("conversations_counted_flags", "\\Draft \\Flagged $Forwarded"),
+    // The load copies messages back and forth: on a fast machine past the usual limits of copies, where NO is right.
+    ("conversations_max_guidrecords", "1000000"),
+    ("conversations_max_guidexists", "1000000"),
+    ("conversations_max_guidinfolder", "1000000"),
 ];
 
 #[test]
