@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::rig::programs::Programs;
-use crate::rig::server::{Server, Start};
 use crate::rig::site::Site;
 use crate::together::OLD_WAY;
 
@@ -17,14 +16,7 @@ fn selected_mailboxes_go_away(options: &[(&str, &str)]) {
     };
     let site = Site::new(options, &["alice"]);
     let one = site.start(&ours);
-    let two = Server::start(
-        &site,
-        &real,
-        Start {
-            recover: false,
-            ..Start::default()
-        },
-    );
+    let two = site.start_beside(&real);
     one.imap("admin").ok("CREATE user/alice");
     let mut other = two.imap("alice");
     for mailbox in ["Gone", "Idle", "Old"] {
@@ -89,14 +81,7 @@ fn what_we_delete_is_gone_there(options: &[(&str, &str)]) {
     };
     let site = Site::new(options, &["alice"]);
     let one = site.start(&ours);
-    let two = Server::start(
-        &site,
-        &real,
-        Start {
-            recover: false,
-            ..Start::default()
-        },
-    );
+    let two = site.start_beside(&real);
     one.imap("admin").ok("CREATE user/alice");
     let mut here = one.imap("alice");
     for mailbox in ["Gone", "Old"] {

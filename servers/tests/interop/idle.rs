@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::rig::programs::{Programs, as_service_user};
-use crate::rig::server::{Server, Start};
+use crate::rig::server::Server;
 use crate::rig::site::Site;
 
 /// Real Cyrus's sessions look by themselves once a minute; what comes sooner was told.
@@ -70,14 +70,7 @@ fn deliveries_wake_idle_sessions_of_the_other_implementation() {
     };
     let site = Site::new(&[("duplicatesuppression", "no")], &["alice"]);
     let one = site.start(&ours);
-    let two = Server::start(
-        &site,
-        &real,
-        Start {
-            recover: false,
-            ..Start::default()
-        },
-    );
+    let two = site.start_beside(&real);
     one.imap("admin").ok("CREATE user/alice");
     println!("real delivers, ours idles, no idled: {:?}", wake(&one, &two));
     for (name, programs) in [("real", &real), ("ours", &ours)] {

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use crate::rig::programs::Programs;
-use crate::rig::server::{Server, Start};
 use crate::rig::site::Site;
 
 /// Our sessions look by themselves once a minute; what comes sooner was told.
@@ -16,14 +15,7 @@ fn changes_of_real_cyrus_are_told_to_those_who_asked() {
     };
     let site = Site::new(&[("duplicatesuppression", "no")], &["alice", "bob"]);
     let one = site.start(&ours);
-    let two = Server::start(
-        &site,
-        &real,
-        Start {
-            recover: false,
-            ..Start::default()
-        },
-    );
+    let two = site.start_beside(&real);
     one.imap("admin").ok("CREATE user/alice");
     one.imap("admin").ok("CREATE user/bob");
     let mut client = one.imap("alice");

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::rig::audit::assert_sound;
 use crate::rig::programs::Programs;
-use crate::rig::server::{Server, Start};
 use crate::rig::site::Site;
 use crate::rig::workload::{Breaks, Endpoint, Workload};
 
@@ -21,14 +20,7 @@ fn share_a_spool(first: Option<Programs>, options: &[(&str, &str)], breaks: Brea
     };
     let site = Site::new(options, &["alice", "bob"]);
     let one = site.start(&first);
-    let two = Server::start(
-        &site,
-        &second,
-        Start {
-            recover: false,
-            ..Start::default()
-        },
-    );
+    let two = site.start_beside(&second);
     Workload::prepare(&one);
     let seconds = std::env::var("RIG_SECONDS")
         .ok()

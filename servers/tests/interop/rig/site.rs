@@ -186,6 +186,18 @@ impl Site {
         Server::start(self, programs, Start::default())
     }
 
+    /// The same beside other daemons at work on the site, whose databases are not to be recovered under them.
+    pub(crate) fn start_beside(&self, programs: &Programs) -> Server {
+        Server::start(
+            self,
+            programs,
+            Start {
+                recover: false,
+                ..Start::default()
+            },
+        )
+    }
+
     /// Runs a tool of an implementation on this site, as the user who owns the spool.
     pub(crate) fn tool(&self, programs: &Programs, program: &str, arguments: &[&str]) -> Output {
         let reachable = programs.reachable(&self.root().join("programs"));
