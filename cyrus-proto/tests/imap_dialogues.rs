@@ -95,20 +95,31 @@ fn logged_in(server: &Server) -> Client {
 }
 
 #[test]
-fn ten_malformed_commands_in_a_row_end_the_session() {
+fn fifty_malformed_commands_in_a_row_end_a_session_without_a_login() {
     let server = server(&[]);
-    let mut client = logged_in(&server);
-    for _ in 0..9 {
-        assert_eq!(client.line("x FOO"), "x BAD Unrecognized command\r\n");
+    let mut client = Client::connect(&server);
+    client.output();
+    for _ in 0..49 {
+        assert_eq!(client.line("x FOO"), "x BAD Please login first\r\n");
     }
     assert_eq!(client.line("x NOOP"), "x OK Completed\r\n");
-    for _ in 0..9 {
-        client.line("x FETCH");
+    for _ in 0..49 {
+        client.line("POST / HTTP/1.1");
     }
     assert!(!client.closed);
     let last = client.line("(");
     assert_eq!(last, "* BAD Invalid tag\r\n* BYE Too many bad commands\r\n");
     assert!(client.closed);
+}
+
+#[test]
+fn who_has_logged_in_may_be_wrong_as_often_as_he_likes() {
+    let server = server(&[]);
+    let mut client = logged_in(&server);
+    for _ in 0..1000 {
+        assert_eq!(client.line("x FETCH"), "x BAD Please select a mailbox first\r\n");
+    }
+    assert_eq!(client.line("x NOOP"), "x OK Completed\r\n");
 }
 
 #[test]

@@ -94,6 +94,8 @@ pub(crate) struct News<'s> {
     pub(crate) changed: Option<&'s UidSet>,
     /// Messages whose flags the client knows, but not their modification sequences.
     pub(crate) silent: Option<&'s UidSet>,
+    /// Up to this modification sequence the client knows what `known` and `silent` name: later changes are of others.
+    pub(crate) until: ModSeq,
 }
 
 impl News<'_> {
@@ -104,6 +106,7 @@ impl News<'_> {
         known: None,
         changed: None,
         silent: None,
+        until: ModSeq(u64::MAX),
     };
 
     /// After a command that names messages so.
@@ -114,6 +117,7 @@ impl News<'_> {
             known: None,
             changed: None,
             silent: None,
+            until: ModSeq(u64::MAX),
         }
     }
 }
@@ -347,19 +351,24 @@ impl View {
             changed.extend_from(more);
         }
         for uid in changed.iter() {
-            let known = news.known.is_some_and(|known| known.contains(uid));
-            if Some(uid) > old_last || known {
+            if Some(uid) > old_last {
                 continue;
             }
             let Some((message, seqno)) = read.get(uid).zip(self.uids.seqno(uid)) else {
                 continue;
             };
+            let known = |set: Option<&UidSet>| {
+                message.modseq() <= news.until && set.is_some_and(|known| known.contains(uid))
+            };
+            if known(news.known) {
+                continue;
+            }
             let flags = message.flags();
             let mut line = match enabled.contains(Enabled::UIDONLY) {
                 true => FetchLine::begin_uid(out, uid.get()),
                 false => FetchLine::begin(out, seqno),
             };
-            if !news.silent.is_some_and(|silent| silent.contains(uid)) {
+            if !known(news.silent) {
                 line.flags(
                     enabled.tells_recent() && message.is_recent(),
                     flags.system,
@@ -409,7 +418,8 @@ impl View {
         }
     }
 
-    fn tell_keywords(&mut self, read: &IndexRead<'_>, out: &mut Vec<u8>) {
+    /// Tells of keywords that the mailbox got since the client heard of its flags.
+    pub(crate) fn tell_keywords(&mut self, read: &IndexRead<'_>, out: &mut Vec<u8>) {
         let count = read.keywords().len();
         if count > self.keywords {
             put_flags_line(out, &flag_list(read, SystemFlags::ALL));

@@ -187,8 +187,9 @@ struct Held {
     reply: Vec<u8>,
 }
 
-/// Malformed commands in a row that end the session.
-const MAX_BAD_COMMANDS: u8 = 10;
+/// Malformed commands in a row that end a session without a login: a program that speaks something else. Whoever has logged
+/// in may go on.
+const MAX_BAD_COMMANDS: u8 = 50;
 
 /// Octets that a client may send ahead while its reply is held back.
 const MAX_HELD_INPUT: usize = 64 * 1024;
@@ -327,15 +328,19 @@ impl ImapSession {
         self.link.as_ref().map_or(Peer::Unix, |link| link.peer().clone())
     }
 
-    /// One malformed command; ten in a row end the session.
+    /// One malformed command; many in a row end a session without a login.
     fn refuse(&mut self, refusal: &Refusal) {
         let reply = Reply::bad(refusal.text.clone());
         self.write(|out| match &refusal.tag {
             Some(tag) => reply.put_tagged(out, tag),
             None => reply.put_untagged(out),
         });
-        self.bad_commands += 1;
-        if self.bad_commands >= MAX_BAD_COMMANDS {
+        self.count_bad_command();
+    }
+
+    fn count_bad_command(&mut self) {
+        self.bad_commands = self.bad_commands.saturating_add(1);
+        if self.bad_commands >= MAX_BAD_COMMANDS && self.current_user().is_none() {
             self.bye(&Reply::bye("Too many bad commands"));
         }
     }
@@ -365,10 +370,7 @@ impl ImapSession {
             Some(tag) => reply.put_tagged(out, tag),
             None => reply.put_untagged(out),
         });
-        self.bad_commands += 1;
-        if self.bad_commands >= MAX_BAD_COMMANDS {
-            self.bye(&Reply::bye("Too many bad commands"));
-        }
+        self.count_bad_command();
     }
 
     /// A complete command: answered here, or made a job.

@@ -39,6 +39,8 @@ pub struct FlagsStored {
     /// The highest modification sequence that a changed message had before: one whom it is news to has to be told what else
     /// changed.
     pub before: ModSeq,
+    /// The mailbox's highest modification sequence after the change: what has a higher one was changed since by others.
+    pub after: ModSeq,
 }
 
 /// The flags that a user may change.
@@ -89,7 +91,7 @@ impl Mailbox {
     /// Which flags the user may change.
     ///
     /// # Errors
-    /// None of those that the change is about, `\Seen` apart: not to keep that is no failure.
+    /// None of those that the change is about (RFC 4314, section 4).
     fn scope(&self, change: &FlagChange) -> Result<Scope, MailboxError> {
         let mut system = SystemFlags::NONE;
         if self.rights.contains(Rights::SEEN) {
@@ -108,7 +110,7 @@ impl Mailbox {
             FlagMode::Add | FlagMode::Remove => {
                 flags.is_empty()
                     || (keywords && !flags.keywords.is_empty())
-                    || !flags.system.only(system | SystemFlags::SEEN).is_empty()
+                    || !flags.system.only(system).is_empty()
             }
         };
         if !possible {
@@ -176,6 +178,7 @@ impl Mailbox {
                 write.next_modseq();
             }
         }
+        stored.after = ModSeq(write.header.highestmodseq);
         write.commit(&self.entry.name, &self.id)?;
         Ok(stored)
     }

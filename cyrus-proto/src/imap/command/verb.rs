@@ -141,6 +141,11 @@ impl Verb {
         (Self::Xlist, "Xlist", Needs::Authenticated),
     ];
 
+    /// All commands.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().map(|&(verb, ..)| verb)
+    }
+
     /// The command of this name, in any case.
     pub fn parse(name: &[u8]) -> Option<Self> {
         let known = Self::ALL

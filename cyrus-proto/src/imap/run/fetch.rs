@@ -69,8 +69,9 @@ pub(super) struct Fetch {
     /// The range at hand, and where in it to go on.
     at: usize,
     next: Option<Uid>,
-    /// Messages that became seen here, whose flags the client was told.
+    /// Messages that became seen here, whose flags the client was told, up to this modification sequence.
     told: UidSet,
+    told_until: ModSeq,
     /// What says that not all messages were worked on.
     limit: Option<Code>,
     /// Whether a part could not be decoded.
@@ -112,6 +113,7 @@ impl Fetch {
             at: 0,
             next: None,
             told: UidSet::new(),
+            told_until: ModSeq(0),
             limit: None,
             unknown_cte: false,
             found: false,
@@ -257,17 +259,31 @@ impl Pieces for Fetch {
             false => (end, UidSet::new()),
         };
         let limit = noted.into_iter().chain(limit).min();
-        self.told.extend_from(&seen);
         let Selected { mailbox, view, .. } = selected;
         let read = mailbox.read()?;
+        if !self.told.is_empty() {
+            let since = read.changed_since(self.told_until);
+            let since = UidSet::from_ranges(since.map(|change| change.uid..=change.uid));
+            self.told.remove_all(&since);
+        }
+        self.told.extend_from(&seen);
+        self.told_until = read.highest_modseq();
         if self.wanted.items.contains(FetchItems::FLAGS) {
             read.load_seen()?;
         }
         if let Some(among) = self.vanished.take() {
             // Before the FETCH responses (RFC 7162, section 3.2.6).
             let mut line = Vec::new();
-            put_vanished(&mut line, true, &read.vanished_since(self.changed_since, &among));
+            let mut vanished = read.vanished_since(self.changed_since, &among);
+            // What went since the client was told how many messages there are, it hears of by its number.
+            vanished.remove_all(&view.uids().to_set());
+            put_vanished(&mut line, true, &vanished);
             output.put_vec(line);
+        }
+        if self.wanted.items.contains(FetchItems::FLAGS) || mark {
+            let mut lines = Vec::new();
+            view.tell_keywords(&read, &mut lines);
+            output.put_vec(lines);
         }
         let mut piece = Piece {
             read: &read,
@@ -350,6 +366,7 @@ impl Pieces for Fetch {
     fn news(&self) -> News<'_> {
         News {
             known: Some(&self.told),
+            until: self.told_until,
             ..News::after(self.numbering)
         }
     }

@@ -1,6 +1,6 @@
 //! STORE (RFC 3501, section 6.4.6).
 
-use cyrus_store::{FlagChange, FlagMode, FlagsStored, MailboxError, ModSeq};
+use cyrus_store::{FlagChange, FlagMode, FlagsStored, MailboxError, ModSeq, UidSet};
 
 use super::limit::note_limit;
 use super::{Request, annotation, completed};
@@ -23,7 +23,9 @@ pub(super) fn store(
     if selected.view.read_only {
         return Err(MailboxError::PermissionDenied);
     }
+    let mut told_now = UidSet::new();
     if store.silent {
+        let before = selected.view.told();
         // What others did is told before, so that only what this command does is kept silent.
         let quiet = News {
             expunges: false,
@@ -31,8 +33,14 @@ pub(super) fn store(
             known: None,
             changed: None,
             silent: None,
+            until: ModSeq(u64::MAX),
         };
         request.refresh(&quiet, out)?;
+        // The client cannot know whether that is from before its own change: of those it is told again after it.
+        let selected = request.selected()?;
+        let read = selected.mailbox.read()?;
+        let changed = read.changed_since(before).map(|change| change.uid..=change.uid);
+        told_now = UidSet::from_ranges(changed);
     }
     let selected = request.selected()?;
     let uids = selected.view.uid_set(set, numbering);
@@ -50,10 +58,13 @@ pub(super) fn store(
     let reply = stored_reply(selected, numbering, &stored);
     // What others did in between must be told.
     let silent = store.silent && stored.before <= selected.view.told();
+    let mut quiet = stored.changed.clone();
+    quiet.remove_all(&told_now);
+    news.until = stored.after;
     match silent {
         // New modification sequences must be told (RFC 7162, section 3.1.3).
-        true if request.enabled.contains(Enabled::CONDSTORE) => news.silent = Some(&stored.changed),
-        true => news.known = Some(&stored.changed),
+        true if request.enabled.contains(Enabled::CONDSTORE) => news.silent = Some(&quiet),
+        true => news.known = Some(&quiet),
         false => news.changed = Some(&stored.changed),
     }
     request.tell(&news, out);

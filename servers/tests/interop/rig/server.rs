@@ -22,6 +22,8 @@ pub(crate) struct Start {
     pub(crate) recover: bool,
     /// Listen for implicit TLS as well.
     pub(crate) tls: bool,
+    /// Listen for LMTP at a port as well, where who delivers must authenticate.
+    pub(crate) lmtp_port: bool,
     /// The ports for IMAP and IMAPS; free ones otherwise.
     pub(crate) ports: Option<(u16, u16)>,
 }
@@ -31,6 +33,7 @@ impl Default for Start {
         Self {
             recover: true,
             tls: false,
+            lmtp_port: false,
             ports: None,
         }
     }
@@ -42,6 +45,7 @@ pub(crate) struct Server {
     name: &'static str,
     pub(crate) imap_port: u16,
     pub(crate) imaps_port: u16,
+    pub(crate) lmtp_port: u16,
     pub(crate) lmtp_socket: PathBuf,
 }
 
@@ -55,6 +59,7 @@ impl Server {
         let programs = programs.reachable(&site.root().join("programs"));
         let program = |program: &str| format!("{} -C {conf}", programs.path(program).display());
         let (imap_port, imaps_port) = start.ports.unwrap_or_else(|| (free_port(), free_port()));
+        let lmtp_port = free_port();
         let lmtp_socket = site.root().join(format!("{name}.lmtp"));
         // Services of one name share a lock around accept in the configuration directory: two masters need two names.
         let mut cyrus_conf = String::from("START {\n");
@@ -73,6 +78,11 @@ impl Server {
             ));
         }
         let lmtpd = program("lmtpd");
+        if start.lmtp_port {
+            cyrus_conf.push_str(&format!(
+                "  {name}lmtpport cmd=\"{lmtpd}\" listen=\"127.0.0.1:{lmtp_port}\"\n"
+            ));
+        }
         cyrus_conf.push_str(&format!(
             "  {name}lmtp cmd=\"{lmtpd}\" listen=\"{}\"\n}}\nEVENTS {{\n}}\n",
             lmtp_socket.display()
@@ -96,6 +106,7 @@ impl Server {
             name,
             imap_port,
             imaps_port,
+            lmtp_port,
             lmtp_socket,
         };
         server.wait_ready();

@@ -25,6 +25,11 @@ impl Site {
              admins: admin\nallowplaintext: yes\nsievedir: {root}/sieve\n"
         );
         for (name, value) in options {
+            // Real Cyrus takes no option twice.
+            conf = conf
+                .lines()
+                .filter(|line| !line.starts_with(&format!("{name}:")))
+                .fold(String::new(), |conf, line| conf + line + "\n");
             conf.push_str(&format!("{name}: {value}\n"));
         }
         site.finish(conf, users);
@@ -106,6 +111,13 @@ impl Site {
             child.wait().expect("saslpasswd2 ends").success(),
             "saslpasswd2 for {user}"
         );
+    }
+
+    /// Takes over the passwords of another site.
+    pub(crate) fn take_passwords(&self, of: &Self) {
+        let own = self.root().join("sasldb2");
+        std::fs::copy(of.root().join("sasldb2"), &own).expect("copying the passwords");
+        self.own(&own);
     }
 
     /// The folder that holds everything.
