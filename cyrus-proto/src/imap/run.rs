@@ -143,14 +143,42 @@ pub(super) fn job(request: Request, body: CommandBody, staged: Vec<io::Result<St
         body => Job::once(move |output: &mut Output| {
             let mut request = request;
             let mut out = Vec::new();
+            let tells_itself = tells_itself(&body);
             let reply = match run(&mut request, body, staged, &mut out) {
                 Ok(reply) => reply,
                 Err(error) => request.refusal(&error),
             };
+            if !tells_itself {
+                request.tell(&News::ALL, &mut out);
+            }
             output.put_vec(out);
             request.finish(reply)
         }),
     }
+}
+
+/// Whether a command itself tells what is new in the selected mailbox, as far as it may, or changes which it is.
+fn tells_itself(body: &CommandBody) -> bool {
+    use CommandBody as C;
+    matches!(
+        body,
+        C::Noop
+            | C::Check
+            | C::Select { .. }
+            | C::Close
+            | C::Unselect
+            | C::Expunge
+            | C::UidExpunge(_)
+            | C::Store { .. }
+            | C::StoreAnnotations { .. }
+            | C::CancelUpdate(_)
+            | C::Copy { .. }
+            | C::Move { .. }
+            | C::Append { .. }
+            | C::Replace { .. }
+            // Its new name is told first.
+            | C::Rename { .. }
+    )
 }
 
 fn run(
@@ -165,8 +193,11 @@ fn run(
     }
     match body {
         C::Noop | C::Check => {
-            request.refresh(&News::ALL, out)?;
-            Ok(completed())
+            match request.refresh(&News::ALL, out) {
+                // Whoever may not read the mailbox any more has no news of it, and NOOP cannot fail.
+                Ok(()) | Err(MailboxError::NotFound | MailboxError::PermissionDenied) => Ok(completed()),
+                Err(error) => Err(error),
+            }
         }
         C::Select { mailbox, access, .. } => select::select(request, &mailbox, access, out),
         C::Close => select::close(request),
@@ -503,11 +534,17 @@ fn refusal(service: &ImapService, error: &MailboxError) -> Reply {
     }
 }
 
-/// Like [`Request::refusal`], for commands that a CREATE would help.
-fn try_create(request: &Request, error: &MailboxError) -> Reply {
-    match error {
-        MailboxError::NotFound => request.refusal(error).with(Code::TryCreate),
-        error => request.refusal(error),
+/// Like [`Request::refusal`], for commands that a CREATE of `target` would help, if the user may.
+fn try_create(request: &Request, target: &[u8], error: &MailboxError) -> Reply {
+    let refusal = request.refusal(error);
+    if !matches!(error, MailboxError::NotFound) {
+        return refusal;
+    }
+    let store = &request.service.store;
+    let name = request.name(target);
+    match name.is_ok_and(|name| store.may_create(&name, &request.user.auth)) {
+        true => refusal.with(Code::TryCreate),
+        false => refusal,
     }
 }
 

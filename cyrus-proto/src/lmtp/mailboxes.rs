@@ -1,5 +1,6 @@
 //! Delivery into a store: from addresses to mailboxes, and from the store's answers to replies.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use cyrus_acl::AuthState;
@@ -21,7 +22,7 @@ pub struct DeliveryOptions {
     pub namespace: Namespace,
     /// `lmtp_downcase_rcpt`: addresses are in lower case.
     pub downcase: bool,
-    /// `postuser`: the user part of addresses of shared mailboxes, `post+shared/x`; `+shared/x` always works.
+    /// `postuser`: the user part of addresses of shared mailboxes, `post+shared/x`; where it is empty, `+shared/x`.
     pub postuser: String,
     /// `lmtp_over_quota_perm_failure`: mail for mailboxes over quota bounces at once.
     pub over_quota_is_permanent: bool,
@@ -61,7 +62,7 @@ impl StoreDeliverer {
             None => (local.as_str(), None),
         };
         let mut found = Vec::new();
-        if user.is_empty() || user == self.options.postuser {
+        if user == self.options.postuser {
             found.extend(folder.and_then(|folder| self.shared(folder)));
             return found;
         }
@@ -72,8 +73,16 @@ impl StoreDeliverer {
             let mut components: Vec<&str> =
                 folder.split(self.options.namespace.separator.as_char()).collect();
             while !components.is_empty() {
-                found.extend(self.below(&inbox, &components));
-                if !self.options.fuzzy {
+                let exact = self.below(&inbox, &components);
+                let exists =
+                    (exact.as_ref()).is_some_and(|name| matches!(self.store.lookup(name), Ok(Some(_))));
+                found.extend(exact);
+                if !self.options.fuzzy || exists {
+                    break;
+                }
+                let alike = self.alike(&inbox, &components);
+                if !alike.is_empty() {
+                    found.extend(alike);
                     break;
                 }
                 components.pop();
@@ -118,6 +127,32 @@ impl StoreDeliverer {
                 MailboxName::inbox_of(self.options.namespace.login_userid(&address)).ok()
             }
         }
+    }
+
+    /// The folders of these names, but for case and white space.
+    fn alike(&self, inbox: &MailboxName, components: &[&str]) -> Vec<MailboxName> {
+        let plain = |name: &str| name.split_whitespace().collect::<String>().to_lowercase();
+        let wanted: Vec<String> = components.iter().map(|component| plain(component)).collect();
+        let depth = inbox.components().count();
+        let mut found = Vec::new();
+        let listed = self
+            .store
+            .list(&inbox.to_dbname(), &AuthState::system(), &mut |entry, _| {
+                let is_below = inbox.is_ancestor_of(&entry.name);
+                if is_below
+                    && entry
+                        .name
+                        .components()
+                        .skip(depth)
+                        .map(plain)
+                        .eq(wanted.iter().cloned())
+                {
+                    found.push(entry.name);
+                }
+                ControlFlow::Continue(())
+            });
+        // Where the list cannot be read, the delivery itself will tell.
+        listed.map_or(Vec::new(), |()| found)
     }
 
     fn below(&self, inbox: &MailboxName, components: &[&str]) -> Option<MailboxName> {

@@ -92,12 +92,13 @@ impl Store {
         self.administered(name, auth)?;
         let owner = self.owner_of(name);
         let options = self.options();
-        Ok(grantable(
-            identifier,
-            owner.as_deref(),
-            &*options.mechanism,
-            &options.acl_policy,
-        ))
+        let answer = |owner| grantable(identifier, owner, &*options.mechanism, &options.acl_policy);
+        let found = answer(owner.as_deref());
+        match found.required == Rights::POST && !name.is_user_inbox() {
+            // Mail is delivered into the INBOX; what else a user has is not for everybody.
+            true => Ok(answer(None)),
+            false => Ok(found),
+        }
     }
 
     /// What the user may do with a mailbox.

@@ -105,6 +105,11 @@ impl Store {
         Ok(missing)
     }
 
+    /// Whether the user may make a mailbox of this name, which is not there.
+    pub fn may_create(&self, name: &MailboxName, auth: &AuthState) -> bool {
+        name.check_policy(&self.options().deleted_prefix).is_ok() && self.check_may_create(name, auth).is_ok()
+    }
+
     /// Whether the user may make a mailbox of this name, or give the name to another one.
     pub(crate) fn check_may_create(&self, name: &MailboxName, auth: &AuthState) -> Result<(), MailboxError> {
         let above = self.nearest_above(name)?;

@@ -53,10 +53,10 @@ impl From<Reply> for Refused {
 }
 
 impl Refused {
-    pub(super) fn reply(self, request: &Request) -> Reply {
+    pub(super) fn reply(self, request: &Request, target: &[u8]) -> Reply {
         match self {
             Self::Reply(reply) => reply,
-            Self::Error(error) => try_create(request, &error),
+            Self::Error(error) => try_create(request, target, &error),
         }
     }
 }
@@ -65,7 +65,8 @@ impl Refused {
 /// one later.
 pub(in crate::imap) fn staging(request: Request, target: Vec<u8>, size: u64, whole: bool) -> Job {
     Job::once(move |_: &mut Output| {
-        let sink = stage(&request, &target, size, whole).map_err(|error| try_create(&request, &error));
+        let sink =
+            stage(&request, &target, size, whole).map_err(|error| try_create(&request, &target, &error));
         Outcome::Staging {
             sink,
             mailbox: request.mailbox,
@@ -93,7 +94,7 @@ pub(super) fn append(
 ) -> Result<Reply, MailboxError> {
     let reply = match add(request, target, messages, staged) {
         Ok(added) => completed().with(added.code),
-        Err(refused) => refused.reply(request),
+        Err(refused) => refused.reply(request, target),
     };
     request.tell(&News::ALL, out);
     Ok(reply)

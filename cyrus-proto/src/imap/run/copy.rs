@@ -25,7 +25,7 @@ pub(super) fn copy(
         Ok(Transfer::Refused(refused)) => refused,
         Ok(Transfer::Done(copied, _)) if copied.pairs.is_empty() => completed(),
         Ok(Transfer::Done(copied, _)) => completed().with(copy_uid(&copied)),
-        Err(error) => try_create(request, &error),
+        Err(error) => try_create(request, target, &error),
     };
     request.tell(&News::ALL, out);
     Ok(reply)
@@ -57,7 +57,7 @@ pub(super) fn move_messages(
             };
             return Ok(note_limit(reply, limit, out));
         }
-        Err(error) => try_create(request, &error),
+        Err(error) => try_create(request, target, &error),
     };
     request.tell(&News::ALL, out);
     Ok(reply)

@@ -118,7 +118,7 @@ impl Pieces for List {
         let mut found = match self.found.take() {
             Some(found) => found,
             None if self.command.patterns.iter().all(Vec::is_empty) => {
-                if self.kind != Kind::Extended {
+                if matches!(self.kind, Kind::List | Kind::Xlist) {
                     let mut out = Vec::new();
                     put_list(&mut out, self.kind.name(), "\\Noselect", Some(separator), b"");
                     output.put_vec(out);

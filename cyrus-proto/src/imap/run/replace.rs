@@ -45,7 +45,7 @@ pub(super) fn replace(
     let mut added = match add(request, target, vec![replacement], staged) {
         Ok(added) => added,
         Err(refused) => {
-            let reply = refused.reply(request);
+            let reply = refused.reply(request, target);
             request.tell(&News::after(numbering), out);
             return Ok(reply);
         }

@@ -41,6 +41,7 @@ impl Talk {
         let mut talk = ImapTalk {
             stream: BufReader::new(stream),
             open: None,
+            tagged: false,
         };
         talk.response()?;
         Ok(Self::Imap(talk))
@@ -61,6 +62,8 @@ pub(super) struct ImapTalk {
     stream: BufReader<TcpStream>,
     /// The tag of a command that waits for more from the client.
     open: Option<String>,
+    /// What was sent has a tag and a command.
+    tagged: bool,
 }
 
 impl ImapTalk {
@@ -74,6 +77,7 @@ impl ImapTalk {
                 .unwrap_or("*")
                 .to_owned(),
         };
+        self.tagged = (pieces.first()).is_some_and(|(text, _)| text.contains(' ') || text.contains("DONE"));
         let mut answer = Vec::new();
         for (text, literal) in pieces {
             let Some(literal) = literal else {
@@ -112,7 +116,8 @@ impl ImapTalk {
             let ends = line
                 .strip_prefix(tag.as_str())
                 .is_some_and(|rest| rest.starts_with(' '))
-                || line.starts_with("* BAD ") && !tag.chars().all(|c| c.is_ascii_alphanumeric());
+                || line.starts_with("* BAD ")
+                    && !(self.tagged && tag.chars().all(|c| c.is_ascii_alphanumeric()));
             let continues = line.starts_with('+');
             if !NOT_YET.iter().any(|code| line.starts_with(code)) {
                 answer.push(mask(&line));
@@ -241,4 +246,4 @@ impl LmtpTalk {
 }
 
 /// How long a server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(20);

@@ -9,7 +9,7 @@ use cyrus_store::{IndexRead, MailboxError, Message};
 
 use super::Hit;
 use super::scan::in_parallel;
-use super::sort::{is_about_one_message, messages, sent};
+use super::sort::{is_about_one_message, messages, sent, subject_form};
 use super::subject::BaseSubject;
 use super::text::Items;
 use super::thread::{Mail, MessageId, Threads, message_ids};
@@ -111,7 +111,7 @@ impl Facts {
                 if algorithm != ThreadAlgorithm::Refs {
                     let text = String::from_utf8_lossy(record.subject_text().unwrap_or_default());
                     let base = BaseSubject::of(&text);
-                    self.subjects.push_str(&comparison.form(&base.text));
+                    self.subjects.push_str(&subject_form(comparison, &base.text));
                     fact.is_reply = base.is_reply;
                     fact.subject.end = self.subjects.len();
                 }

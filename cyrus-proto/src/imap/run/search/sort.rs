@@ -109,6 +109,23 @@ enum Key {
     Text(String),
 }
 
+/// What of a text is compared.
+fn form(key: SortKey, comparison: Comparison, text: &str) -> String {
+    match key {
+        SortKey::Subject => subject_form(comparison, text),
+        _ => comparison.form(text),
+    }
+}
+
+/// What of a base subject is compared: of letters with marks the marks, too, whatever SEARCH makes of them (RFC 5256, section 3).
+pub(super) fn subject_form(comparison: Comparison, subject: &str) -> String {
+    let comparison = Comparison {
+        keep_diacritics: true,
+        ..comparison
+    };
+    comparison.form(subject)
+}
+
 impl Keys {
     pub(super) fn of(
         message: &Message<'_>,
@@ -120,7 +137,9 @@ impl Keys {
             Ok(match Column::new(criterion.key) {
                 Column::Equal => Key::Number(0),
                 Column::Numbers(_) => Key::Number(number(criterion.key, message)),
-                Column::Texts(_) => Key::Text(comparison.form(&text(criterion.key, &mut items)?)),
+                Column::Texts(_) => {
+                    Key::Text(form(criterion.key, comparison, &text(criterion.key, &mut items)?))
+                }
             })
         };
         Ok(Self(
@@ -217,7 +236,7 @@ impl Column {
         match self {
             Self::Equal => {}
             Self::Numbers(numbers) => numbers.push(number(key, message)),
-            Self::Texts(texts) => texts.push(&comparison.form(&text(key, items)?)),
+            Self::Texts(texts) => texts.push(&form(key, comparison, &text(key, items)?)),
         }
         Ok(())
     }

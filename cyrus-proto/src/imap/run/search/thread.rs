@@ -284,9 +284,12 @@ impl<'a> Threads<'a> {
             .map_or((0, 0), |mail| (mail.date, mail.number))
     }
 
-    /// The number of the first message of a thread.
+    /// The number of the message at the root of a thread; of equally new threads, those without one are first.
     fn first_number(&self, root: u32) -> u32 {
-        self.date_of(root).1
+        match self.get(root).is_message() {
+            true => self.date_of(root).1,
+            false => 0,
+        }
     }
 
     /// Sorts the children of roots that are no messages, then the roots.
