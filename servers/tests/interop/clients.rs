@@ -1,5 +1,5 @@
 //! Programs that people use: cyradm, mbsync, offlineimap, Python's imaplib, Perl's Mail::IMAPTalk and Mail::IMAPClient, curl,
-//! mutt, neomutt, imtest and postfix's smtp-source, against either implementation.
+//! mutt, neomutt, imtest, Roundcube in a browser, and postfix's smtp-source, against either implementation.
 
 mod curl;
 mod cyradm;
@@ -8,6 +8,7 @@ mod mbsync;
 mod mutt;
 mod offlineimap;
 mod perl;
+mod roundcube;
 mod sasl;
 mod smtp_source;
 

@@ -148,7 +148,8 @@ const NOT_IN_REAL: &[&str] = &[
 /// Commands that are never answered with BAD in the state in which they are right.
 const NO_WRONG_ARGUMENTS: &[&str] = &["LOGOUT", "NAMESPACE", "UNAUTHENTICATE"];
 
-/// The forms of commands, each of which some script has, and real Cyrus does.
+/// The forms of commands, each of which some script has, and real Cyrus does; but those of Cyrus's own that need
+/// conversations.
 #[rustfmt::skip]
 const FORMS: &[&str] = &[
     // Logging in, and what needs no mailbox.
@@ -186,8 +187,8 @@ const FORMS: &[&str] = &[
     "FETCH * RFC822.TEXT", "FETCH * RFC822.PEEK", "FETCH * RFC822.TEXT.PEEK", "FETCH * RFC822.HEADER.LINES (*)",
     "FETCH * RFC822.HEADER.LINES.NOT (*)", "FETCH * RFC822.SHA1", "FETCH * RFC822.FILESIZE", "FETCH * DIGEST.SHA1",
     "FETCH * MODSEQ", "FETCH * EMAILID", "FETCH * THREADID", "FETCH * SAVEDATE", "FETCH * PREVIEW", "FETCH * (PREVIEW (LAZY))",
-    "FETCH * FOLDER", "FETCH * UIDVALIDITY", "FETCH * LASTUPDATED", "FETCH * CREATEDMODSEQ", "FETCH * MAILBOXIDS",
-    "FETCH * (*CID)", "FETCH * (*BASECID)", "FETCH * ANNOTATION (*)", "FETCH * (FLAGS UID)", "FETCH * (CHANGEDSINCE *)",
+    "FETCH * FOLDER", "FETCH * UIDVALIDITY", "FETCH * LASTUPDATED", "FETCH * CREATEDMODSEQ", 
+    "FETCH * ANNOTATION (*)", "FETCH * (FLAGS UID)", "FETCH * (CHANGEDSINCE *)",
     "UID FETCH * (CHANGEDSINCE * VANISHED)",
     "FETCH * BODY[]", "FETCH * BODY.PEEK[]", "FETCH * BODY*[HEADER]", "FETCH * BODY*[TEXT]", "FETCH * BODY*[1]",
     "FETCH * BODY*[1.MIME]", "FETCH * BODY*[2.HEADER]", "FETCH * BODY*[2.TEXT]", "FETCH * BODY*[2.1]", "FETCH * BODY*[2.1.MIME]",
@@ -212,7 +213,7 @@ const FORMS: &[&str] = &[
     "UID SEARCH RETURN (* *) *",
     "SORT (ARRIVAL) *", "SORT (CC) *", "SORT (DATE) *", "SORT (FROM) *", "SORT (SIZE) *", "SORT (SUBJECT) *", "SORT (TO) *",
     "SORT (REVERSE *) *", "SORT (DISPLAYFROM) *", "SORT (DISPLAYTO) *", "SORT (MODSEQ) *", "SORT (UID) *", "SORT (* *) US-ASCII *",
-    "SORT (ANNOTATION * *) *", "SORT (HASFLAG *) *", "SORT (CREATEDMODSEQ) *", "SORT (SAVEDATE) *", "SORT RETURN (*) *", "UID SORT *",
+    "SORT (ANNOTATION * *) *", "SORT (HASFLAG *) *", "SORT RETURN (*) *", "UID SORT *",
     "THREAD ORDEREDSUBJECT *", "THREAD REFERENCES *", "THREAD REFS *", "UID THREAD *",
 ];
 
