@@ -28,6 +28,7 @@ dialogues!(
     fetch,
     fetch_cyrus,
     gone,
+    letter,
     limit,
     listing,
     login,
@@ -50,7 +51,8 @@ dialogues!(
     store,
     uidonly,
     urlauth,
-    utf8
+    utf8,
+    utf8_only
 );
 
 /// What sessions see of each other's changes is the same when they are in different processes.

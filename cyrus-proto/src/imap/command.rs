@@ -14,6 +14,7 @@ pub use self::append::{AppendContent, AppendMessage, CatenatePart, Literal, Lite
 pub use self::binary::{BinarySection, BinaryWanted};
 pub(crate) use self::fetch::section;
 pub use self::fetch::{AnnotationQuery, BodySection, FetchAttributes, FetchItems, Section, SectionText};
+pub use self::limits::{CommandLimits, Limit, TooMany};
 pub use self::list::{ListCommand, ListForm, ListReturns, ListSelection, StatusItems};
 pub use self::metadata::{
     AnnotationChange, GetAnnotation, GetMetadata, MetadataChange, MetadataDepth, SetAnnotation, SetMetadata,
@@ -38,6 +39,7 @@ mod create;
 mod fetch;
 mod language;
 pub(crate) mod lex;
+mod limits;
 mod list;
 mod metadata;
 mod multisearch;

@@ -27,7 +27,7 @@ pub enum BinaryWanted {
         /// Whether `\Seen` stays as it is.
         peek: bool,
         /// First octet and count.
-        partial: Option<(u32, u32)>,
+        partial: Option<(u64, u64)>,
     },
 }
 

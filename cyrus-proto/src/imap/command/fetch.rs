@@ -8,7 +8,9 @@ use nom::combinator::opt;
 use nom::multi::separated_list1;
 
 use super::binary::{BinarySection, binary_section, header_lines, preview_modifiers};
-use super::lex::{Parsed, astring, expect, mismatch, number, printable, refuse, sp, take_one};
+use super::lex::{
+    Parsed, astring, expect, mismatch, number, number64, nz_number64, printable, refuse, sp, take_one,
+};
 use super::write::put_astring;
 
 /// The items that FETCH names by one word, as a set.
@@ -148,7 +150,7 @@ pub struct BodySection {
     /// Whether `\Seen` stays as it is.
     pub peek: bool,
     /// First octet and count.
-    pub partial: Option<(u32, u32)>,
+    pub partial: Option<(u64, u64)>,
 }
 
 /// `section-spec` (RFC 3501, section 9).
@@ -202,7 +204,23 @@ impl FetchAttributes {
             || self.binaries.iter().any(BinarySection::marks_seen)
     }
 
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    /// Asks for what `other` asks for, too.
+    pub(crate) fn merge(&mut self, other: Self) {
+        fn add<T: PartialEq>(all: &mut Vec<T>, more: Vec<T>) {
+            for one in more {
+                if !all.contains(&one) {
+                    all.push(one);
+                }
+            }
+        }
+        self.items = self.items.with(other.items);
+        add(&mut self.sections, other.sections);
+        add(&mut self.binaries, other.binaries);
+        add(&mut self.header_lines, other.header_lines);
+        self.annotations = self.annotations.take().or(other.annotations);
+    }
+
+    pub(in crate::imap::command) fn write(&self, out: &mut Vec<u8>) {
         let mut space = b"(".as_slice();
         let mut next = |out: &mut Vec<u8>| {
             out.extend_from_slice(space);
@@ -393,14 +411,17 @@ fn body_section(input: &[u8], peek: bool) -> Parsed<'_, BodySection> {
     }
 }
 
-/// `"<" number "." nz-number ">"` (RFC 3501, section 9).
-pub(super) fn partial(input: &[u8]) -> Parsed<'_, (u32, u32)> {
-    let (rest, (_, start, _, count, _)) =
-        (tag(&b"<"[..]), number, tag(&b"."[..]), number, tag(&b">"[..])).parse(input)?;
-    if count == 0 {
-        return mismatch(input);
-    }
-    Ok((rest, (start, count)))
+/// `partial = "<" number64 "." nz-number64 ">"` (RFC 9051, section 9).
+pub(super) fn partial(input: &[u8]) -> Parsed<'_, (u64, u64)> {
+    let (rest, (_, start, _, count, _)) = (
+        tag(&b"<"[..]),
+        number64,
+        tag(&b"."[..]),
+        nz_number64,
+        tag(&b">"[..]),
+    )
+        .parse(input)?;
+    Ok((rest, (start, count.get())))
 }
 
 /// `section = "[" [section-spec] "]"` (RFC 3501, section 9).

@@ -215,7 +215,7 @@ impl StatusItems {
 }
 
 /// The most patterns in one LIST.
-const MAX_PATTERNS: usize = 128;
+pub(super) const MAX_PATTERNS: usize = 128;
 
 /// `list` after its first space (RFC 3501, section 9; RFC 5258, section 6).
 pub(super) fn list(input: &[u8]) -> Parsed<'_, ListCommand> {

@@ -9,7 +9,7 @@ use nom::bytes::complete::{tag, take_while};
 
 pub use self::returns::{PartialRange, SearchReturn};
 pub(super) use self::returns::{partial_range, search_return_opts};
-use super::lex::{Parsed, astring, expect, mismatch, number64, printable, refuse, sp};
+use super::lex::{Parsed, astring, expect, mismatch, mod_sequence_valzer, number64, printable, refuse, sp};
 use super::write::put_string;
 use crate::imap::date::{Date, date};
 use crate::imap::sequence::{SeqNumber, SequenceSet, nz_number, sequence_set};
@@ -553,7 +553,7 @@ fn search_modsequence(input: &[u8]) -> Parsed<'_, SearchKey> {
         }
         _ => (input, None),
     };
-    let (rest, since) = expect(number64, || INVALID.into()).parse(rest)?;
+    let (rest, since) = expect(mod_sequence_valzer, || INVALID.into()).parse(rest)?;
     Ok((rest, SearchKey::ModSeq(entry, since)))
 }
 

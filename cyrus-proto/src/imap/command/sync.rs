@@ -10,7 +10,7 @@ use nom::combinator::opt;
 use nom::multi::many1;
 use nom::sequence::preceded;
 
-use super::lex::{Parsed, expect, is_atom_char, mismatch, number64, printable, refuse, sp};
+use super::lex::{Parsed, expect, is_atom_char, mismatch, mod_sequence_valzer, printable, refuse, sp};
 use super::search::partial_range;
 use super::{Numbering, PartialRange};
 use crate::imap::sequence::{SequenceSet, nz_number, sequence_set};
@@ -235,7 +235,7 @@ pub(super) fn select_params<'i>(input: &'i [u8], command: &str) -> Parsed<'i, Se
 fn qresync(input: &[u8]) -> Parsed<'_, Qresync> {
     let (rest, _) = tag(&b" ("[..]).parse(input)?;
     let (rest, uidvalidity) = nz_number(rest)?;
-    let (rest, modseq) = preceded(sp, number64).parse(rest)?;
+    let (rest, modseq) = preceded(sp, mod_sequence_valzer).parse(rest)?;
     let (rest, known) = opt(preceded(sp, known_set)).parse(rest)?;
     let (rest, matching) = opt(preceded(sp, seq_match_data)).parse(rest)?;
     let (rest, _) = tag(&b")"[..]).parse(rest)?;
@@ -361,6 +361,6 @@ fn modifier_name(input: &[u8]) -> Parsed<'_, &[u8]> {
 /// `SP mod-sequence-valzer` (RFC 7162, section 7), the argument of a modifier.
 fn mod_sequence<'i>(input: &'i [u8], command: &str, modifier: &str) -> Parsed<'i, u64> {
     let invalid = || Cow::Owned(format!("Invalid argument to {command} {modifier}"));
-    let (rest, (_, since)) = expect((tag(&b" "[..]), number64), invalid).parse(input)?;
+    let (rest, (_, since)) = expect((tag(&b" "[..]), mod_sequence_valzer), invalid).parse(input)?;
     Ok((rest, since))
 }

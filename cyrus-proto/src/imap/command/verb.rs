@@ -159,6 +159,26 @@ impl Verb {
         self.entry().2
     }
 
+    /// Whether the command deals with text that may be UTF-8: names of mailboxes, header fields (RFC 6855, section 6).
+    pub fn needs_utf8(self) -> bool {
+        !matches!(
+            self,
+            Self::Authenticate
+                | Self::Capability
+                | Self::Comparator
+                | Self::Compress
+                | Self::Enable
+                | Self::Id
+                | Self::Idle
+                | Self::Language
+                | Self::Login
+                | Self::Logout
+                | Self::Noop
+                | Self::StartTls
+                | Self::Unauthenticate
+        )
+    }
+
     fn entry(self) -> &'static (Self, &'static str, Needs) {
         Self::ALL
             .iter()

@@ -48,7 +48,7 @@ impl FetchLine<'_> {
         } = section.wanted
         {
             out.push(b'<');
-            put_number(out, u64::from(origin));
+            put_number(out, origin);
             out.push(b'>');
         }
     }

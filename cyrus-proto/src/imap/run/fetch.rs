@@ -12,7 +12,7 @@ use super::body::{Body, put_body};
 use super::limit::note_limit;
 use super::preview::preview;
 use super::unreadable::Unreadable;
-use super::{Chain, Pieces, Request, seconds};
+use super::{Chain, Pieces, Request, Stage, seconds};
 use crate::imap::command::{
     AnnotationQuery, FetchAttributes, FetchItems, FetchModifiers, Numbering, PartialRange, SectionText,
 };
@@ -48,7 +48,9 @@ pub(super) fn job(
     };
     let mut fetch = Fetch::new(request, numbering, ranges, wanted, modifiers);
     fetch.limit = limit;
-    Job::new(Chain(fetch))
+    // `$` may name nothing (RFC 9051, section 6.4.4.1).
+    fetch.found = set.is_saved();
+    Job::new(Chain::new(fetch))
 }
 
 /// A FETCH under way.
@@ -190,24 +192,8 @@ impl Pieces for Fetch {
         let Some(request) = &mut self.request else {
             return Ok(Some(Reply::ok("Completed")));
         };
-        if let Some(since) = self.narrow.take() {
-            // Only what changed need be looked at, be the mailbox as large as it may.
-            let Selected { mailbox, view, .. } = request.selected()?;
-            let ranges = self.ranges.iter().map(|&(start, end)| start..=end);
-            let wanted = UidSet::from_ranges(ranges);
-            let read = mailbox.read()?;
-            let changed = read.changed_since(since).filter(|change| change.visible);
-            let changed: UidSet = changed
-                .map(|change| change.uid)
-                .filter(|&uid| wanted.contains(uid) && view.uids().contains(uid))
-                .collect();
-            self.found = !self.ranges.is_empty();
-            self.ranges = changed
-                .ranges()
-                .map(|range| (*range.start(), *range.end()))
-                .collect();
-        }
         if let Some(range) = self.partial.take() {
+            // Before what changed is picked out of it (RFC 9394, section 3.4).
             let ranges = self.ranges.iter().map(|&(start, end)| start..=end);
             let mut uids = UidSet::from_ranges(ranges);
             uids.keep_all(&request.selected()?.view.uids().to_set());
@@ -222,6 +208,23 @@ impl Pieces for Fetch {
                 let reply = Reply::no(format!("No more than {limit} messages at once"));
                 return Ok(Some(reply.with(Code::MessageLimit(limit, None))));
             }
+        }
+        if let Some(since) = self.narrow.take() {
+            // Only what changed need be looked at, be the mailbox as large as it may.
+            let Selected { mailbox, view, .. } = request.selected()?;
+            let ranges = self.ranges.iter().map(|&(start, end)| start..=end);
+            let wanted = UidSet::from_ranges(ranges);
+            let read = mailbox.read()?;
+            let changed = read.changed_since(since).filter(|change| change.visible);
+            let changed: UidSet = changed
+                .map(|change| change.uid)
+                .filter(|&uid| wanted.contains(uid) && view.uids().contains(uid))
+                .collect();
+            self.found |= !self.ranges.is_empty();
+            self.ranges = changed
+                .ranges()
+                .map(|range| (*range.start(), *range.end()))
+                .collect();
         }
         let service = Arc::clone(&request.service);
         let zone = &service.store;
@@ -345,6 +348,28 @@ impl Pieces for Fetch {
 
     fn request(&mut self) -> Option<Request> {
         self.request.take()
+    }
+
+    fn stage(&self) -> Option<Stage> {
+        let request = self.request.as_ref()?;
+        let uids = request.mailbox.as_ref()?.view.uids();
+        let before = |uid: Uid| Uid::new(uid.get() - 1).map_or(0, |uid| uids.count_through(uid));
+        let count = |ranges: &[(Uid, Uid)]| -> u32 {
+            let counts = ranges
+                .iter()
+                .map(|&(first, last)| uids.count_through(last).saturating_sub(before(first)));
+            counts.fold(0, u32::saturating_add)
+        };
+        let done = count(self.ranges.get(..self.at).unwrap_or_default());
+        let within = self.ranges.get(self.at).zip(self.next);
+        let within = within.map_or(0, |(&(first, _), next)| {
+            before(next).saturating_sub(before(first))
+        });
+        Some(Stage {
+            tag: request.tag.clone(),
+            done: done.saturating_add(within),
+            goal: count(&self.ranges),
+        })
     }
 
     fn news(&self) -> News<'_> {

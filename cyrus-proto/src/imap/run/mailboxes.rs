@@ -1,6 +1,6 @@
 //! CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS and NAMESPACE (RFC 3501, section 6.3; RFC 2342).
 
-use cyrus_store::{CreateOptions, MailboxError, MailboxName, Partition, Step};
+use cyrus_store::{CreateOptions, MailboxError, MailboxName, Partition, Step, utf7};
 
 use super::{Request, completed};
 use crate::imap::command::StatusItems;
@@ -12,6 +12,9 @@ pub(super) fn create(
     partition: Option<&[u8]>,
     special_use: &[Vec<u8>],
 ) -> Result<Reply, MailboxError> {
+    if let Some(refused) = no_net_unicode(request, client) {
+        return Ok(refused);
+    }
     let name = request.new_name(client)?;
     let partition = partition_argument(request, partition)?;
     let special_use = special_use
@@ -36,6 +39,15 @@ pub(super) fn create(
     Ok(match &entry.id {
         Some(id) => completed().with(Code::MailboxId(id.to_string())),
         None => completed(),
+    })
+}
+
+/// The refusal of a new name in UTF-8 that is not what such names must be (RFC 9051, section 6.3.4).
+fn no_net_unicode(request: &Request, client: &[u8]) -> Option<Reply> {
+    let fits = !request.enabled.utf8_names() || std::str::from_utf8(client).is_ok_and(utf7::is_net_unicode);
+    (!fits).then(|| {
+        let text = "Mailbox names must be composed Unicode (NFC) without control characters";
+        Reply::no(text).with(Code::Cannot)
     })
 }
 
@@ -83,6 +95,9 @@ pub(super) fn rename(
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
     let partition = partition_argument(request, partition)?;
+    if let Some(refused) = no_net_unicode(request, to) {
+        return Ok(refused);
+    }
     let from = request.name(from)?;
     let to = request.new_name(to)?;
     if partition.is_some() && from != to {

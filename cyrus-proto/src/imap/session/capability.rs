@@ -155,6 +155,7 @@ impl<'o> List<'o> {
     fn add(&mut self, name: &str) {
         let name = match name {
             "LITERAL+" if self.options.literalminus => "LITERAL-",
+            "UTF8=ACCEPT" if self.options.utf8_only => "UTF8=ONLY",
             name => name,
         };
         let suppressed = &self.options.suppress_capabilities;

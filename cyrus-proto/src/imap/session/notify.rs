@@ -1,9 +1,10 @@
 //! NOTIFY (RFC 5465): when to look, and what a client is told without asking.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use cyrus_store::MailboxName;
+use cyrus_store::{MailboxName, utf7};
 
 use super::{ImapSession, State, Work};
 use crate::imap::command::{CommandBody, NotifySet, Tag, Verb};
@@ -25,20 +26,21 @@ impl ImapSession {
 
     /// What is to be told without a command: what was asked for of new messages first, then whatever else there is news of.
     pub(super) fn unasked(&mut self, now: Instant) -> Option<Step> {
-        let notify = self.notify.as_ref()?;
         let selected = match &self.state {
             State::Selected { mailbox, .. } => Some(mailbox),
             State::Idle { mailbox, .. } => mailbox.as_ref(),
             State::Authenticated { .. } => None,
             State::NotAuthenticated | State::Authenticating { .. } | State::Logout => return None,
         };
-        if selected.is_some_and(|selected| selected.view.has_fresh()) {
-            let fetch = notify.selected.fetch.clone();
+        let has_fresh = |selected: &Box<Selected>| selected.view.has_fresh() || selected.contexts.has_fresh();
+        if selected.is_some_and(has_fresh) {
+            let notify = self.notify.as_ref();
+            let fetch = notify.and_then(|notify| notify.selected.fetch.clone());
             let request = self.request(nobodys())?;
             self.work = Some(Work::Push);
             return Some(Step::Run(run::push(request, fetch.as_deref())));
         }
-        let waiting = notify.is_waiting();
+        let waiting = self.notify.as_ref()?.is_waiting();
         let between = !matches!(self.state, State::Idle { .. });
         if self.hinted && waiting && between && !self.is_clients_turn() {
             return self.look(now);
@@ -202,8 +204,12 @@ impl ImapSession {
         let user = self.current_user()?;
         let namespace = &self.options().namespace;
         let text = std::str::from_utf8(client).ok()?;
+        let text = match self.enabled.utf8_names() {
+            true => Cow::Owned(utf7::encode(text)),
+            false => Cow::Borrowed(text),
+        };
         namespace
-            .to_internal(text, Some(&user.name), user.is_admin())
+            .to_internal(&text, Some(&user.name), user.is_admin())
             .ok()
     }
 

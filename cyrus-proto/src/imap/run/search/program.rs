@@ -20,6 +20,7 @@ use crate::imap::response::{Code, Reply};
 use crate::imap::selected::View;
 
 /// A compiled program: all tests must hold.
+#[derive(Default)]
 pub(super) struct Program(Vec<Test>);
 
 enum Test {
