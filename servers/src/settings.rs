@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cyrus_acl::{DeleteRight, Mechanism, Policy, Rights, Unix};
+use cyrus_proto::imap::command::Limit;
 use cyrus_proto::imap::{ImapOptions, ServerInfo};
 use cyrus_proto::lmtp::{DeliveryOptions, EightBitHeaders, LmtpOptions};
 use cyrus_proto::net::{ClientCertificates, TlsOptions, TlsVersion};
@@ -301,6 +302,8 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     if let Some(limit) = config.bytesize(Opt::Maxargssize).filter(|&limit| limit > 0) {
         options.limits.command = usize::try_from(limit).unwrap_or(usize::MAX);
     }
+    command_limits(config, &mut options);
+    options.utf8_only = config.switch(Opt::Utf8Only);
     options.eight_bit_headers = eight_bit_headers(config);
     options.quotawarn = u8::try_from(config.int(Opt::Quotawarn).clamp(0, 100)).unwrap_or(90);
     let limit = |option| u32::try_from(config.int(option)).ok().filter(|&limit| limit > 0);
@@ -327,6 +330,48 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     options.allowallsubscribe = config.switch(Opt::Allowallsubscribe);
     options.namespace = namespace(config);
     options
+}
+
+/// What one command may hold, and one session have at work; nothing below 1 is a limit.
+fn command_limits(config: &Config, options: &mut ImapOptions) {
+    const LIMITS: [(Limit, Opt); 15] = [
+        (Limit::SequenceRanges, Opt::ImapMaxSequenceRanges),
+        (Limit::SearchKeys, Opt::ImapMaxSearchKeys),
+        (Limit::SearchDepth, Opt::ImapMaxSearchDepth),
+        (Limit::SortCriteria, Opt::ImapMaxSortCriteria),
+        (Limit::FetchSections, Opt::ImapMaxFetchSections),
+        (Limit::HeaderFields, Opt::ImapMaxHeaderFields),
+        (Limit::PartDepth, Opt::ImapMaxPartDepth),
+        (Limit::ListPatterns, Opt::ImapMaxListPatterns),
+        (Limit::Mailboxes, Opt::ImapMaxMailboxes),
+        (Limit::AnnotationEntries, Opt::ImapMaxAnnotationEntries),
+        (Limit::AppendMessages, Opt::ImapMaxAppendMessages),
+        (Limit::AppendParts, Opt::ImapMaxAppendParts),
+        (Limit::Flags, Opt::ImapMaxFlags),
+        (Limit::Urls, Opt::ImapMaxUrls),
+        (Limit::Names, Opt::ImapMaxNames),
+    ];
+    let most = |option| usize::try_from(config.int(option)).ok().filter(|&most| most > 0);
+    for (limit, option) in LIMITS {
+        if let Some(most) = most(option) {
+            options.command_limits.set(limit, most);
+        }
+    }
+    for (limit, option) in [(Limit::Word, Opt::Maxword), (Limit::Quoted, Opt::Maxquoted)] {
+        let octets = config.bytesize(option).filter(|&octets| octets > 0);
+        if let Some(octets) = octets {
+            let octets = usize::try_from(octets).unwrap_or(usize::MAX);
+            options.command_limits.set(limit, octets);
+        }
+    }
+    let set = |value: &mut usize, option| *value = most(option).unwrap_or(*value);
+    set(&mut options.limits.line, Opt::ImapMaxLine);
+    set(&mut options.limits.literals, Opt::ImapMaxLiterals);
+    set(&mut options.max_notify_mailboxes, Opt::ImapMaxNotifyMailboxes);
+    set(&mut options.max_searched_mailboxes, Opt::ImapMaxSearchedMailboxes);
+    set(&mut options.max_updated_searches, Opt::ImapMaxUpdatedSearches);
+    let bad = u32::try_from(config.int(Opt::ImapMaxBadCommands)).ok();
+    options.max_bad_commands = bad.filter(|&most| most > 0).unwrap_or(options.max_bad_commands);
 }
 
 /// A STRING that is a number of seconds, with fractions.

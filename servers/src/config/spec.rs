@@ -164,8 +164,6 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::MailboxMaxmessagesCalendar,
     Opt::MailboxMaxmessagesEmail,
     Opt::Maxheaderlines,
-    Opt::Maxquoted,
-    Opt::Maxword,
     Opt::Notesmailbox,
     Opt::Rfc2046Strict,
     Opt::Rfc2047Utf8,
