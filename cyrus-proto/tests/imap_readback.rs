@@ -27,7 +27,7 @@ const UNKNOWN_DATA: &[(&str, &str)] = &[
     ("* FILTER ", "RFC 5466, section 3.3"),
     ("* XLIST ", "before RFC 6154"),
     ("* RLIST ", "RFC 2193, section 4"),
-    ("* UIDBATCHES ", "RFC 9985"),
+    ("* UIDBATCHES ", "RFC 10022"),
     ("* ENABLED\r\n", "RFC 5161, section 3.2: nothing new was enabled"),
 ];
 

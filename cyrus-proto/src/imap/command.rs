@@ -45,6 +45,8 @@ mod metadata;
 mod multisearch;
 mod notify;
 mod parse;
+mod parse_mailboxes;
+mod parse_rights;
 pub(crate) mod search;
 mod sort;
 mod sync;
@@ -223,7 +225,7 @@ pub enum CommandBody {
     Expunge,
     /// RFC 4315.
     UidExpunge(SequenceSet),
-    /// RFC 9985.
+    /// RFC 10022.
     UidBatches(UidBatches),
     Search {
         numbering: Numbering,
@@ -273,6 +275,10 @@ pub enum CommandBody {
     Copy {
         numbering: Numbering,
         set: SequenceSet,
+        mailbox: Vec<u8>,
+    },
+    /// A wish of Cyrus's clients: that a mailbox be in memory soon.
+    Xwarmup {
         mailbox: Vec<u8>,
     },
     /// RFC 6851.
@@ -415,6 +421,7 @@ impl CommandBody {
             Self::Store { .. } | Self::StoreAnnotations { .. } => Verb::Store,
             Self::Copy { .. } => Verb::Copy,
             Self::Move { .. } => Verb::Move,
+            Self::Xwarmup { .. } => Verb::Xwarmup,
             Self::SetAcl { .. } => Verb::SetAcl,
             Self::DeleteAcl { .. } => Verb::DeleteAcl,
             Self::GetAcl { .. } => Verb::GetAcl,
@@ -448,6 +455,21 @@ impl CommandBody {
             } => *numbering == Numbering::Sequence || program.uses_numbers(),
             Self::MultiSearch(search) => search.program.uses_numbers(),
             other => other.numbering() == Some(Numbering::Sequence),
+        }
+    }
+
+    /// What the command asks of conversations, as Cyrus refuses it where there are none.
+    pub(crate) fn names_conversations(&self) -> Option<String> {
+        match self {
+            Self::Fetch { wanted, .. } => {
+                let asked = FetchItems::NAMES.iter().find(|(item, _)| {
+                    wanted.items.contains(*item) && FetchItems::OF_CONVERSATIONS.contains(*item)
+                });
+                asked.map(|(_, name)| format!("Invalid Fetch attribute {name}"))
+            }
+            Self::Status { items, .. } => items.names_conversations(),
+            Self::List(list) => list.returns.status?.names_conversations(),
+            _ => None,
         }
     }
 

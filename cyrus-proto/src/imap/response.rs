@@ -113,7 +113,7 @@ pub enum Code {
     Referral(String),
     /// Something the client sent is too big (RFC 4469).
     TooBig,
-    /// A number of something is too low (RFC 9985).
+    /// A number of something is too low (RFC 10022).
     TooFew,
     /// CREATE first.
     TryCreate,

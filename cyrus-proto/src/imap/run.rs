@@ -41,6 +41,7 @@ mod referral;
 mod replace;
 pub(super) mod search;
 mod select;
+mod threads;
 mod unreadable;
 mod urlauth;
 
@@ -217,6 +218,7 @@ fn run(
             mailbox,
             replacement,
         } => replace::replace(request, (numbering, message), &mailbox, *replacement, staged, out),
+        C::Xwarmup { mailbox } => Ok(mailboxes::warm_up(request, &mailbox)),
         C::GenUrlAuth(urls) => urlauth::generate(request, &urls, out),
         C::ResetKey { mailbox, mechanisms } => urlauth::reset(request, mailbox.as_deref(), &mechanisms),
         C::Create {

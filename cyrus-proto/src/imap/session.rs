@@ -306,6 +306,7 @@ impl ImapSession {
             logged_in: self.current_user().is_some(),
             admin: self.current_user().is_some_and(|user| user.is_admin()),
             compressed: self.compressed,
+            conversations: self.service.store.options().conversations,
             secure: self.is_secure(),
             protected: self.is_protected(),
             mechanisms: &mechanisms,
@@ -325,8 +326,8 @@ impl ImapSession {
         self.link.as_ref().map_or(Peer::Unix, |link| link.peer().clone())
     }
 
-    /// What is wrong with a command that the grammar allows: it breaks a limit of the administrator's, or has strings that are
-    /// not UTF-8 where they must be (RFC 6855, section 3).
+    /// What is wrong with a command that the grammar allows: it breaks a limit of the administrator's, asks of conversations
+    /// where there are none, or has strings that are not UTF-8 where they must be (RFC 6855, section 3).
     fn flaw(&self, tokens: &Tokens, body: Option<&CommandBody>) -> Option<Reply> {
         if self.enabled.utf8_names() && !tokens.is_utf8 {
             return Some(Reply::bad("Quoted strings must be UTF-8"));
@@ -335,7 +336,13 @@ impl ImapSession {
         if let Err(broken) = limits.check_tokens(tokens) {
             return Some(Reply::bad(broken.text()).with(Code::TooBig));
         }
-        let broken = limits.check_body(body?).err()?;
+        let body = body?;
+        if !self.service.store.options().conversations
+            && let Some(text) = body.names_conversations()
+        {
+            return Some(Reply::bad(text));
+        }
+        let broken = limits.check_body(body).err()?;
         Some(Reply::bad(broken.text()).with(Code::Limit))
     }
 

@@ -7,7 +7,7 @@ use nom::bytes::complete::{tag, take_while};
 use nom::combinator::opt;
 use nom::multi::separated_list1;
 
-use super::binary::{BinarySection, binary_section, header_lines, preview_modifiers};
+use super::binary::{BinarySection, binary_section, header_lines, preview_mods};
 use super::lex::{
     Parsed, astring, expect, mismatch, number, number64, nz_number64, printable, refuse, sp, take_one,
 };
@@ -70,8 +70,22 @@ impl FetchItems {
     /// `RFC822.PEEK`: as `RFC822`, but `\Seen` stays as it is.
     pub const RFC822_PEEK: Self = Self(1 << 24);
 
+    /// `CID`: the conversation, as Cyrus numbers it.
+    pub const CID: Self = Self(1 << 25);
+    /// `BASECID`: the conversation that this one goes on from.
+    pub const BASECID: Self = Self(1 << 26);
+    /// `MAILBOXES`: the names of the mailboxes that hold a copy.
+    pub const MAILBOXES: Self = Self(1 << 27);
+    /// `MAILBOXIDS`: the unique ids of these.
+    pub const MAILBOXIDS: Self = Self(1 << 28);
+    /// What conversations tell.
+    pub(crate) const OF_CONVERSATIONS: Self = Self::CID
+        .with(Self::BASECID)
+        .with(Self::MAILBOXES)
+        .with(Self::MAILBOXIDS);
+
     /// Each item and its name as a client writes it.
-    pub(crate) const NAMES: [(Self, &'static str); 25] = [
+    pub(crate) const NAMES: [(Self, &'static str); 29] = [
         (Self::FLAGS, "FLAGS"),
         (Self::UID, "UID"),
         (Self::INTERNALDATE, "INTERNALDATE"),
@@ -97,6 +111,10 @@ impl FetchItems {
         (Self::PREVIEW_LAZY, "PREVIEW (LAZY)"),
         (Self::RFC822_TEXT_PEEK, "RFC822.TEXT.PEEK"),
         (Self::RFC822_PEEK, "RFC822.PEEK"),
+        (Self::CID, "CID"),
+        (Self::BASECID, "BASECID"),
+        (Self::MAILBOXES, "MAILBOXES"),
+        (Self::MAILBOXIDS, "MAILBOXIDS"),
     ];
 
     /// The items of both.
@@ -363,7 +381,7 @@ fn fetch_att<'i>(input: &'i [u8], name: &str, wanted: &mut FetchAttributes) -> P
         return Ok((rest, ()));
     }
     if word.eq_ignore_ascii_case(b"PREVIEW") && !sectioned {
-        let (rest, item) = preview_modifiers(rest, name)?;
+        let (rest, item) = preview_mods(rest, name)?;
         wanted.items = wanted.items.with(item);
         return Ok((rest, ()));
     }

@@ -232,6 +232,7 @@ impl CommandLimits {
             | C::Login { .. }
             | C::Create { .. }
             | C::Delete { .. }
+            | C::Xwarmup { .. }
             | C::Rename { .. }
             | C::Subscribe { .. }
             | C::Unsubscribe { .. }

@@ -476,6 +476,15 @@ fn search_key<'i>(input: &'i [u8], depth: usize, count: &mut usize) -> Parsed<'i
             };
             Ok((rest, SearchKey::Within(age, seconds)))
         }
+        b"CID" => {
+            // Cyrus's own name and form of a THREADID.
+            let (rest, id) = name.string(rest)?;
+            let is_cid = id.len() == 16 && id.iter().all(u8::is_ascii_hexdigit);
+            match is_cid || id.eq_ignore_ascii_case(b"NIL") {
+                true => Ok((rest, SearchKey::ThreadId([b"T", id.as_slice()].concat()))),
+                false => refuse(input, "Invalid number in Search command"),
+            }
+        }
         b"EMAILID" => name.string(rest).map(|(rest, id)| (rest, SearchKey::EmailId(id))),
         b"THREADID" => name
             .string(rest)

@@ -102,7 +102,7 @@ impl fmt::Display for Qresync {
     }
 }
 
-/// `UIDBATCHES`: how the messages are to be split into ranges of UIDs, from the newest on (RFC 9985).
+/// `UIDBATCHES`: how the messages are to be split into ranges of UIDs, from the newest on (RFC 10022).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UidBatches {
     /// Messages in a batch.
@@ -176,8 +176,8 @@ pub(super) fn enable<'i>(
     Ok((rest, names.into_iter().map(<[u8]>::to_vec).collect()))
 }
 
-/// `uidbatches = "UIDBATCHES" SP nz-number [SP nz-number ":" nz-number]` after its first space (RFC 9985).
-pub(super) fn uid_batches(input: &[u8]) -> Parsed<'_, UidBatches> {
+/// `uidbatches = "UIDBATCHES" SP nz-number [SP nz-number ":" nz-number]` after its first space (RFC 10022).
+pub(super) fn uidbatches(input: &[u8]) -> Parsed<'_, UidBatches> {
     let (rest, size) = nz_number(input)?;
     let range = (sp, nz_number, tag(&b":"[..]), nz_number);
     let (rest, wanted) = opt(range).parse(rest)?;

@@ -75,6 +75,8 @@ pub enum Verb {
     Unsubscribe,
     UrlFetch,
     Xlist,
+    Xmove,
+    Xwarmup,
 }
 
 impl Verb {
@@ -139,6 +141,8 @@ impl Verb {
         (Self::Unsubscribe, "Unsubscribe", Needs::Authenticated),
         (Self::UrlFetch, "Urlfetch", Needs::Authenticated),
         (Self::Xlist, "Xlist", Needs::Authenticated),
+        (Self::Xmove, "Xmove", Needs::Selected),
+        (Self::Xwarmup, "Xwarmup", Needs::Authenticated),
     ];
 
     /// The command of this name, in any case.

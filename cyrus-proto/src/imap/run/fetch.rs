@@ -11,6 +11,7 @@ use cyrus_store::{
 use super::body::{Body, put_body};
 use super::limit::note_limit;
 use super::preview::preview;
+use super::threads::{self, Places};
 use super::unreadable::Unreadable;
 use super::{Chain, Pieces, Request, Stage, seconds};
 use crate::imap::command::{
@@ -234,10 +235,15 @@ impl Pieces for Fetch {
             Some(entry) if previews => Some(entry.as_str()),
             _ => None,
         };
-        let (noted, annotations) = match with_preview(self.wanted.annotations.as_ref(), preview_entry) {
+        let base = self.wanted.items.contains(FetchItems::BASECID);
+        let more = preview_entry
+            .into_iter()
+            .chain(base.then_some(threads::BASE_ENTRY));
+        let (noted, annotations) = match with_entries(self.wanted.annotations.as_ref(), more) {
             Some(query) => annotations(request, &query, &self.ranges, self.at, self.next)?,
             None => (None, HashMap::new()),
         };
+        let (looked_up, places) = Places::find(request, self.wanted.items, &self.ranges, self.at, self.next)?;
         let folder = match self.wanted.items.contains(FetchItems::FOLDER) {
             true => request.selected_name(),
             false => String::new(),
@@ -259,7 +265,7 @@ impl Pieces for Fetch {
             )?,
             false => (end, UidSet::new()),
         };
-        let limit = noted.into_iter().chain(limit).min();
+        let limit = noted.into_iter().chain(looked_up).chain(limit).min();
         self.told.extend_from(&seen);
         let Selected { mailbox, view, .. } = selected;
         let read = mailbox.read()?;
@@ -285,6 +291,7 @@ impl Pieces for Fetch {
                 false => FetchItems::FLAGS,
             },
             annotations: &annotations,
+            places: &places,
             preview_entry,
             folder: &folder,
             unknown_cte: &mut self.unknown_cte,
@@ -504,18 +511,21 @@ fn mark_seen(
     Ok((limit.or(ranges.last().map(|&(_, end)| end)), unseen))
 }
 
-/// What annotations are to be read: those asked for, and the one that is the preview.
-fn with_preview(asked: Option<&AnnotationQuery>, preview: Option<&str>) -> Option<AnnotationQuery> {
-    let Some(entry) = preview else {
-        return asked.cloned();
-    };
-    let mut query = asked.cloned().unwrap_or_else(|| AnnotationQuery {
-        entries: Vec::new(),
-        attributes: Vec::new(),
-    });
-    query.entries.push(entry.as_bytes().to_vec());
-    query.attributes.push(b"value.shared".to_vec());
-    Some(query)
+/// What annotations are to be read: those asked for, and others that items are made of.
+fn with_entries<'e>(
+    asked: Option<&AnnotationQuery>,
+    more: impl Iterator<Item = &'e str>,
+) -> Option<AnnotationQuery> {
+    let mut query = asked.cloned();
+    for entry in more {
+        let query = query.get_or_insert_with(|| AnnotationQuery {
+            entries: Vec::new(),
+            attributes: Vec::new(),
+        });
+        query.entries.push(entry.as_bytes().to_vec());
+        query.attributes.push(b"value.shared".to_vec());
+    }
+    query
 }
 
 /// The annotations of messages.
@@ -564,6 +574,7 @@ struct Piece<'p, 'r> {
     /// Whether there are recent messages.
     tells_recent: bool,
     annotations: &'p Annotations,
+    places: &'p Places,
     /// The annotation that is the preview, where it is set.
     preview_entry: Option<&'p str>,
     /// The mailbox's name as the client knows it.
@@ -679,12 +690,14 @@ impl Piece<'_, '_> {
         if items.contains(FetchItems::CREATEDMODSEQ) {
             line.created_modseq(message.created_modseq().0);
         }
+        threads::put_base(&mut line, self.annotations.get(&message.uid()), items);
         if items.contains(FetchItems::FOLDER) {
             line.folder(self.folder);
         }
         if items.contains(FetchItems::UIDVALIDITY) {
             line.word("UIDVALIDITY", &read.uidvalidity().0.to_string());
         }
+        self.places.put(&mut line, message.uid(), items);
         if let Some(cached) = &cached
             && items.intersects(CACHED)
         {
@@ -729,6 +742,7 @@ const CACHED: FetchItems = FetchItems::ENVELOPE
 const PREVIEWS: FetchItems = FetchItems::PREVIEW.with(FetchItems::PREVIEW_LAZY);
 
 const LATER: FetchItems = FetchItems::EMAILID
+    .with(FetchItems::CID)
     .with(FetchItems::THREADID)
     .with(FetchItems::SAVEDATE);
 
@@ -749,6 +763,7 @@ fn put_later_items(line: &mut FetchLine<'_>, message: &Message<'_>, items: Fetch
     if items.contains(FetchItems::EMAILID) {
         line.email_id(&message.guid().email_id());
     }
+    threads::put_cid(line, message, items);
     if items.contains(FetchItems::THREADID) {
         let thread = match message.thread_id() {
             0 => None,

@@ -1,8 +1,10 @@
 //! CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS and NAMESPACE (RFC 3501, section 6.3; RFC 2342).
 
-use cyrus_store::{CreateOptions, MailboxError, MailboxName, Partition, Step, utf7};
+use std::time::Instant;
 
-use super::{Request, completed};
+use cyrus_store::{ConversationCounts, CreateOptions, MailboxError, MailboxName, Partition, Step, utf7};
+
+use super::{Request, completed, seconds};
 use crate::imap::command::StatusItems;
 use crate::imap::response::{Code, Reply, StatusData, put_namespace, put_status};
 
@@ -151,6 +153,21 @@ pub(super) fn status(
     Ok(completed())
 }
 
+/// XWARMUP: indexes are mapped, and read as fast as they can be; nothing is there to be prepared but their first look.
+pub(super) fn warm_up(request: &Request, client: &[u8]) -> Reply {
+    let started = Instant::now();
+    let looked = request.name(client).and_then(|name| {
+        let mut mailbox = request.service.store.open_mailbox(&name, &request.user.auth)?;
+        mailbox.read().map(drop)
+    });
+    let reply = match looked {
+        Ok(()) => completed(),
+        Err(error) => request.refusal(&error),
+    };
+    let text = format!("{} ({} sec)", reply.text, seconds(started));
+    Reply { text, ..reply }
+}
+
 /// What STATUS tells of a mailbox.
 pub(super) fn status_data(
     request: &Request,
@@ -164,7 +181,19 @@ pub(super) fn status_data(
         true => mailbox.read()?.deleted_size(),
         false => 0,
     };
+    let created = match items.contains(StatusItems::CREATEDMODSEQ) {
+        true => store.lookup(name)?.map(|entry| entry.created_modseq.0),
+        false => None,
+    };
+    let conversations = match items.intersects(StatusItems::OF_CONVERSATIONS) {
+        true => store.conversation_counts(name)?.unwrap_or_default(),
+        false => ConversationCounts::default(),
+    };
     Ok(StatusData {
+        createdmodseq: created.unwrap_or_default(),
+        xconvexists: conversations.exists,
+        xconvunseen: conversations.unseen,
+        xconvmodseq: conversations.modseq.0,
         messages: status.messages,
         recent: status.recent,
         uidnext: status.uidnext,

@@ -345,6 +345,7 @@ fn look_at_messages(
     out: &mut Vec<u8>,
 ) -> Result<(), MailboxError> {
     let condstore = request.enabled.contains(Enabled::CONDSTORE);
+    let added = std::mem::take(&mut notify.added);
     for observed in &mut notify.mailboxes {
         let id = &observed.id;
         if observed.watch.is_none() || !changed.contains(id) || Some(id) == current.as_ref() {
@@ -358,6 +359,9 @@ fn look_at_messages(
                 continue;
             }
         };
+        for added in added.iter().filter(|added| added.name == observed.name) {
+            observed.told.take_own(added, &now);
+        }
         let items = observed.told.changed(&now, observed.events, condstore);
         observed.told = now;
         if Some(id) != left.as_ref() && !items.is_empty() {

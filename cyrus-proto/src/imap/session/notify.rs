@@ -153,7 +153,15 @@ impl ImapSession {
 
     /// A command is done: another mailbox may be selected now, and what the client appended itself is nothing new to it.
     pub(super) fn after_command(&mut self, verb: Verb, reply: &Reply) {
-        let Some(notify) = &self.notify else { return };
+        let Some(notify) = &mut self.notify else { return };
+        match &reply.code {
+            Some(Code::AppendUid(validity, uids) | Code::CopyUid(validity, _, uids)) => {
+                if let Ok((_, uids)) = sequence_set(uids.as_bytes()) {
+                    notify.note_added(*validity, &uids.resolve(0));
+                }
+            }
+            _ => notify.target = None,
+        }
         if let State::Selected { mailbox, .. } = &mut self.state {
             mailbox.view.want(notify.selected.wanted());
             let own = match &reply.code {
@@ -180,6 +188,15 @@ impl ImapSession {
 
     /// What a command does to names is no news to its client.
     pub(super) fn note_own(&mut self, body: &CommandBody) {
+        if let (CommandBody::Append { mailbox, .. } | CommandBody::Copy { mailbox, .. }, true) =
+            (body, self.notify.is_some())
+        {
+            let target = self.internal_name(mailbox);
+            if let Some(notify) = &mut self.notify {
+                notify.target = target;
+            }
+            return;
+        }
         let names: [Option<&[u8]>; 2] = match body {
             CommandBody::Create { mailbox, .. }
             | CommandBody::Delete { mailbox }
