@@ -59,6 +59,7 @@ const UNKNOWN_PARTS: &[(&str, &str)] = &[
     ("Entwürfe", "RFC 9051, section 9: a quoted string in UTF-8"),
     ("OLDNAME", "RFC 5465, section 5.4, in LIST"),
     ("MYRIGHTS", "RFC 8440, in LIST"),
+    ("<4294967296>", "RFC 9051, appendix D: sizes of 63 bits"),
     ("QUOTA shared ()", "RFC 2087, section 5.1: a root without limits"),
 ];
 
