@@ -8,6 +8,12 @@
 //!
 //! A search takes time in proportion to the text, whatever the string.
 
+#[cfg(feature = "search-index")]
+pub mod index;
+#[cfg(not(feature = "search-index"))]
+#[path = "search/without_index.rs"]
+pub mod index;
+
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
@@ -129,6 +135,11 @@ impl Pattern {
     /// True if every text matches, for the string is empty.
     pub fn is_empty(&self) -> bool {
         self.form.is_empty()
+    }
+
+    /// Whether an index of texts can tell messages that may hold the string from others: it is long enough.
+    pub fn can_be_narrowed(&self) -> bool {
+        self.form.len() >= index::SHORTEST
     }
 
     /// Whether `text` holds the string: UTF-8, as the decoded items of a cache record are.
