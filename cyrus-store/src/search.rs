@@ -137,11 +137,6 @@ impl Pattern {
         self.form.is_empty()
     }
 
-    /// Whether an index of texts can tell messages that may hold the string from others: it is long enough.
-    pub fn can_be_narrowed(&self) -> bool {
-        self.form.len() >= index::SHORTEST
-    }
-
     /// Whether `text` holds the string: UTF-8, as the decoded items of a cache record are.
     pub fn in_utf8(&self, text: &[u8]) -> bool {
         let mut stream = Stream::new(self);

@@ -93,6 +93,8 @@ pub struct ImapOptions {
     pub comparison: Comparison,
     /// `search_fuzzy_always`: strings of every search are looked for as FUZZY does.
     pub search_fuzzy_always: bool,
+    /// In mailboxes of fewer messages an index of texts is not asked: looking at each is as quick.
+    pub search_index_least: u32,
     /// `search_maxtime`: how long a search may take.
     pub search_maxtime: Option<Duration>,
     /// `specialusealways`: LIST and LSUB tell special uses without being asked.
@@ -166,6 +168,7 @@ impl ImapOptions {
             submitservers: Vec::new(),
             comparison: Comparison::default(),
             search_fuzzy_always: false,
+            search_index_least: 100,
             search_maxtime: None,
             specialusealways: true,
             annotation_legacy_commands: false,

@@ -86,9 +86,6 @@ pub enum Place {
     Subject,
 }
 
-/// Shorter strings are in nearly every message: an index does not tell which.
-pub const SHORTEST: usize = grams::SIZE;
-
 /// What messages are to hold.
 #[derive(Clone, Debug)]
 pub enum Wanted<'p> {

@@ -42,9 +42,6 @@ pub enum Wanted<'p> {
     Any(Vec<Wanted<'p>>),
 }
 
-/// Shorter strings are in nearly every message.
-pub const SHORTEST: usize = 3;
-
 /// There is no value of this type.
 #[derive(Clone, Debug)]
 pub struct SearchIndex(Infallible);

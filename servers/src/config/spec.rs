@@ -177,6 +177,7 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::SearchSnippetLength,
     Opt::SearchStopwordPath,
     Opt::SkiplistUnsafe,
+    Opt::SortcacheDb,
     Opt::Srvtab,
     Opt::TlsClientCert,
     Opt::TlsClientKey,

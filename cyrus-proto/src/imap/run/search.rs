@@ -181,10 +181,11 @@ impl Pieces for Search {
                     Ok(program) => program,
                     Err(why) => return why.reply().map(Some),
                 };
-                let narrowed = match program.wants_index(view.uids().len()) {
-                    true => mailbox.search_index()?.and_then(|index| program.consult(&index)),
-                    false => None,
-                };
+                let narrowed =
+                    match program.wants_index(view.uids().len() >= service.options.search_index_least) {
+                        true => mailbox.search_index()?.and_then(|index| program.consult(&index)),
+                        false => None,
+                    };
                 if self.asked.returns.is_some_and(|returns| returns.save) {
                     // Until the search has succeeded there is no result (RFC 5182, section 2.1).
                     view.saved = UidSet::new();

@@ -13,7 +13,7 @@ pub(super) enum Half {
 pub(super) type Gram = u64;
 
 /// The octets of a run.
-pub(super) const SIZE: usize = 3;
+const SIZE: usize = 3;
 const MASK: u32 = 0xFF_FFFF;
 const RUNS: usize = 1 << 24;
 

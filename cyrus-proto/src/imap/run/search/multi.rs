@@ -189,7 +189,8 @@ impl Current {
             Ok(program) => program,
             Err(why) => return why.reply().map(Err),
         };
-        let narrowed = match program.wants_index(known.uids().len()) {
+        let is_large = known.uids().len() >= request.service.options.search_index_least;
+        let narrowed = match program.wants_index(is_large) {
             true => mailbox.search_index()?.and_then(|index| program.consult(&index)),
             false => None,
         };

@@ -63,11 +63,6 @@ impl Like {
         }
     }
 
-    /// Whether the string itself is looked for in messages of which the index knows the words: not if nearly all hold it.
-    pub(super) fn counts_as_it_stands(&self) -> bool {
-        self.pattern.can_be_narrowed()
-    }
-
     pub(super) fn holds(
         &self,
         message: &Message<'_>,
@@ -81,8 +76,7 @@ impl Like {
                 items.contain(&self.place, &self.pattern)? || items.have_words(&self.place, &self.words)?
             );
         }
-        Ok(known.score(message.uid()).is_some()
-            || self.counts_as_it_stands() && items.contain(&self.place, &self.pattern)?)
+        Ok(known.score(message.uid()).is_some() || items.contain(&self.place, &self.pattern)?)
     }
 
     /// How well a message fits that was found, up to 1; `None` if the index says nothing.

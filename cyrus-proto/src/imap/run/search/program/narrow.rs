@@ -7,10 +7,10 @@ use super::fuzzy::Like;
 use super::{Program, Test};
 
 impl Program {
-    /// Whether an index may help in a mailbox of so many messages.
-    pub(in super::super) fn wants_index(&self, messages: u32) -> bool {
-        let needs = |least: Need| self.0.iter().any(|test| test.need() >= least);
-        needs(Need::Words) || messages >= FEW && needs(Need::Text)
+    /// Whether an index may help: if it is about words, or about texts of enough messages.
+    pub(in super::super) fn wants_index(&self, is_large: bool) -> bool {
+        let least = if is_large { Need::Text } else { Need::Words };
+        self.0.iter().any(|test| test.need() >= least)
     }
 
     /// Asks the index of the mailbox: which messages can match at all; `None` if it cannot tell.
@@ -65,7 +65,7 @@ impl Test {
     fn wanted(&self) -> Option<Wanted<'_>> {
         match self {
             Self::Text(place, pattern) => Some(Wanted::Holds(place.in_index(), pattern)),
-            Self::Like(like) => like_wanted(like),
+            Self::Like(like) => Some(like_wanted(like)),
             Self::All(tests) => {
                 let wanted: Vec<Wanted<'_>> = tests.iter().filter_map(Self::wanted).collect();
                 (!wanted.is_empty()).then_some(Wanted::All(wanted))
@@ -89,12 +89,11 @@ impl Test {
     }
 }
 
-fn like_wanted(like: &Like) -> Option<Wanted<'_>> {
+fn like_wanted(like: &Like) -> Wanted<'_> {
     let as_it_stands = Wanted::Holds(like.place.in_index(), &like.pattern);
-    match (like.indexed_place(), like.counts_as_it_stands()) {
-        (Some(place), true) => Some(Wanted::Any(vec![Wanted::Like(place, &like.words), as_it_stands])),
-        (Some(place), false) => Some(Wanted::Like(place, &like.words)),
-        (None, _) => Some(as_it_stands),
+    match like.indexed_place() {
+        Some(place) => Wanted::Any(vec![Wanted::Like(place, &like.words), as_it_stands]),
+        None => as_it_stands,
     }
 }
 
@@ -102,9 +101,6 @@ fn mean(scores: impl Iterator<Item = f32>) -> Option<f32> {
     let (sum, count) = scores.fold((0.0, 0.0), |(sum, count), score| (sum + score, count + 1.0));
     (count > 0.0).then_some(sum / count)
 }
-
-/// In fewer messages than this an index finds nothing quicker than looking does.
-const FEW: u32 = 100;
 
 /// How relevant a result is that holds what was asked for.
 pub(in super::super) const EXACT: u8 = 100;
