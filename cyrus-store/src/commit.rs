@@ -13,6 +13,7 @@
 //! messages of one mailbox exist at once. A crash leaves each mailbox as it was or with all its messages, and at worst usage that is too high.
 
 mod steps;
+mod undo;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -101,7 +102,8 @@ struct Slot(Mutex<Option<Outcome>>);
 #[derive(Debug)]
 enum Outcome {
     Done(Result<Appends, MailboxError>),
-    /// Somebody else holds the mailbox: whoever wants it has to wait for it himself, so that nobody else has to.
+    /// Somebody else holds the mailbox, or it is in another place since: whoever wants it has to wait for it himself, so that
+    /// nobody else has to.
     Contended(AppendRequest),
 }
 
