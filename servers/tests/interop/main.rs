@@ -15,4 +15,6 @@ mod notify;
 mod recovery;
 mod reverse;
 mod rig;
+mod rows;
+mod space;
 mod together;
