@@ -12,6 +12,8 @@
 //! stable storage; then usage is raised where it was not, and the index headers are written, each of which makes the
 //! messages of one mailbox exist at once. A crash leaves each mailbox as it was or with all its messages, and at worst usage that is too high.
 
+mod barrier;
+mod follow;
 mod steps;
 mod undo;
 

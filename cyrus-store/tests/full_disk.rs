@@ -497,16 +497,14 @@ fn refused_as_a_whole(what: &str, change: Change, full: Full, kind: io::ErrorKin
         let refused = site.disk.empty();
         let context = format!("{what}, {full:?} after {after}");
         let seen = site.look();
-        match &result {
-            Err(error) => {
-                assert_eq!(error.class(), ErrorClass::System, "{context}: {error}");
-                assert!(refused > 0, "{context}: {error}");
-                if seen != before {
-                    panic!("{context}: {error}\nbefore: {before:#?}\nafter: {seen:#?}");
-                }
-                refusals += 1;
-            }
-            Ok(()) => {}
+        if let Err(error) = &result {
+            assert_eq!(error.class(), ErrorClass::System, "{context}: {error}");
+            assert!(refused > 0, "{context}: {error}");
+            assert!(
+                seen == before,
+                "{context}: {error}\nbefore: {before:#?}\nafter: {seen:#?}"
+            );
+            refusals += 1;
         }
         let faults = site.faults();
         assert_eq!(faults, [""; 0], "{context}: {result:?}");

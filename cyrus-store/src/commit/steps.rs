@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::barrier::Sync;
+use super::follow::follow;
 use super::undo::Failed;
 use super::{AppendRequest, Appends, Incoming, Outcome, Slot, Target, Waiting};
 use crate::archiving::Candidate;
@@ -94,44 +96,6 @@ pub(super) struct Accepted {
 enum Cache {
     Staged(Staged),
     Copied(CachedRecord),
-}
-
-/// What a barrier has to sync.
-#[derive(Default)]
-struct Sync {
-    files: Vec<File>,
-    dirs: BTreeSet<PathBuf>,
-}
-
-impl Sync {
-    /// Adds a file, unless it is there.
-    fn add(&mut self, file: File) {
-        // The links of one message come one after the other.
-        if !self.files.last().is_some_and(|last| Arc::ptr_eq(last, &file)) {
-            self.files.push(file);
-        }
-    }
-
-    /// Takes over what another has to sync.
-    fn merge(&mut self, other: &mut Self) {
-        for file in other.files.drain(..) {
-            if !self.files.iter().any(|known| Arc::ptr_eq(known, &file)) {
-                self.files.push(file);
-            }
-        }
-        self.dirs.append(&mut other.dirs);
-    }
-
-    fn files_now(&mut self, store: &Store) -> Result<(), DiskError> {
-        store.disk().sync_many(&self.files.iter().collect::<Vec<_>>())?;
-        self.files.clear();
-        Ok(())
-    }
-
-    fn all_now(&mut self, store: &Store) -> Result<(), DiskError> {
-        self.files_now(store)?;
-        self.dirs.iter().try_for_each(|dir| store.disk().sync_dir(dir))
-    }
 }
 
 /// Message files that are open at once.
@@ -260,32 +224,6 @@ fn lock(store: &Store, groups: Vec<Waiting>, mut held: Held, wait: Wait) -> Vec<
         }
     }
     locked
-}
-
-/// Sends requests after a mailbox that is in another place since they were made.
-fn follow(store: &Store, requests: Waiting) {
-    for (mut request, slot) in requests {
-        match request.target.follow(store) {
-            Ok(()) => slot.fill(Outcome::Contended(request)),
-            Err(error) => slot.fill(Outcome::Done(Err(error))),
-        }
-    }
-}
-
-impl Target {
-    /// Finds the mailbox where it is now.
-    fn follow(&mut self, store: &Store) -> Result<(), MailboxError> {
-        store.forget(&self.hot);
-        let entry = store.lookup_id(&self.id)?.ok_or(MailboxError::Deleted)?;
-        let paths = store.paths_of(&entry)?;
-        if entry.name.is_deleted(&store.options().deleted_prefix) || paths.index == self.hot.paths.index {
-            return Err(MailboxError::Deleted);
-        }
-        self.hot = store.hot(paths);
-        self.owner = entry.name.owner().map(Arc::from);
-        self.name = entry.name.clone();
-        Ok(())
-    }
 }
 
 fn lock_one(store: &Store, target: &Target, held: &mut Held, wait: Wait) -> Result<IndexWrite, MailboxError> {

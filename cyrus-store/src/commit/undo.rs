@@ -32,8 +32,8 @@ impl Failed {
     }
 
     /// Brings the mailboxes back to where they were, and tells who waits for them.
-    pub(super) fn undo(self: Box<Self>, store: &Store) {
-        let Self { error, work } = *self;
+    pub(super) fn undo(self, store: &Store) {
+        let Self { error, work } = self;
         let mut slots = Vec::new();
         for mut mailbox in work {
             // Should that fail, the messages may be there after all, and need their files.

@@ -18,3 +18,4 @@ mod rig;
 mod rows;
 mod space;
 mod together;
+mod usage;
