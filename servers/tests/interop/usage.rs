@@ -131,7 +131,9 @@ fn usage_stays_exact(options: &[(&str, &str)], seconds: u64) {
     }
     for root in ROOTS {
         // Now and then a limit is in the way.
-        admin.ok(&format!("SETQUOTA {root} (STORAGE 400 MESSAGE 300 X-NUM-FOLDERS 50)"));
+        admin.ok(&format!(
+            "SETQUOTA {root} (STORAGE 400 MESSAGE 300 X-NUM-FOLDERS 50)"
+        ));
     }
     let done = AtomicBool::new(false);
     let operations = AtomicU64::new(0);
@@ -166,14 +168,22 @@ fn usage_stays_exact(options: &[(&str, &str)], seconds: u64) {
         done.store(true, Ordering::Relaxed);
     });
     println!("{} operations", operations.load(Ordering::Relaxed));
-    assert!(operations.load(Ordering::Relaxed) > 20, "there was next to no load");
+    assert!(
+        operations.load(Ordering::Relaxed) > 20,
+        "there was next to no load"
+    );
     let before: BTreeMap<&str, String> = [&ours, &real]
         .map(|programs| (programs.name, told(&site, programs)))
         .into();
     assert_eq!(before["ours"], before["real"]);
     for programs in [&real, &ours] {
         site.tool_ok(programs, "quota", &["-f"]);
-        assert_eq!(told(&site, programs), before["ours"], "after quota -f of {}", programs.name);
+        assert_eq!(
+            told(&site, programs),
+            before["ours"],
+            "after quota -f of {}",
+            programs.name
+        );
     }
     one.stop();
     two.stop();
@@ -206,7 +216,8 @@ fn wrong_usage_is_put_right_once_and_by_either_the_same() {
                 admin.ok(&format!("SETQUOTA user/{user} (STORAGE 1000 MESSAGE 10)"));
                 let mut imap = server.imap(user);
                 imap.ok("CREATE sub");
-                imap.append("sub", "", b"Subject: x\r\n\r\nhello\r\n").expect("an answer");
+                imap.append("sub", "", b"Subject: x\r\n\r\nhello\r\n")
+                    .expect("an answer");
             }
             server.stop();
             let right = told(&site, &ours);
@@ -235,7 +246,11 @@ fn wrong_usage_is_put_right_once_and_by_either_the_same() {
         }
         let [ours, real] = results.as_slice() else { return };
         let faults = |text: &str| {
-            let mut lines: Vec<String> = text.lines().filter(|line| line.contains("was")).map(str::to_owned).collect();
+            let mut lines: Vec<String> = text
+                .lines()
+                .filter(|line| line.contains("was"))
+                .map(str::to_owned)
+                .collect();
             lines.sort();
             lines
         };
