@@ -24,6 +24,7 @@
 //! What the files look like, and what a crash may leave in them, is in `docs/FORMATS.md`.
 
 mod annotate;
+mod autocreate;
 mod commit;
 mod conversations;
 pub mod db;
@@ -63,6 +64,7 @@ pub mod utf7;
 pub use annotate::{
     Annotation, AnnotationScope, AnnotationUpdate, Audience, DefinedScope, Definition, Definitions, ValueType,
 };
+pub use autocreate::{Autocreate, Occasion};
 pub use conversations::{ConversationDifference, Pruned, Splitting};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
 pub use error::{ErrorClass, MailboxError};
