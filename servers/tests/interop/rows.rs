@@ -5,6 +5,7 @@
 mod made;
 mod names;
 mod namespaces;
+mod oracle;
 mod rights;
 mod stage;
 mod users;

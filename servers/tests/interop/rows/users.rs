@@ -1,7 +1,6 @@
 //! What becomes of users as a whole: deleted, renamed, made by themselves.
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
 
 use super::stage::{Client, Options, Row, row};
 
@@ -75,22 +74,23 @@ fn somebody(row: &Row, options: Options) -> String {
     bovik.ok("SETMETADATA work (/private/comment \"mine\")");
     bovik.ok("SETMETADATA work (/shared/comment \"ours\")");
     bovik.ok("LOGOUT");
-    let legacy = options.contains(&("mailbox_legacy_dirs", "yes"));
-    let (file, sieve): (Box<dyn Fn(&str) -> PathBuf>, PathBuf) = if legacy {
-        let user = row.root().join("conf/user/b");
-        let name = format!("bovik{}", row.number());
-        let sieve = row.root().join("sieve/b").join(&name);
-        (Box::new(move |kind| user.join(format!("{name}.{kind}"))), sieve)
-    } else {
-        let below = Path::new("uuid").join(&id[..1]).join(&id[1..2]).join(&id);
-        let user = row.root().join("conf/user").join(&below);
-        let sieve = row.root().join("sieve").join(&below);
-        (Box::new(move |kind| user.join(format!("{kind}.db"))), sieve)
-    };
     // What only other services write.
-    for kind in ["dav", "xapianactive"] {
-        row.write(&file(kind), "");
+    let (files, sieve) = match options.contains(&("mailbox_legacy_dirs", "yes")) {
+        true => {
+            let user = format!("b/bovik{}", row.number());
+            let files = ["dav", "xapianactive"].map(|kind| format!("user/{user}.{kind}"));
+            (files, user)
+        }
+        false => {
+            let user = format!("uuid/{}/{}/{id}", &id[..1], &id[1..2]);
+            let files = ["dav", "xapianactive"].map(|kind| format!("user/{user}/{kind}.db"));
+            (files, user)
+        }
+    };
+    for file in files {
+        row.write(&row.root().join("conf").join(file), "");
     }
+    let sieve = row.root().join("sieve").join(sieve);
     row.write(&sieve.join("script.bc"), "x");
     row.write(&sieve.join("script.script"), "keep;\r\n");
     std::os::unix::fs::symlink("script.bc", sieve.join("defaultbc")).expect("a link");
