@@ -1,11 +1,13 @@
-//! Rows of the table of behaviour: one test a row, named by its id, against real Cyrus and against this project.
-//!
-//! Rows of one configuration share their servers ([`stage`]); each has users and mailboxes of its own.
+//! The rows of what the seed of this project asked for, each a test that carries the row's number, with this project's daemons
+//! and with real Cyrus in their place.
 
 mod made;
 mod names;
 mod namespaces;
 mod oracle;
+mod partitions;
+mod quotas;
 mod rights;
+mod shared_site;
 mod stage;
 mod users;
