@@ -25,6 +25,7 @@
 
 mod annotate;
 mod archiving;
+mod autocreate;
 mod commit;
 mod conversations;
 pub mod db;
@@ -66,6 +67,7 @@ pub use annotate::{
     Annotation, AnnotationScope, AnnotationUpdate, Audience, DefinedScope, Definition, Definitions, ValueType,
 };
 pub use archiving::Archiving;
+pub use autocreate::{Autocreate, Occasion};
 pub use conversations::{ConversationDifference, Pruned, Splitting};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
 pub use error::{ErrorClass, MailboxError};

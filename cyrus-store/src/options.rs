@@ -9,6 +9,7 @@ use cyrus_acl::{DeleteRight, Mechanism, Policy, Unix};
 
 use crate::annotate::Definitions;
 use crate::archiving::Archiving;
+use crate::autocreate::Autocreate;
 use crate::db::Engine;
 use crate::hints::Announcer;
 use crate::ident::Partition;
@@ -81,8 +82,10 @@ pub struct StoreOptions {
     pub max_message_size: u64,
     /// `lmtp_strict_quota`: delivery does not exceed a limit by one message.
     pub lmtp_strict_quota: bool,
-    /// `autocreate_quota`, in KiB; negative is no quota.
-    pub autocreate_quota: i64,
+    /// `autocreate_*`: what is made for users who have no INBOX.
+    pub autocreate: Autocreate,
+    /// `sievedir`: where users' scripts are, if anywhere.
+    pub sieve_dir: Option<PathBuf>,
     /// `allowallsubscribe`
     pub allowallsubscribe: bool,
     /// `allowsetacl`: users, and not only administrators, may change the lists of mailboxes.
@@ -337,7 +340,8 @@ impl StoreOptions {
             duplicatesuppression: true,
             max_message_size: 0,
             lmtp_strict_quota: false,
-            autocreate_quota: -1,
+            autocreate: Autocreate::default(),
+            sieve_dir: None,
             allowallsubscribe: false,
             allowsetacl: true,
             anyoneuseracl: true,

@@ -151,6 +151,16 @@ impl StoreOptions {
         path.into()
     }
 
+    /// The directory of a user's scripts below `sievedir`, if there is one: by the unique id of his INBOX if that has
+    /// directories by id, else by his name.
+    pub fn sieve_path(&self, userid: &str, inbox: Option<&MailboxId>) -> Option<PathBuf> {
+        let top = self.sieve_dir.as_ref()?;
+        Some(match inbox {
+            Some(id) => top.join(id_path(id)),
+            None => top.join(self.hashing().legacy_sieve_dir(userid)),
+        })
+    }
+
     /// The file of a quota root, by its internal name, in the quotalegacy layout.
     pub fn quota_file(&self, root: &str) -> PathBuf {
         let (domain, local) = match root.split_once('!') {
