@@ -16,4 +16,8 @@ mod notify;
 mod recovery;
 mod reverse;
 mod rig;
+mod rows;
+mod search_index;
+mod space;
 mod together;
+mod usage;

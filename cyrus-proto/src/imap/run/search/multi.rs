@@ -85,6 +85,10 @@ impl Pieces for Multi {
             self.goal = names.len();
             self.left = Some(names.into_iter().collect());
         }
+        let limit = request.service.options.search_maxtime;
+        if limit.is_some_and(|limit| self.started.elapsed() >= limit) {
+            return Ok(Some(Reply::no("Search takes too long").with(Code::Limit)));
+        }
         if self.current.is_none() {
             let Some(name) = self.left.as_mut().and_then(VecDeque::pop_front) else {
                 let limit = request.service.options.message_limit;
@@ -184,14 +188,20 @@ impl Current {
             store,
             auth: &request.user.auth,
             comparison: request.comparison(),
+            fuzzy: request.service.options.search_fuzzy_always,
             now: now(),
             left: Cell::new(SearchProgram::MAX_KEYS),
         };
-        let program = match Program::compile(program, &terms) {
+        let mut program = match Program::compile(program, &terms) {
             Ok(program) => program,
             Err(why) => return why.reply().map(Err),
         };
-        let scan = Scan::new(program, known);
+        let is_large = known.uids().len() >= request.service.options.search_index_least;
+        let narrowed = match program.wants_index(is_large) {
+            true => mailbox.search_index()?.and_then(|index| program.consult(&index)),
+            false => None,
+        };
+        let scan = Scan::new(program, known, narrowed);
         Ok(Ok(Self {
             mailbox,
             view,
@@ -222,6 +232,9 @@ impl Current {
             all: true,
             ..SearchReturn::default()
         });
+        if returns.relevancy {
+            self.scan.rate();
+        }
         self.limited |= self.scan.limit(request.service.options.message_limit).is_some();
         let hits = std::mem::take(&mut self.scan.hits);
         self.found = hits.len();
