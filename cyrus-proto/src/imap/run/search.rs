@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use cyrus_store::{MailboxError, UidSet};
 
 use self::answer::Results;
+use self::context::Found;
 use self::program::{Program, Terms};
 use self::scan::Scan;
 use super::{Chain, Pieces, Request, Stage, completed, seconds};
@@ -256,17 +257,16 @@ impl Pieces for Search {
                 .as_ref()
                 .and_then(|returns| returns.fetch.clone());
             let fetch = fetch.map(|wanted| Arc::new(*wanted));
-            let program = scan.program;
-            if !contexts.add(
-                most,
-                tag.clone(),
+            let found = Found {
+                tag: tag.clone(),
                 numbering,
-                program,
+                program: scan.program,
                 order,
-                &hits,
+                hits: &hits,
                 comparison,
                 fetch,
-            ) {
+            };
+            if !contexts.add(most, found) {
                 let refusal = Reply::no("Too many searches are updated");
                 refusal
                     .with(Code::NoUpdate(tag.to_string()))

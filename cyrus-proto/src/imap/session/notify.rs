@@ -32,8 +32,7 @@ impl ImapSession {
             State::Authenticated { .. } => None,
             State::NotAuthenticated | State::Authenticating { .. } | State::Logout => return None,
         };
-        let has_fresh = |selected: &Box<Selected>| selected.view.has_fresh() || selected.contexts.has_fresh();
-        if selected.is_some_and(has_fresh) {
+        if selected.is_some_and(|selected| selected.view.has_fresh() || selected.contexts.has_fresh()) {
             let notify = self.notify.as_ref();
             let fetch = notify.and_then(|notify| notify.selected.fetch.clone());
             let request = self.request(nobodys())?;

@@ -29,6 +29,18 @@ struct Context {
     fresh: UidSet,
 }
 
+/// A search that has been made, and what it found.
+pub(super) struct Found<'f> {
+    pub(super) tag: Tag,
+    pub(super) numbering: Numbering,
+    pub(super) program: Program,
+    pub(super) order: &'f Order,
+    pub(super) hits: &'f [Hit],
+    pub(super) comparison: Comparison,
+    /// What is to be fetched of new results.
+    pub(super) fetch: Option<Arc<FetchAttributes>>,
+}
+
 enum Results {
     /// Of SEARCH: a set.
     Set(UidSet),
@@ -75,36 +87,27 @@ impl Contexts {
     }
 
     /// Keeps a search true from now on; false if there are `most` already.
-    pub(super) fn add(
-        &mut self,
-        most: usize,
-        tag: Tag,
-        numbering: Numbering,
-        program: Program,
-        order: &Order,
-        hits: &[Hit],
-        comparison: Comparison,
-        fetch: Option<Arc<FetchAttributes>>,
-    ) -> bool {
+    pub(super) fn add(&mut self, most: usize, found: Found<'_>) -> bool {
         if self.0.len() >= most {
             return false;
         }
-        let results = match order {
+        let Found { hits, .. } = found;
+        let results = match found.order {
             Order::Sorted(criteria) => Results::Sorted {
                 uids: hits.iter().map(|hit| hit.uid).collect(),
                 criteria: criteria.clone(),
-                comparison,
+                comparison: found.comparison,
             },
             Order::Mailbox | Order::Threads(_) => {
                 Results::Set(hits.iter().filter_map(|hit| Uid::new(hit.uid)).collect())
             }
         };
         self.0.push(Context {
-            tag,
-            numbering,
-            program,
+            tag: found.tag,
+            numbering: found.numbering,
+            program: found.program,
             results,
-            fetch,
+            fetch: found.fetch,
             fresh: UidSet::new(),
         });
         true

@@ -10,6 +10,7 @@ use cyrus_acl::Rights;
 use cyrus_store::{Mailbox, MailboxError, MailboxName};
 
 use super::answer::{Results, saved};
+use super::context::Found;
 use super::program::{Program, Terms};
 use super::scan::Scan;
 use super::{Order, now};
@@ -245,16 +246,16 @@ impl Current {
             }
             if returns.update {
                 let options = &request.service.options;
-                let kept = contexts.add(
-                    options.max_updated_searches,
-                    request.tag.clone(),
-                    Numbering::Uid,
-                    std::mem::take(&mut self.scan.program),
-                    &Order::Mailbox,
+                let found = Found {
+                    tag: request.tag.clone(),
+                    numbering: Numbering::Uid,
+                    program: std::mem::take(&mut self.scan.program),
+                    order: &Order::Mailbox,
                     hits,
                     comparison,
-                    returns.fetch.clone().map(|wanted| Arc::new(*wanted)),
-                );
+                    fetch: returns.fetch.clone().map(|wanted| Arc::new(*wanted)),
+                };
+                let kept = contexts.add(options.max_updated_searches, found);
                 if !kept {
                     Reply::no("Too many searches are updated")
                         .with(Code::NoUpdate(request.tag.to_string()))
