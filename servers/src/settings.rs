@@ -1,5 +1,6 @@
 //! From imapd.conf to the options of the libraries, which read no files of settings themselves.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use cyrus_store::options::{
 };
 use cyrus_store::search::Whitespace;
 use cyrus_store::{
-    Archiving, Autocreate, ChoiceMode, Definitions, Level, Log, Namespace, Partition, PartitionChoice,
-    SearchOptions, Separator, StoreOptions, VirtualDomains,
+    Archiving, Autocreate, ChoiceMode, Definitions, Keyword, Level, Log, MailboxKind, Namespace, Partition,
+    PartitionChoice, SearchOptions, Separator, StoreOptions, VirtualDomains,
 };
 
 use crate::config::{Config, Opt};
@@ -135,11 +136,33 @@ pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
     options.annotations = annotations(config)?;
     options.allowusermoves = config.switch(Opt::Allowusermoves);
     options.search = search(config)?;
+    options.new_mailbox_options = u32::try_from(config.int(Opt::MailboxDefaultOptions)).unwrap_or(0);
+    let keywords = config.words(Opt::MailboxInitialFlags);
+    options.new_mailbox_keywords = keywords.iter().filter_map(|name| Keyword::new(name)).collect();
+    options.max_messages = max_messages(config);
+    options.lock_debug_time = config
+        .text(Opt::LockDebugtime)
+        .and_then(|seconds| seconds.trim().parse().ok())
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     if config.switch(Opt::SyncLog) {
         options.sync_channels = sync_channels(config);
     }
     options.log = Arc::new(StoreLog);
     Ok(options)
+}
+
+/// How many messages mailboxes hold, by their kind; 0 is no limit.
+fn max_messages(config: &Config) -> BTreeMap<MailboxKind, u32> {
+    let limits = [
+        (MailboxKind::Email, Opt::MailboxMaxmessagesEmail),
+        (MailboxKind::Calendar, Opt::MailboxMaxmessagesCalendar),
+        (MailboxKind::AddressBook, Opt::MailboxMaxmessagesAddressbook),
+    ];
+    let limits = limits.into_iter().filter_map(|(kind, option)| {
+        let most = u32::try_from(config.int(option)).ok().filter(|&most| most > 0)?;
+        Some((kind, most))
+    });
+    limits.collect()
 }
 
 /// Which indexes of texts there are. Cyrus's values other than `none` all mean those of this project.
