@@ -28,6 +28,7 @@ mod commit;
 mod conversations;
 pub mod db;
 mod deliver;
+mod deny;
 mod error;
 mod flags;
 pub mod format;
@@ -65,6 +66,7 @@ pub use annotate::{
 };
 pub use conversations::{ConversationDifference, Pruned, Splitting};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
+pub use deny::Denial;
 pub use error::{ErrorClass, MailboxError};
 pub use flags::{FlagNames, Flags, Keyword, KeywordBits, SystemFlags};
 pub use format::mboxentry::{MailboxKind, MailboxType};
@@ -74,9 +76,9 @@ pub use ident::{Guid, MailboxId, Partition};
 pub use log::{Level, Log};
 pub use mailbox::{
     Appended, CachedRecord, Change, Copied, CopyMode, Expired, Expiry, Expunge, ExpungedMessage, FlagChange,
-    FlagMode, FlagsStored, IndexRead, Mailbox, MailboxStatus, Message, MessageFile, NewMessage,
+    FlagMode, FlagsStored, IndexRead, Mailbox, MailboxStatus, Message, MessageFile, NewMessage, Redated,
 };
-pub use mboxlist::{CreateOptions, MailboxEntry, Step};
+pub use mboxlist::{CreateOptions, MailboxEntry, Moved, Relocated, Step};
 pub use name::{MailboxName, NameError};
 pub use namespace::{ClientName, Namespace, Pattern, Separator, VirtualDomains};
 pub use options::StoreOptions;

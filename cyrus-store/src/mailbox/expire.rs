@@ -254,7 +254,7 @@ impl Mailbox {
         write.commit(&self.entry.name, &self.id)
     }
 
-    fn require_system(&self) -> Result<(), MailboxError> {
+    pub(super) fn require_system(&self) -> Result<(), MailboxError> {
         match self.auth.is_system() {
             true => Ok(()),
             false => Err(MailboxError::PermissionDenied),
