@@ -7,6 +7,7 @@ pub mod cyrus_conf;
 pub mod cyrusd;
 pub mod daemon;
 pub mod deliver;
+pub mod denied;
 pub mod engine;
 pub mod environment;
 #[doc(hidden)]
