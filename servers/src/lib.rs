@@ -3,6 +3,7 @@
 pub mod bulletin;
 pub mod config;
 pub mod crowd;
+pub mod cyradm;
 pub mod cyrus_conf;
 pub mod cyrusd;
 pub mod daemon;
