@@ -584,6 +584,11 @@ impl Config {
         self.other(&format!("archivepartition-{name}")).map(Path::new)
     }
 
+    /// The lines `xlist-USE: NAME`: uses in small letters, and the names of folders that have them.
+    pub fn xlist(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.family("xlist-")
+    }
+
     /// The options of Cyrus SASL without their prefix `sasl_`: name and value.
     ///
     /// `sasl_minimum_layer` and `sasl_maximum_layer` are options of the table and not among them.

@@ -16,3 +16,4 @@ mod recovery;
 mod reverse;
 mod rig;
 mod together;
+mod tools;
