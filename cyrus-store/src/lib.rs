@@ -24,6 +24,8 @@
 //! What the files look like, and what a crash may leave in them, is in `docs/FORMATS.md`.
 
 mod annotate;
+mod archiving;
+mod autocreate;
 mod commit;
 mod conversations;
 pub mod db;
@@ -64,6 +66,8 @@ pub mod utf7;
 pub use annotate::{
     Annotation, AnnotationScope, AnnotationUpdate, Audience, DefinedScope, Definition, Definitions, ValueType,
 };
+pub use archiving::Archiving;
+pub use autocreate::{Autocreate, Occasion};
 pub use conversations::{ConversationDifference, Pruned, Splitting};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
 pub use deny::Denial;
@@ -75,8 +79,9 @@ pub use hints::{Announcer, Hint, Watch};
 pub use ident::{Guid, MailboxId, Partition};
 pub use log::{Level, Log};
 pub use mailbox::{
-    Appended, CachedRecord, Change, Copied, CopyMode, Expired, Expiry, Expunge, ExpungedMessage, FlagChange,
-    FlagMode, FlagsStored, IndexRead, Mailbox, MailboxStatus, Message, MessageFile, NewMessage, Redated,
+    Appended, Archive, Archived, CachedRecord, Change, Copied, CopyMode, Expired, Expiry, Expunge,
+    ExpungedMessage, FlagChange, FlagMode, FlagsStored, IndexRead, Mailbox, MailboxStatus, Message,
+    MessageFile, NewMessage, Redated,
 };
 pub use mboxlist::{CreateOptions, MailboxEntry, Moved, Relocated, Step};
 pub use name::{MailboxName, NameError};

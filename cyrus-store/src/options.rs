@@ -8,6 +8,8 @@ use std::time::Duration;
 use cyrus_acl::{DeleteRight, Mechanism, Policy, Unix};
 
 use crate::annotate::Definitions;
+use crate::archiving::Archiving;
+use crate::autocreate::Autocreate;
 use crate::db::Engine;
 use crate::hints::Announcer;
 use crate::ident::Partition;
@@ -29,6 +31,8 @@ pub struct StoreOptions {
     pub default_partition: Option<Partition>,
     /// `partition_select_*`: which partition is taken where there is no default.
     pub partition_choice: PartitionChoice,
+    /// `archive_enabled` and the like: which messages go to the archive partition.
+    pub archiving: Archiving,
     /// `hashimapspool`
     pub hashimapspool: bool,
     /// `fulldirhash`
@@ -77,8 +81,10 @@ pub struct StoreOptions {
     pub max_message_size: u64,
     /// `lmtp_strict_quota`: delivery does not exceed a limit by one message.
     pub lmtp_strict_quota: bool,
-    /// `autocreate_quota`, in KiB; negative is no quota.
-    pub autocreate_quota: i64,
+    /// `autocreate_*`: what is made for users who have no INBOX.
+    pub autocreate: Autocreate,
+    /// `sievedir`: where users' scripts are, if anywhere.
+    pub sieve_dir: Option<PathBuf>,
     /// `allowallsubscribe`
     pub allowallsubscribe: bool,
     /// `allowsetacl`: users, and not only administrators, may change the lists of mailboxes.
@@ -273,6 +279,7 @@ impl StoreOptions {
             metapartition_files: MetaFiles::default(),
             default_partition: None,
             partition_choice: PartitionChoice::default(),
+            archiving: Archiving::default(),
             hashimapspool: false,
             fulldirhash: false,
             mailbox_legacy_dirs: false,
@@ -297,7 +304,8 @@ impl StoreOptions {
             duplicatesuppression: true,
             max_message_size: 0,
             lmtp_strict_quota: false,
-            autocreate_quota: -1,
+            autocreate: Autocreate::default(),
+            sieve_dir: None,
             allowallsubscribe: false,
             allowsetacl: true,
             anyoneuseracl: true,

@@ -37,6 +37,20 @@ impl MailboxPaths {
         let dir = if archived { &self.archive } else { &self.data };
         dir.join(format!("{uid}."))
     }
+
+    /// The cache of archived messages or of the others.
+    pub(crate) fn cache_of(&self, archived: bool) -> &Path {
+        if archived {
+            &self.archive_cache
+        } else {
+            &self.cache
+        }
+    }
+
+    /// Whether archived messages share the cache of the others.
+    pub(crate) fn caches_are_one(&self) -> bool {
+        self.archive_cache == self.cache
+    }
 }
 
 impl StoreOptions {
@@ -135,6 +149,16 @@ impl StoreOptions {
             .into_os_string();
         path.push(format!(".{kind}"));
         path.into()
+    }
+
+    /// The directory of a user's scripts below `sievedir`, if there is one: by the unique id of his INBOX if that has
+    /// directories by id, else by his name.
+    pub fn sieve_path(&self, userid: &str, inbox: Option<&MailboxId>) -> Option<PathBuf> {
+        let top = self.sieve_dir.as_ref()?;
+        Some(match inbox {
+            Some(id) => top.join(id_path(id)),
+            None => top.join(self.hashing().legacy_sieve_dir(userid)),
+        })
     }
 
     /// The file of a quota root, by its internal name, in the quotalegacy layout.

@@ -14,8 +14,8 @@ use cyrus_store::options::{
 };
 use cyrus_store::search::Whitespace;
 use cyrus_store::{
-    ChoiceMode, Definitions, Level, Log, Namespace, Partition, PartitionChoice, Separator, StoreOptions,
-    VirtualDomains,
+    Archiving, Autocreate, ChoiceMode, Definitions, Level, Log, Namespace, Partition, PartitionChoice,
+    Separator, StoreOptions, VirtualDomains,
 };
 
 use crate::config::{Config, Opt};
@@ -86,6 +86,7 @@ pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
         archive_cache: config.has_bit(Opt::MetapartitionFiles, "archivecache"),
         lock: config.has_bit(Opt::MetapartitionFiles, "lock"),
     };
+    options.archiving = archiving(config);
     options.hashimapspool = config.switch(Opt::Hashimapspool);
     options.fulldirhash = config.switch(Opt::Fulldirhash);
     options.mailbox_legacy_dirs = config.switch(Opt::MailboxLegacyDirs);
@@ -120,6 +121,10 @@ pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
     options.duplicatesuppression = config.switch(Opt::Duplicatesuppression);
     options.max_message_size = config.bytesize(Opt::Maxmessagesize).unwrap_or_default();
     options.lmtp_strict_quota = config.switch(Opt::LmtpStrictQuota);
+    options.autocreate = autocreate(config);
+    options.sieve_dir = config
+        .file(Opt::Sievedir)
+        .filter(|_| !config.switch(Opt::Sieveusehomedir));
     options.allowallsubscribe = config.switch(Opt::Allowallsubscribe);
     options.allowsetacl = config.switch(Opt::Allowsetacl);
     options.anyoneuseracl = config.switch(Opt::Anyoneuseracl);
@@ -130,6 +135,47 @@ pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
     options.allowusermoves = config.switch(Opt::Allowusermoves);
     options.log = Arc::new(StoreLog);
     Ok(options)
+}
+
+/// Which messages go to the archive partition.
+fn archiving(config: &Config) -> Archiving {
+    let policy = Archiving::default();
+    Archiving {
+        enabled: config.switch(Opt::ArchiveEnabled),
+        after: config.seconds(Opt::ArchiveAfter).map_or(policy.after, |seconds| {
+            u32::try_from(seconds.max(0)).unwrap_or(u32::MAX)
+        }),
+        max_size: config.bytesize(Opt::ArchiveMaxsize).unwrap_or(policy.max_size),
+        keep_flagged: config.switch(Opt::ArchiveKeepflagged),
+    }
+}
+
+/// What is made for users who have no INBOX.
+fn autocreate(config: &Config) -> Autocreate {
+    // Names between bars, and blanks around them.
+    let names = |option| -> Vec<String> {
+        let text = config.string(option);
+        let names = text.split('|').map(str::trim).filter(|name| !name.is_empty());
+        names.map(str::to_owned).collect()
+    };
+    let limit = |number: i64| u64::try_from(number).ok().filter(|&limit| limit > 0);
+    let storage = config.bytesize(Opt::AutocreateQuota);
+    Autocreate {
+        at_login: storage.is_some(),
+        at_delivery: storage.is_some() && config.switch(Opt::AutocreatePost),
+        users: config.words(Opt::AutocreateUsers),
+        storage_kib: storage.map(|octets| octets / 1024).filter(|&limit| limit > 0),
+        messages: limit(config.int(Opt::AutocreateQuotaMessages)),
+        folders: names(Opt::AutocreateInboxFolders),
+        subscribed: names(Opt::AutocreateSubscribeFolders),
+        shared: names(Opt::AutocreateSubscribeSharedfolders),
+        all_shared: config.switch(Opt::AutocreateSubscribeSharedfoldersAll),
+        special_uses: config
+            .folder_uses()
+            .map(|(special_use, folder)| (folder.to_owned(), format!("\\{special_use}")))
+            .collect(),
+        acl: config.autocreate_acl(),
+    }
 }
 
 /// Which annotations there may be.

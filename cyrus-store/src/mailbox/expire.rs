@@ -236,7 +236,7 @@ impl Mailbox {
     }
 
     /// Has the files of expunged messages removed when the mailbox is closed.
-    fn unlink_expunged(&self, uids: &UidSet) -> Result<(), MailboxError> {
+    fn unlink_expunged(&mut self, uids: &UidSet) -> Result<(), MailboxError> {
         let locks = self.lock(Mode::Exclusive)?;
         let mut write = IndexWrite::begin(&self.store, &self.hot, locks)?;
         for number in 0..write.records() {

@@ -62,7 +62,7 @@ impl Store {
         header.mbtype = moved.mbtype.to_string();
         write.set_names(header);
         let placed = self
-            .copy_mailbox_files(&from, &to)
+            .copy_mailbox_files(&from, &to, None)
             .and_then(|()| self.place_index(&mut write, &to))
             .and_then(|()| self.commit_rows(&[RowChange::Update(&moved)]));
         if let Err(error) = placed {

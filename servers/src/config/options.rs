@@ -52,7 +52,7 @@ options! {
     Allownewnews "allownewnews", OFF, News, (2, 3, 17), CURRENT;
     Allowplaintext "allowplaintext", OFF, Login, (3, 0, 0), CURRENT;
     Allowsetacl "allowsetacl", ON, Acl, (3, 1, 8), CURRENT;
-    Allowusermoves "allowusermoves", OFF, Murder, (2, 3, 17), CURRENT;
+    Allowusermoves "allowusermoves", OFF, Imap, (2, 3, 17), CURRENT;
     Altnamespace "altnamespace", ON, Imap, (3, 0, 0), CURRENT;
     Altprefix "altprefix", Text(Some("Alt Folders")), Imap, (3, 0, 0), CURRENT;
     AnnotationDb "annotation_db", Word(Some("twoskip"), INDEXED), Store, (3, 1, 6), CURRENT;

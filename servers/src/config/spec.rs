@@ -108,8 +108,8 @@ macro_rules! areas {
 areas! {
     Acl true "access control";
     Annotations true "annotation definitions and callouts";
-    Archive false "archive partitions";
-    Autocreate false "automatic creation of mailboxes";
+    Archive true "archive partitions";
+    Autocreate true "automatic creation of mailboxes";
     Backup false "backups";
     Conversations true "conversations";
     Dav false "the HTTP server";
@@ -151,6 +151,13 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::AnnotationCalloutDisableAppend,
     Opt::Allowdeleted,
     Opt::Auditlog,
+    Opt::AutocreateSieveCompiledScript,
+    Opt::AutocreateSieveFolders,
+    Opt::AutocreateSieveScript,
+    Opt::AutocreateSieveScriptCompile,
+    Opt::AutocreateSieveScriptCompiled,
+    Opt::Autosievefolders,
+    Opt::GenerateCompiledSieveScript,
     Opt::BoundaryLimit,
     Opt::DebugCommand,
     Opt::DebugWritefailGuid,

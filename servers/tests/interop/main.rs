@@ -15,5 +15,8 @@ mod notify;
 mod recovery;
 mod reverse;
 mod rig;
+mod rows;
+mod space;
 mod together;
 mod tools;
+mod usage;

@@ -87,16 +87,14 @@ fn another_file_than_the_list_is_dumped_with_f() {
         site.own(&conf.join("other.db"));
         site.configure(&format!("mboxlist_db_path: {}\n", conf.join("none.db").display()));
     }
-    for site_file in ["conf/other.db"] {
-        let dump = |site: &Site, programs| {
-            let path = site.root().join(site_file).display().to_string();
-            site.tool_ok(programs, "ctl_mboxlist", &["-d", "-f", &path])
-        };
-        let (real, ours) = (
-            dump(&pair.real, &pair.real_programs),
-            dump(&pair.ours, &pair.our_programs),
-        );
-        assert_eq!(ours, real);
-        assert!(ours.contains("user.alice"));
-    }
+    let dump = |site: &Site, programs| {
+        let path = site.root().join("conf/other.db").display().to_string();
+        site.tool_ok(programs, "ctl_mboxlist", &["-d", "-f", &path])
+    };
+    let (real, ours) = (
+        dump(&pair.real, &pair.real_programs),
+        dump(&pair.ours, &pair.our_programs),
+    );
+    assert_eq!(ours, real);
+    assert!(ours.contains("user.alice"));
 }
