@@ -27,6 +27,8 @@ pub mod mkimap;
 pub mod quota;
 pub mod reconstruct;
 pub mod relocate_by_id;
+
+pub mod squatter;
 mod time;
 pub mod unexpunge;
 
