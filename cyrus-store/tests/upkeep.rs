@@ -113,10 +113,8 @@ fn a_mailbox_and_its_users_files_move_to_directories_by_id_under_open_sessions()
     store.relocate(&name("user.bovik"), false).unwrap();
     assert!(!dir.path().join("spool/user").exists());
     assert!(!dir.path().join("conf/user/b/bovik.sub").exists());
-    assert_eq!(
-        store.subscriptions(&user("bovik")).unwrap(),
-        [mailbox_name.clone()]
-    );
+    let subscribed = store.subscriptions(&user("bovik")).unwrap();
+    assert!(subscribed.contains(&mailbox_name));
     // The session goes on where the mailbox is now.
     session.append(NewMessage::from_bytes(message("y"))).unwrap();
     let read = session.read().unwrap();
