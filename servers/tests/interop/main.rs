@@ -11,6 +11,7 @@ mod deleted;
 mod differential;
 mod fixtures;
 mod idle;
+mod life;
 mod notify;
 mod recovery;
 mod reverse;
