@@ -200,7 +200,7 @@ impl StoreOptions {
 }
 
 /// The part of a path that a unique id makes.
-fn id_path(id: &MailboxId) -> PathBuf {
+pub(crate) fn id_path(id: &MailboxId) -> PathBuf {
     uuid_dir(id.as_str()).expect("a MailboxId has at least two characters, all of them safe in a path")
 }
 

@@ -591,6 +591,12 @@ impl Config {
         self.other(&format!("archivepartition-{name}")).map(Path::new)
     }
 
+    /// Where the search indexes of a partition lie, of those in `tier`.
+    pub fn searchpartition(&self, tier: &str, name: &str) -> Option<&Path> {
+        self.other(&format!("{tier}searchpartition-{name}"))
+            .map(Path::new)
+    }
+
     /// The options of Cyrus SASL without their prefix `sasl_`: name and value.
     ///
     /// `sasl_minimum_layer` and `sasl_maximum_layer` are options of the table and not among them.

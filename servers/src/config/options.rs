@@ -488,9 +488,9 @@ options! {
     SyncCacheDb "sync_cache_db", Word(Some("twoskip"), INDEXED_SQL), Replication, (3, 3, 1), CURRENT;
     SyncCacheDbPath "sync_cache_db_path", UNSET, Replication, (3, 3, 1), CURRENT;
     SyncHost "sync_host", UNSET, Replication, (2, 5, 0), CURRENT;
-    SyncLog "sync_log", OFF, Replication, (2, 3, 17), CURRENT;
+    SyncLog "sync_log", OFF, Search, (2, 3, 17), CURRENT;
     SyncLogChain "sync_log_chain", OFF, Replication, (2, 4, 0), CURRENT;
-    SyncLogChannels "sync_log_channels", UNSET, Replication, (2, 5, 0), CURRENT;
+    SyncLogChannels "sync_log_channels", UNSET, Search, (2, 5, 0), CURRENT;
     SyncLogUnsuppressableChannels "sync_log_unsuppressable_channels", Text(Some("squatter")), Replication, (2, 5, 0), CURRENT;
     SyncPassword "sync_password", UNSET, Replication, (2, 5, 0), CURRENT;
     SyncPort "sync_port", UNSET, Replication, (3, 0, 0), CURRENT;

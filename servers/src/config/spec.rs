@@ -133,7 +133,7 @@ areas! {
     Quota true "quotas";
     Replication false "replication";
     ReverseAcls true "reverse ACLs";
-    Search false "search indexes";
+    Search true "search indexes";
     Sending false "outgoing mail";
     Sieve false "Sieve";
     Sql false "SQL databases";
@@ -176,7 +176,15 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::Notesmailbox,
     Opt::Rfc2046Strict,
     Opt::Rfc2047Utf8,
+    Opt::SearchAttachmentExtractorUrl,
+    Opt::SearchIndexLanguage,
+    Opt::SearchIndexedDb,
+    Opt::SearchNormalisationMax,
+    Opt::SearchQueryscan,
+    Opt::SearchSnippetLength,
+    Opt::SearchStopwordPath,
     Opt::SkiplistUnsafe,
+    Opt::SortcacheDb,
     Opt::Srvtab,
     Opt::TlsClientCert,
     Opt::TlsClientKey,
