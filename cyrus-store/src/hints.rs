@@ -19,6 +19,7 @@ use crate::mailbox::Mailbox;
 use crate::mboxlist::MailboxEntry;
 use crate::name::MailboxName;
 use crate::store::Store;
+use crate::sync_log::News;
 use crate::uid::ModSeq;
 
 #[cfg(target_os = "linux")]
@@ -171,14 +172,24 @@ impl Store {
             && table.others.get().is_none_or(Option::is_some)
     }
 
+    /// Lets the watchers of a mailbox hear of what is done to its index in another place.
+    pub(crate) fn watch_moved(&self, id: &MailboxId, index: &Path) {
+        let table = &self.watchers().0;
+        let subject = Subject::Mailbox(id.clone());
+        if table.by_subject().contains_key(&subject) {
+            table.follow(&subject, index, self.log());
+        }
+    }
+
     /// Tells the watchers of a mailbox, and whoever carries news to other programs, that it changed.
-    pub(crate) fn publish(&self, name: &MailboxName, id: &MailboxId, modseq: ModSeq) {
+    pub(crate) fn publish(&self, name: &MailboxName, id: &MailboxId, modseq: ModSeq, news: News) {
         self.watchers()
             .0
             .tell(&Subject::Mailbox(id.clone()), Some(modseq));
         if let Some(announcer) = &self.options().announcer {
             announcer.changed(name);
         }
+        self.log_news(name, news);
     }
 }
 

@@ -24,10 +24,13 @@
 //! What the files look like, and what a crash may leave in them, is in `docs/FORMATS.md`.
 
 mod annotate;
+mod archiving;
+mod autocreate;
 mod commit;
 mod conversations;
 pub mod db;
 mod deliver;
+mod deny;
 mod error;
 mod flags;
 pub mod format;
@@ -54,6 +57,7 @@ mod staging;
 mod statuscache;
 mod store;
 mod subs;
+mod sync_log;
 pub mod sys;
 mod uid;
 mod urlkeys;
@@ -63,8 +67,11 @@ pub mod utf7;
 pub use annotate::{
     Annotation, AnnotationScope, AnnotationUpdate, Audience, DefinedScope, Definition, Definitions, ValueType,
 };
-pub use conversations::{ConversationDifference, Pruned, Splitting};
+pub use archiving::Archiving;
+pub use autocreate::{Autocreate, Occasion};
+pub use conversations::{ConversationCounts, ConversationDifference, Pruned, Splitting};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
+pub use deny::Denial;
 pub use error::{ErrorClass, MailboxError};
 pub use flags::{FlagNames, Flags, Keyword, KeywordBits, SystemFlags};
 pub use format::mboxentry::{MailboxKind, MailboxType};
@@ -73,17 +80,19 @@ pub use hints::{Announcer, Hint, Watch};
 pub use ident::{Guid, MailboxId, Partition};
 pub use log::{Level, Log};
 pub use mailbox::{
-    Appended, CachedRecord, Change, Copied, CopyMode, Expired, Expiry, Expunge, ExpungedMessage, FlagChange,
-    FlagMode, FlagsStored, IndexRead, Mailbox, MailboxStatus, Message, MessageFile, NewMessage,
+    Appended, Archive, Archived, CachedRecord, Change, Copied, CopyMode, Expired, Expiry, Expunge,
+    ExpungedMessage, FlagChange, FlagMode, FlagsStored, IndexRead, Mailbox, MailboxStatus, Message,
+    MessageFile, NewMessage, Redated,
 };
-pub use mboxlist::{CreateOptions, MailboxEntry, Step};
+pub use mboxlist::{CreateOptions, MailboxEntry, Moved, Relocated, Step};
 pub use name::{MailboxName, NameError};
 pub use namespace::{ClientName, Namespace, Pattern, Separator, VirtualDomains};
-pub use options::StoreOptions;
+pub use options::{SearchOptions, StoreOptions};
 pub use partitions::{ChoiceMode, PartitionChoice};
 pub use quota::{QuotaFault, QuotaPolicy, QuotaRoot};
 pub use reconstruct::{Adopted, Finding, Found, Mismatches, OddFiles, Reconstruct, Reconstructed};
 pub use staging::{Staged, StagedBytes, StagingFile};
 pub use store::Store;
+pub use sync_log::SyncEvents;
 pub use uid::{ModSeq, Uid, UidMap, UidSet, UidValidity};
 pub use urlkeys::UrlKey;

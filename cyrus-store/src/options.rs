@@ -8,11 +8,16 @@ use std::time::Duration;
 use cyrus_acl::{DeleteRight, Mechanism, Policy, Unix};
 
 use crate::annotate::Definitions;
+use crate::archiving::Archiving;
+use crate::autocreate::Autocreate;
 use crate::db::Engine;
+use crate::flags::Keyword;
+use crate::format::mboxentry::MailboxKind;
 use crate::hints::Announcer;
 use crate::ident::Partition;
 use crate::log::{Log, NoLog};
 use crate::partitions::PartitionChoice;
+use crate::search::Whitespace;
 use crate::sys::{Disk, RealDisk};
 
 /// The settings of a store, one field an option of `imapd.conf`; [`StoreOptions::new`] gives the defaults of
@@ -29,6 +34,8 @@ pub struct StoreOptions {
     pub default_partition: Option<Partition>,
     /// `partition_select_*`: which partition is taken where there is no default.
     pub partition_choice: PartitionChoice,
+    /// `archive_enabled` and the like: which messages go to the archive partition.
+    pub archiving: Archiving,
     /// `hashimapspool`
     pub hashimapspool: bool,
     /// `fulldirhash`
@@ -77,8 +84,10 @@ pub struct StoreOptions {
     pub max_message_size: u64,
     /// `lmtp_strict_quota`: delivery does not exceed a limit by one message.
     pub lmtp_strict_quota: bool,
-    /// `autocreate_quota`, in KiB; negative is no quota.
-    pub autocreate_quota: i64,
+    /// `autocreate_*`: what is made for users who have no INBOX.
+    pub autocreate: Autocreate,
+    /// `sievedir`: where users' scripts are, if anywhere.
+    pub sieve_dir: Option<PathBuf>,
     /// `allowallsubscribe`
     pub allowallsubscribe: bool,
     /// `allowsetacl`: users, and not only administrators, may change the lists of mailboxes.
@@ -95,8 +104,20 @@ pub struct StoreOptions {
     pub specialuse_nochildren: Vec<String>,
     /// `annotation_definitions` and `annotation_allow_undefined`: which annotations there may be.
     pub annotations: Definitions,
+    /// `sync_log_channels`, if `sync_log` is on: who is told in files what changed; "" is the channel without a name.
+    pub sync_channels: Vec<String>,
+    /// `search_engine` and the like: indexes of the texts of messages.
+    pub search: SearchOptions,
     /// `maxword`-like bound on keywords that clients may create in a mailbox; 100 in Cyrus.
     pub max_keywords: usize,
+    /// `mailbox_default_options`: bits that are set in the index of a new mailbox.
+    pub new_mailbox_options: u32,
+    /// `mailbox_initial_flags`: keywords that a new mailbox has from the start.
+    pub new_mailbox_keywords: Vec<Keyword>,
+    /// `mailbox_maxmessages_*`: how many messages a mailbox of a kind holds at most.
+    pub max_messages: BTreeMap<MailboxKind, u32>,
+    /// `lock_debugtime`: a lock that is waited for longer than this is noted.
+    pub lock_debug_time: Option<Duration>,
     /// How long to wait for a mailbox that somebody else holds; `None` is for ever, as Cyrus does.
     pub lock_timeout: Option<Duration>,
     /// The files: those of the machine, or simulated ones.
@@ -130,6 +151,43 @@ impl Default for ConversationLimits {
             max_guid_records: 5000,
             max_guid_exists: 100,
             max_guid_in_folder: 10,
+        }
+    }
+}
+
+/// Which indexes of texts there are, and of what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SearchOptions {
+    /// `search_engine` is not `none`: searches use indexes, and `squatter` writes them.
+    pub engine: bool,
+    /// `TIERsearchpartition-NAME` of the `defaultsearchtier`: where the indexes of a partition's mailboxes are; those of
+    /// others are in `search` in the configuration directory.
+    pub roots: BTreeMap<Partition, PathBuf>,
+    /// `search_whitespace`
+    pub whitespace: Whitespace,
+    /// `search_skipdiacrit` switched off
+    pub keep_diacritics: bool,
+    /// `search_index_headers`: header fields beside addresses and subject are indexed, too.
+    pub headers: bool,
+    /// `search_skiphtml` switched off: the words of HTML are indexed.
+    pub html: bool,
+    /// `search_maxsize`, in octets: how much of a text is taken for words.
+    pub max_size: usize,
+    /// `search_batchsize`: how many messages are read under one lock.
+    pub batch: usize,
+}
+
+impl Default for SearchOptions {
+    fn default() -> Self {
+        Self {
+            engine: false,
+            roots: BTreeMap::new(),
+            whitespace: Whitespace::default(),
+            keep_diacritics: false,
+            headers: true,
+            html: true,
+            max_size: 4 << 20,
+            batch: 20,
         }
     }
 }
@@ -213,6 +271,10 @@ pub struct Databases {
     pub conversations: Engine,
     /// `mboxkey_db`
     pub mboxkey: Engine,
+    /// `userdeny_db`
+    pub userdeny: Engine,
+    /// `userdeny_db_path`
+    pub userdeny_path: Option<PathBuf>,
 }
 
 impl Default for Databases {
@@ -232,6 +294,8 @@ impl Default for Databases {
             subscription: Engine::Flat,
             conversations: Engine::Skiplist,
             mboxkey: Engine::Twoskip,
+            userdeny: Engine::Flat,
+            userdeny_path: None,
         }
     }
 }
@@ -267,6 +331,7 @@ impl StoreOptions {
             metapartition_files: MetaFiles::default(),
             default_partition: None,
             partition_choice: PartitionChoice::default(),
+            archiving: Archiving::default(),
             hashimapspool: false,
             fulldirhash: false,
             mailbox_legacy_dirs: false,
@@ -291,7 +356,8 @@ impl StoreOptions {
             duplicatesuppression: true,
             max_message_size: 0,
             lmtp_strict_quota: false,
-            autocreate_quota: -1,
+            autocreate: Autocreate::default(),
+            sieve_dir: None,
             allowallsubscribe: false,
             allowsetacl: true,
             anyoneuseracl: true,
@@ -309,7 +375,13 @@ impl StoreOptions {
             specialuse_extra: Vec::new(),
             specialuse_nochildren: Vec::new(),
             annotations: Definitions::default(),
+            sync_channels: Vec::new(),
+            search: SearchOptions::default(),
             max_keywords: crate::format::header::MAX_CLIENT_KEYWORDS,
+            new_mailbox_options: 0,
+            new_mailbox_keywords: Vec::new(),
+            max_messages: BTreeMap::new(),
+            lock_debug_time: None,
             lock_timeout: None,
             disk: Arc::new(RealDisk),
             log: Arc::new(NoLog),

@@ -1,10 +1,12 @@
 //! From imapd.conf to the options of the libraries, which read no files of settings themselves.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use cyrus_acl::{DeleteRight, Mechanism, Policy, Rights, Unix};
+use cyrus_proto::imap::command::Limit;
 use cyrus_proto::imap::{ImapOptions, ServerInfo};
 use cyrus_proto::lmtp::{DeliveryOptions, EightBitHeaders, LmtpOptions};
 use cyrus_proto::net::{ClientCertificates, TlsOptions, TlsVersion};
@@ -14,8 +16,8 @@ use cyrus_store::options::{
 };
 use cyrus_store::search::Whitespace;
 use cyrus_store::{
-    ChoiceMode, Definitions, Level, Log, Namespace, Partition, PartitionChoice, Separator, StoreOptions,
-    VirtualDomains,
+    Archiving, Autocreate, ChoiceMode, Definitions, Keyword, Level, Log, MailboxKind, Namespace, Partition,
+    PartitionChoice, SearchOptions, Separator, StoreOptions, VirtualDomains,
 };
 
 use crate::config::{Config, Opt};
@@ -86,6 +88,7 @@ pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
         archive_cache: config.has_bit(Opt::MetapartitionFiles, "archivecache"),
         lock: config.has_bit(Opt::MetapartitionFiles, "lock"),
     };
+    options.archiving = archiving(config);
     options.hashimapspool = config.switch(Opt::Hashimapspool);
     options.fulldirhash = config.switch(Opt::Fulldirhash);
     options.mailbox_legacy_dirs = config.switch(Opt::MailboxLegacyDirs);
@@ -120,6 +123,10 @@ pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
     options.duplicatesuppression = config.switch(Opt::Duplicatesuppression);
     options.max_message_size = config.bytesize(Opt::Maxmessagesize).unwrap_or_default();
     options.lmtp_strict_quota = config.switch(Opt::LmtpStrictQuota);
+    options.autocreate = autocreate(config);
+    options.sieve_dir = config
+        .file(Opt::Sievedir)
+        .filter(|_| !config.switch(Opt::Sieveusehomedir));
     options.allowallsubscribe = config.switch(Opt::Allowallsubscribe);
     options.allowsetacl = config.switch(Opt::Allowsetacl);
     options.anyoneuseracl = config.switch(Opt::Anyoneuseracl);
@@ -128,8 +135,122 @@ pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
     options.specialuse_nochildren = config.words(Opt::SpecialuseNochildren);
     options.annotations = annotations(config)?;
     options.allowusermoves = config.switch(Opt::Allowusermoves);
+    options.search = search(config)?;
+    options.new_mailbox_options = u32::try_from(config.int(Opt::MailboxDefaultOptions)).unwrap_or(0);
+    let keywords = config.words(Opt::MailboxInitialFlags);
+    options.new_mailbox_keywords = keywords.iter().filter_map(|name| Keyword::new(name)).collect();
+    options.max_messages = max_messages(config);
+    options.lock_debug_time = config
+        .text(Opt::LockDebugtime)
+        .and_then(|seconds| seconds.trim().parse().ok())
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    if config.switch(Opt::SyncLog) {
+        options.sync_channels = sync_channels(config);
+    }
     options.log = Arc::new(StoreLog);
     Ok(options)
+}
+
+/// How many messages mailboxes hold, by their kind; 0 is no limit.
+fn max_messages(config: &Config) -> BTreeMap<MailboxKind, u32> {
+    let limits = [
+        (MailboxKind::Email, Opt::MailboxMaxmessagesEmail),
+        (MailboxKind::Calendar, Opt::MailboxMaxmessagesCalendar),
+        (MailboxKind::AddressBook, Opt::MailboxMaxmessagesAddressbook),
+    ];
+    let limits = limits.into_iter().filter_map(|(kind, option)| {
+        let most = u32::try_from(config.int(option)).ok().filter(|&most| most > 0)?;
+        Some((kind, most))
+    });
+    limits.collect()
+}
+
+/// Which indexes of texts there are. Cyrus's values other than `none` all mean those of this project.
+fn search(config: &Config) -> Result<SearchOptions, SettingError> {
+    let tier = config.string(Opt::Defaultsearchtier);
+    let mut search = SearchOptions {
+        engine: config.choice(Opt::SearchEngine) != "none",
+        whitespace: search_whitespace(config),
+        keep_diacritics: !config.switch(Opt::SearchSkipdiacrit),
+        headers: config.switch(Opt::SearchIndexHeaders),
+        html: !config.switch(Opt::SearchSkiphtml),
+        ..SearchOptions::default()
+    };
+    if let Some(size) = config.bytesize(Opt::SearchMaxsize).filter(|&size| size > 0) {
+        search.max_size = usize::try_from(size).unwrap_or(usize::MAX);
+    }
+    if let Ok(batch @ 1..) = usize::try_from(config.int(Opt::SearchBatchsize)) {
+        search.batch = batch;
+    }
+    for (name, _) in config.partitions() {
+        if let Some(root) = config.searchpartition(&tier, name) {
+            search
+                .roots
+                .insert(partition(config, Opt::Defaultsearchtier, name)?, root.into());
+        }
+    }
+    Ok(search)
+}
+
+fn search_whitespace(config: &Config) -> Whitespace {
+    match config.choice(Opt::SearchWhitespace) {
+        "skip" => Whitespace::Skip,
+        "keep" => Whitespace::Keep,
+        _ => Whitespace::Merge,
+    }
+}
+
+/// The channels into whose logs changes are written: `""` is the one without a name.
+pub fn sync_channels(config: &Config) -> Vec<String> {
+    let words = config.words(Opt::SyncLogChannels);
+    match words.is_empty() {
+        true => vec![String::new()],
+        false => words
+            .into_iter()
+            .map(|word| if word == "\"\"" { String::new() } else { word })
+            .collect(),
+    }
+}
+
+/// Which messages go to the archive partition.
+fn archiving(config: &Config) -> Archiving {
+    let policy = Archiving::default();
+    Archiving {
+        enabled: config.switch(Opt::ArchiveEnabled),
+        after: config.seconds(Opt::ArchiveAfter).map_or(policy.after, |seconds| {
+            u32::try_from(seconds.max(0)).unwrap_or(u32::MAX)
+        }),
+        max_size: config.bytesize(Opt::ArchiveMaxsize).unwrap_or(policy.max_size),
+        keep_flagged: config.switch(Opt::ArchiveKeepflagged),
+    }
+}
+
+/// What is made for users who have no INBOX.
+fn autocreate(config: &Config) -> Autocreate {
+    // Names between bars, and blanks around them.
+    let names = |option| -> Vec<String> {
+        let text = config.string(option);
+        let names = text.split('|').map(str::trim).filter(|name| !name.is_empty());
+        names.map(str::to_owned).collect()
+    };
+    let limit = |number: i64| u64::try_from(number).ok().filter(|&limit| limit > 0);
+    let storage = config.bytesize(Opt::AutocreateQuota);
+    Autocreate {
+        at_login: storage.is_some(),
+        at_delivery: storage.is_some() && config.switch(Opt::AutocreatePost),
+        users: config.words(Opt::AutocreateUsers),
+        storage_kib: storage.map(|octets| octets / 1024).filter(|&limit| limit > 0),
+        messages: limit(config.int(Opt::AutocreateQuotaMessages)),
+        folders: names(Opt::AutocreateInboxFolders),
+        subscribed: names(Opt::AutocreateSubscribeFolders),
+        shared: names(Opt::AutocreateSubscribeSharedfolders),
+        all_shared: config.switch(Opt::AutocreateSubscribeSharedfoldersAll),
+        special_uses: config
+            .folder_uses()
+            .map(|(special_use, folder)| (folder.to_owned(), format!("\\{special_use}")))
+            .collect(),
+        acl: config.autocreate_acl(),
+    }
 }
 
 /// Which annotations there may be.
@@ -184,6 +305,8 @@ fn databases(config: &Config) -> Result<Databases, SettingError> {
         quota_path: config.file(Opt::QuotaDbPath),
         seen: engine(Opt::SeenstateDb)?,
         mboxkey: engine(Opt::MboxkeyDb)?,
+        userdeny: engine(Opt::UserdenyDb)?,
+        userdeny_path: config.file(Opt::UserdenyDbPath),
         subscription: engine(Opt::SubscriptionDb)?,
         conversations: match config.switch(Opt::Conversations) {
             true => engine(Opt::ConversationsDb)?,
@@ -301,6 +424,8 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     if let Some(limit) = config.bytesize(Opt::Maxargssize).filter(|&limit| limit > 0) {
         options.limits.command = usize::try_from(limit).unwrap_or(usize::MAX);
     }
+    command_limits(config, &mut options);
+    options.utf8_only = config.switch(Opt::Utf8Only);
     options.eight_bit_headers = eight_bit_headers(config);
     options.quotawarn = u8::try_from(config.int(Opt::Quotawarn).clamp(0, 100)).unwrap_or(90);
     let limit = |option| u32::try_from(config.int(option)).ok().filter(|&limit| limit > 0);
@@ -316,17 +441,57 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     options.slow_command = seconds(config, Opt::Commandmintimer);
     options.allowsetacl = config.switch(Opt::Allowsetacl);
     options.foolstupidclients = config.switch(Opt::Foolstupidclients);
-    options.comparison.whitespace = match config.choice(Opt::SearchWhitespace) {
-        "skip" => Whitespace::Skip,
-        "keep" => Whitespace::Keep,
-        _ => Whitespace::Merge,
-    };
+    options.comparison.whitespace = search_whitespace(config);
     options.comparison.keep_diacritics = !config.switch(Opt::SearchSkipdiacrit);
+    options.search_fuzzy_always = config.switch(Opt::SearchFuzzyAlways);
+    options.search_maxtime = seconds(config, Opt::SearchMaxtime).filter(|limit| !limit.is_zero());
     options.specialusealways = config.switch(Opt::Specialusealways);
     options.annotation_legacy_commands = config.switch(Opt::AnnotationEnableLegacyCommands);
     options.allowallsubscribe = config.switch(Opt::Allowallsubscribe);
     options.namespace = namespace(config);
     options
+}
+
+/// What one command may hold, and one session have at work; nothing below 1 is a limit.
+fn command_limits(config: &Config, options: &mut ImapOptions) {
+    const LIMITS: [(Limit, Opt); 15] = [
+        (Limit::SequenceRanges, Opt::ImapMaxSequenceRanges),
+        (Limit::SearchKeys, Opt::ImapMaxSearchKeys),
+        (Limit::SearchDepth, Opt::ImapMaxSearchDepth),
+        (Limit::SortCriteria, Opt::ImapMaxSortCriteria),
+        (Limit::FetchSections, Opt::ImapMaxFetchSections),
+        (Limit::HeaderFields, Opt::ImapMaxHeaderFields),
+        (Limit::PartDepth, Opt::ImapMaxPartDepth),
+        (Limit::ListPatterns, Opt::ImapMaxListPatterns),
+        (Limit::Mailboxes, Opt::ImapMaxMailboxes),
+        (Limit::AnnotationEntries, Opt::ImapMaxAnnotationEntries),
+        (Limit::AppendMessages, Opt::ImapMaxAppendMessages),
+        (Limit::AppendParts, Opt::ImapMaxAppendParts),
+        (Limit::Flags, Opt::ImapMaxFlags),
+        (Limit::Urls, Opt::ImapMaxUrls),
+        (Limit::Names, Opt::ImapMaxNames),
+    ];
+    let most = |option| usize::try_from(config.int(option)).ok().filter(|&most| most > 0);
+    for (limit, option) in LIMITS {
+        if let Some(most) = most(option) {
+            options.command_limits.set(limit, most);
+        }
+    }
+    for (limit, option) in [(Limit::Word, Opt::Maxword), (Limit::Quoted, Opt::Maxquoted)] {
+        let octets = config.bytesize(option).filter(|&octets| octets > 0);
+        if let Some(octets) = octets {
+            let octets = usize::try_from(octets).unwrap_or(usize::MAX);
+            options.command_limits.set(limit, octets);
+        }
+    }
+    let set = |value: &mut usize, option| *value = most(option).unwrap_or(*value);
+    set(&mut options.limits.line, Opt::ImapMaxLine);
+    set(&mut options.limits.literals, Opt::ImapMaxLiterals);
+    set(&mut options.max_notify_mailboxes, Opt::ImapMaxNotifyMailboxes);
+    set(&mut options.max_searched_mailboxes, Opt::ImapMaxSearchedMailboxes);
+    set(&mut options.max_updated_searches, Opt::ImapMaxUpdatedSearches);
+    let bad = u32::try_from(config.int(Opt::ImapMaxBadCommands)).ok();
+    options.max_bad_commands = bad.filter(|&most| most > 0).unwrap_or(options.max_bad_commands);
 }
 
 /// A STRING that is a number of seconds, with fractions.
@@ -376,6 +541,7 @@ pub fn delivery(config: &Config) -> DeliveryOptions {
         fuzzy: config.switch(Opt::LmtpFuzzyMailboxMatch),
         catchall: config.text(Opt::LmtpCatchallMailbox).map(Into::into),
         excluded_uses: config.words(Opt::LmtpExcludeSpecialuse),
+        surroundings: None,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use cyrus_store::Namespace;
 use cyrus_store::search::Comparison;
 
+use super::command::CommandLimits;
 use crate::eight_bit::EightBitHeaders;
 use crate::frame::Limits;
 use crate::surroundings::{Alone, Surroundings};
@@ -57,6 +58,16 @@ pub struct ImapOptions {
     pub maxmessagesize: u64,
     /// `reject8bit` and `munge8bit`: what becomes of 8-bit headers of appended messages.
     pub eight_bit_headers: EightBitHeaders,
+    /// `maxword`, `maxquoted`, and what else a command may hold.
+    pub command_limits: CommandLimits,
+    /// Malformed commands in a row that end the session (`imap_max_bad_commands`).
+    pub max_bad_commands: u32,
+    /// Mailboxes that one ESEARCH goes through (`imap_max_searched_mailboxes`).
+    pub max_searched_mailboxes: usize,
+    /// Searches of one session whose results are kept true (`imap_max_updated_searches`).
+    pub max_updated_searches: usize,
+    /// `utf8_only`: clients must switch on UTF8=ACCEPT before anything that has to do with text (RFC 6855, section 6).
+    pub utf8_only: bool,
     /// `quotawarn`: per cent from which SELECT warns.
     pub quotawarn: u8,
     /// `messagelimit`: messages on which one command works (RFC 9738).
@@ -91,6 +102,12 @@ pub struct ImapOptions {
     pub submitservers: Vec<String>,
     /// `search_whitespace` and `search_skipdiacrit`: how searches compare.
     pub comparison: Comparison,
+    /// `search_fuzzy_always`: strings of every search are looked for as FUZZY does.
+    pub search_fuzzy_always: bool,
+    /// In mailboxes of fewer messages an index of texts is not asked: looking at each is as quick.
+    pub search_index_least: u32,
+    /// `search_maxtime`: how long a search may take.
+    pub search_maxtime: Option<Duration>,
     /// `specialusealways`: LIST and LSUB tell special uses without being asked.
     pub specialusealways: bool,
     /// `annotation_enable_legacy_commands`: GETANNOTATION and SETANNOTATION.
@@ -144,6 +161,11 @@ impl ImapOptions {
             limits: Limits::default(),
             maxmessagesize: 0,
             eight_bit_headers: EightBitHeaders::Munge,
+            command_limits: CommandLimits::default(),
+            max_bad_commands: 50,
+            max_searched_mailboxes: 100_000,
+            max_updated_searches: 16,
+            utf8_only: false,
             quotawarn: 90,
             message_limit: u32::MAX,
             save_limit: None,
@@ -161,6 +183,9 @@ impl ImapOptions {
             preview_annotation: None,
             submitservers: Vec::new(),
             comparison: Comparison::default(),
+            search_fuzzy_always: false,
+            search_index_least: 100,
+            search_maxtime: None,
             specialusealways: true,
             annotation_legacy_commands: false,
             namespace: Namespace::default(),

@@ -7,7 +7,7 @@ use cyrus_acl::Rights;
 use super::{IndexRead, IndexWrite, Mailbox, annotations};
 use crate::commit::{AppendRequest, Held, Incoming, Source};
 use crate::error::MailboxError;
-use crate::flags::{FlagNames, Flags, Keyword};
+use crate::flags::{FlagNames, Flags, Keyword, SystemFlags};
 use crate::hot::NameLocks;
 use crate::name::MailboxName;
 use crate::quota::QuotaPolicy;
@@ -64,9 +64,17 @@ impl Mailbox {
         if mode == CopyMode::Move {
             self.require(Rights::DELETE_MESSAGES | Rights::EXPUNGE)?;
         }
-        let target = self.store.open_mailbox(to, &self.auth)?;
+        let mut target = self.store.open_mailbox(to, &self.auth)?;
         target.require(Rights::INSERT)?;
-        let locks = self.lock_for_copy(&target, mode)?;
+        let mut locks = self.lock_for_copy(&target, mode)?;
+        // Either may have moved to another partition before it was locked.
+        let places = [self.hot.clone(), target.hot.clone()];
+        self.refresh_entry()?;
+        target.refresh_entry()?;
+        if !Arc::ptr_eq(&places[0], &self.hot) || !Arc::ptr_eq(&places[1], &target.hot) {
+            drop(locks);
+            locks = self.lock_for_copy(&target, mode)?;
+        }
         let (messages, originals, root) = self.originals(uids, &target, &locks.source)?;
         if originals.is_empty() {
             return Ok(Copied {
@@ -197,7 +205,7 @@ impl Mailbox {
             .lock_index(locks.source.clone(), Mode::Exclusive, self.store.wait())?;
         let mut write = IndexWrite::begin(&self.store, &self.hot, index)?;
         let uids: UidSet = originals.iter().copied().collect();
-        self.mark_expunged(&mut write, &uids, |_| true)?;
+        self.mark_expunged(&mut write, &uids, SystemFlags::DELETED, |_| true)?;
         write.commit(&self.entry.name, &self.id)
     }
 }

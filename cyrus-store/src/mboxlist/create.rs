@@ -9,9 +9,10 @@ use super::MailboxEntry;
 use super::rows::RowChange;
 use crate::conversations::Place;
 use crate::error::MailboxError;
+use crate::flags::{Keyword, KeywordBits};
 use crate::format::crc32;
 use crate::format::header::MailboxHeader;
-use crate::format::index::IndexHeader;
+use crate::format::index::{IndexHeader, options};
 use crate::format::mboxentry::{MailboxKind, MailboxType};
 use crate::format::quota::Usage;
 use crate::ident::{MailboxId, Partition};
@@ -133,13 +134,20 @@ impl Store {
         {
             return Err(MailboxError::PermissionDenied);
         }
-        if auth.is_admin() {
+        if auth.is_admin() || self.is_own_inbox(name, auth) {
             return Ok(());
         }
         match above {
             Some(above) if self.rights(&above, auth).contains(Rights::CREATE) => Ok(()),
             _ => Err(MailboxError::PermissionDenied),
         }
+    }
+
+    /// Whether a name is that of the user's own INBOX, which he may make himself if nobody has. With dots as separators,
+    /// one whose userid has a dot has none.
+    fn is_own_inbox(&self, name: &MailboxName, auth: &AuthState) -> bool {
+        let dotted = !self.options().unixhierarchysep && auth.userid().contains('.');
+        name.is_user_inbox() && !dotted && !auth.is_system() && name.owner().as_deref() == Some(auth.userid())
     }
 
     /// The nearest mailbox above a name.
@@ -280,14 +288,28 @@ impl Store {
         let index = self.locks().data_file(&paths.index);
         let mut index = index.lock(Mode::Exclusive, self.wait(), Open::create(), Recheck::Replaced)?;
         index.truncate(0)?;
-        let bytes = self.header_of_entry(entry, root.map(str::to_owned))?.to_bytes();
+        let mut header = self.header_of_entry(entry, root.map(str::to_owned))?;
+        header.keywords = self.first_keywords();
+        let bytes = header.to_bytes();
         // Nobody reads it before the rows are there: it needs no other name meanwhile, and its sync makes the name durable.
-        let header = disk.open(&paths.header, Open::replace())?;
-        header.write_at(&bytes, 0)?;
+        let file = disk.open(&paths.header, Open::replace())?;
+        file.write_at(&bytes, 0)?;
         let mut counts = IndexHeader::new(entry.uidvalidity.0, entry.created_modseq.0, now());
         counts.header_file_crc = crc32(&bytes);
+        counts.options |= self.options().new_mailbox_options & options::ALL;
         index.write_at(&counts.to_bytes(), 0)?;
-        Ok(disk.sync_many(&[&header, index.file()])?)
+        Ok(disk.sync_many(&[&file, index.file()])?)
+    }
+
+    /// The keywords of a new mailbox, each once.
+    fn first_keywords(&self) -> Vec<Option<Keyword>> {
+        let mut keywords: Vec<Option<Keyword>> = Vec::new();
+        for keyword in &self.options().new_mailbox_keywords {
+            if keywords.len() < KeywordBits::SLOTS && !keywords.contains(&Some(keyword.clone())) {
+                keywords.push(Some(keyword.clone()));
+            }
+        }
+        keywords
     }
 
     /// What the header file of a mailbox says that is described by this row.
@@ -379,7 +401,7 @@ fn is_inner_inbox(name: &MailboxName) -> bool {
 }
 
 /// A unique id: 24 random digits and small letters, as Debian's Cyrus gives them.
-fn new_id() -> Result<MailboxId, MailboxError> {
+pub(super) fn new_id() -> Result<MailboxId, MailboxError> {
     let mut id = String::with_capacity(ID_LENGTH);
     while id.len() < ID_LENGTH {
         let mut noise = [0; 2 * ID_LENGTH];

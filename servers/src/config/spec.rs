@@ -108,12 +108,12 @@ macro_rules! areas {
 areas! {
     Acl true "access control";
     Annotations true "annotation definitions and callouts";
-    Archive false "archive partitions";
-    Autocreate false "automatic creation of mailboxes";
+    Archive true "archive partitions";
+    Autocreate true "automatic creation of mailboxes";
     Backup false "backups";
     Conversations true "conversations";
     Dav false "the HTTP server";
-    Deny false "the list of denied users";
+    Deny true "the list of denied users";
     Events false "event notifications";
     Imap true "IMAP";
     Jmap false "JMAP";
@@ -133,7 +133,7 @@ areas! {
     Quota true "quotas";
     Replication false "replication";
     ReverseAcls true "reverse ACLs";
-    Search false "search indexes";
+    Search true "search indexes";
     Sending false "outgoing mail";
     Sieve false "Sieve";
     Sql false "SQL databases";
@@ -151,25 +151,32 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::AnnotationCalloutDisableAppend,
     Opt::Allowdeleted,
     Opt::Auditlog,
+    Opt::AutocreateSieveCompiledScript,
+    Opt::AutocreateSieveFolders,
+    Opt::AutocreateSieveScript,
+    Opt::AutocreateSieveScriptCompile,
+    Opt::AutocreateSieveScriptCompiled,
+    Opt::Autosievefolders,
+    Opt::GenerateCompiledSieveScript,
     Opt::BoundaryLimit,
     Opt::DebugCommand,
     Opt::DebugWritefailGuid,
     Opt::Imapmagicplus,
     Opt::ImprovedMboxlistSort,
     Opt::Iolog,
-    Opt::LockDebugtime,
-    Opt::MailboxDefaultOptions,
-    Opt::MailboxInitialFlags,
-    Opt::MailboxMaxmessagesAddressbook,
-    Opt::MailboxMaxmessagesCalendar,
-    Opt::MailboxMaxmessagesEmail,
     Opt::Maxheaderlines,
-    Opt::Maxquoted,
-    Opt::Maxword,
     Opt::Notesmailbox,
     Opt::Rfc2046Strict,
     Opt::Rfc2047Utf8,
+    Opt::SearchAttachmentExtractorUrl,
+    Opt::SearchIndexLanguage,
+    Opt::SearchIndexedDb,
+    Opt::SearchNormalisationMax,
+    Opt::SearchQueryscan,
+    Opt::SearchSnippetLength,
+    Opt::SearchStopwordPath,
     Opt::SkiplistUnsafe,
+    Opt::SortcacheDb,
     Opt::Srvtab,
     Opt::TlsClientCert,
     Opt::TlsClientKey,

@@ -27,7 +27,7 @@
 //! What the scripts must cover is in [`checklist`].
 
 mod checklist;
-mod mask;
+pub(crate) mod mask;
 mod script;
 mod talk;
 

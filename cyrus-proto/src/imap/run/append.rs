@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
+use cyrus_acl::Rights;
 use cyrus_store::{Level, Mailbox, MailboxError, MailboxName, StagingFile};
 
 use super::catenate::Maker;
-use super::{Outcome, Request, annotation, completed, try_create};
+use super::{Outcome, Request, annotation, completed, explain, try_create};
 use crate::frame::Sink;
 use crate::imap::command::AppendMessage;
 use crate::imap::intake::Intake;
@@ -93,7 +94,10 @@ pub(super) fn append(
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
     let reply = match add(request, target, messages, staged) {
-        Ok(added) => completed().with(added.code),
+        Ok(added) => match added.code {
+            Some(code) => completed().with(code),
+            None => completed(),
+        },
         Err(refused) => refused.reply(request, target),
     };
     request.tell(&News::ALL, out);
@@ -104,8 +108,8 @@ pub(super) fn append(
 pub(super) struct Added {
     pub(super) mailbox: Mailbox,
     pub(super) uids: Vec<cyrus_store::Uid>,
-    /// APPENDUID.
-    pub(super) code: Code,
+    /// APPENDUID, for those who may see the mailbox (RFC 9051, section 6.3.12).
+    pub(super) code: Option<Code>,
 }
 
 /// Adds messages to `target`, all or none.
@@ -116,14 +120,20 @@ pub(super) fn add(
     staged: Vec<io::Result<StagedMessage>>,
 ) -> Result<Added, Refused> {
     let name = request.name(target)?;
-    let mut mailbox = request.service.store.open_mailbox(&name, &request.user.auth)?;
+    let mut mailbox = match request.service.store.open_mailbox(&name, &request.user.auth) {
+        Err(error @ MailboxError::NotFound) => {
+            return Err(explain::missing_inbox(request, &name).map_or(error.into(), Refused::Reply));
+        }
+        mailbox => mailbox?,
+    };
     let new = make(request, &name, messages, staged)?;
     let appended = mailbox.append(new)?;
     let uids = uid_set(appended.uids.iter().map(|uid| uid.get()));
+    let visible = mailbox.rights().contains(Rights::READ);
     Ok(Added {
         mailbox,
         uids: appended.uids,
-        code: Code::AppendUid(appended.uidvalidity.0, uids),
+        code: visible.then_some(Code::AppendUid(appended.uidvalidity.0, uids)),
     })
 }
 

@@ -33,6 +33,7 @@ pub(super) fn store(
             known: None,
             changed: None,
             silent: None,
+            annotated: None,
             until: ModSeq(u64::MAX),
         };
         request.refresh(&quiet, out)?;
@@ -92,6 +93,7 @@ pub(super) fn store_annotations(
     let reply = stored_reply(selected, numbering, &stored);
     let mut news = News::after(numbering);
     news.changed = Some(&stored.changed);
+    news.annotated = Some(&stored.changed);
     request.tell(&news, out);
     Ok(note_limit(reply, limit, out))
 }

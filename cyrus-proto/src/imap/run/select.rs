@@ -7,7 +7,7 @@ use cyrus_acl::Rights;
 use cyrus_store::{Expunge, Level, Mailbox, MailboxError, MailboxName, Resource, SystemFlags, Uid};
 
 use super::fetch::Fetch;
-use super::{Chain, Pieces, Request, completed};
+use super::{Chain, Pieces, Request, completed, explain};
 use crate::imap::command::{Access, FetchAttributes, FetchItems, FetchModifiers, Numbering, Qresync};
 use crate::imap::enabled::Enabled;
 use crate::imap::response::{Code, Reply, put_exists, put_flags_line, put_list, put_recent};
@@ -20,6 +20,7 @@ pub(super) fn select(
     request: &mut Request,
     name: &[u8],
     access: Access,
+    annotate: bool,
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
     if let Some(before) = request.mailbox.take() {
@@ -28,8 +29,10 @@ pub(super) fn select(
     }
     let name = request.name(name)?;
     let opened = request.service.store.open_mailbox(&name, &request.user.auth);
-    if matches!(opened, Err(MailboxError::NotFound)) {
-        note_missing_inbox(request, &name);
+    if matches!(opened, Err(MailboxError::NotFound))
+        && let Some(told) = explain::missing_inbox(request, &name)
+    {
+        return Ok(told);
     }
     let mut mailbox = opened?;
     let rights = mailbox.rights();
@@ -54,7 +57,8 @@ pub(super) fn select(
     }
     let read = mailbox.read()?;
     read.load_seen()?;
-    let view = View::new(&read, read_only, rights);
+    let mut view = View::new(&read, read_only, rights);
+    view.tells_annotations = annotate;
     out.append(&mut warnings);
     put_exists(out, read.exists());
     let enabled = request.enabled;
@@ -107,8 +111,15 @@ pub(super) fn select(
 }
 
 /// The job of a SELECT that tells what the client missed: selects, then fetches what changed, piece by piece.
-pub(super) fn resync_job(request: Request, name: Vec<u8>, access: Access, known: Qresync) -> Job {
-    Job::new(Chain(Resync {
+pub(super) fn resync_job(
+    request: Request,
+    name: Vec<u8>,
+    access: Access,
+    annotate: bool,
+    known: Qresync,
+) -> Job {
+    Job::new(Chain::new(Resync {
+        annotate,
         request: Some(request),
         name,
         access,
@@ -122,6 +133,8 @@ struct Resync {
     request: Option<Request>,
     name: Vec<u8>,
     access: Access,
+    /// Whether changes of annotations are to be told.
+    annotate: bool,
     known: Qresync,
     /// The answer to SELECT, kept until all is told, and the FETCH that tells it.
     selected: Option<(Reply, Fetch)>,
@@ -137,7 +150,7 @@ impl Pieces for Resync {
             return Ok(None);
         };
         let mut out = Vec::new();
-        let reply = select(request, &self.name, self.access, &mut out);
+        let reply = select(request, &self.name, self.access, self.annotate, &mut out);
         output.put_vec(out);
         let reply = reply?;
         let ranges = match &request.mailbox {
@@ -186,19 +199,6 @@ fn known_uids(view: &View, known: &Qresync) -> Vec<(Uid, Uid)> {
     }
 }
 
-/// A user without INBOX gets no mail, and cannot say why.
-fn note_missing_inbox(request: &Request, name: &MailboxName) {
-    let user = &request.user.name;
-    if MailboxName::inbox_of(user).is_ok_and(|inbox| inbox == *name) && !request.user.is_admin() {
-        // As an administrator writes it.
-        let name = request.service.options.namespace.to_client(name, None, true);
-        request.service.log.record(
-            Level::Notice,
-            format_args!("{user} has logged in and has no INBOX; `createmailbox {name}` in cyradm makes it"),
-        );
-    }
-}
-
 /// `NO [ALERT]` to those who could make room, when a quota is nearly used up (S114 to S116), and `NO [OVERQUOTA]` when it is.
 fn warn_about_quota(
     request: &Request,
@@ -206,7 +206,7 @@ fn warn_about_quota(
     rights: Rights,
     out: &mut Vec<u8>,
 ) -> Result<(), MailboxError> {
-    if !rights.contains(Rights::DELETE_MESSAGES) {
+    if !rights.contains(Rights::EXPUNGE) {
         return Ok(());
     }
     let store = &request.service.store;
