@@ -149,7 +149,7 @@ const NOT_IN_REAL: &[&str] = &[
 const NO_WRONG_ARGUMENTS: &[&str] = &["LOGOUT", "NAMESPACE", "UNAUTHENTICATE"];
 
 /// The forms of commands, each of which some script has, and real Cyrus does; but those of Cyrus's own that need
-/// conversations.
+/// conversations, and RENAME of an INBOX with messages, at which it ends.
 #[rustfmt::skip]
 const FORMS: &[&str] = &[
     // Logging in, and what needs no mailbox.
@@ -159,7 +159,7 @@ const FORMS: &[&str] = &[
     "SELECT *", "SELECT * (CONDSTORE)", "SELECT * (QRESYNC (*))", "SELECT * (QRESYNC (* * *:*))",
     "SELECT * (QRESYNC (* * *:* (* *)))", "SELECT * (ANNOTATE)", "EXAMINE *", "EXAMINE * (CONDSTORE)",
     "CREATE *", "CREATE * DEFAULT", "CREATE * (USE (*))", "CREATE * (PARTITION DEFAULT)", "CREATE \"*\"", "CREATE {*}",
-    "DELETE *", "RENAME * *", "RENAME INBOX *", "RENAME USER/* USER/*", "SUBSCRIBE *", "UNSUBSCRIBE *",
+    "DELETE *", "RENAME * *", "RENAME USER/* USER/*", "SUBSCRIBE *", "UNSUBSCRIBE *",
     "STATUS * (MESSAGES)", "STATUS * (RECENT)", "STATUS * (UIDNEXT)", "STATUS * (UIDVALIDITY)", "STATUS * (UNSEEN)",
     "STATUS * (HIGHESTMODSEQ)", "STATUS * (SIZE)", "STATUS * (MAILBOXID)", "STATUS * (CREATEDMODSEQ)",
     "STATUS * (* * *)",
