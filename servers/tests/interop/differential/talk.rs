@@ -117,7 +117,7 @@ impl ImapTalk {
                 .strip_prefix(tag.as_str())
                 .is_some_and(|rest| rest.starts_with(' '))
                 || line.starts_with("* BAD ")
-                    && !(self.tagged && tag.chars().all(|c| c.is_ascii_alphanumeric()));
+                    && !(self.tagged && !tag.is_empty() && tag.chars().all(|c| c.is_ascii_alphanumeric()));
             let continues = line.starts_with('+');
             if !NOT_YET.iter().any(|code| line.starts_with(code)) {
                 answer.push(mask(&line));
