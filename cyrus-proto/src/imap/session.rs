@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use cyrus_acl::AuthState;
 use cyrus_store::search::Collation;
-use cyrus_store::{Log, QuotaRoot, Store};
+use cyrus_store::{Log, MailboxId, QuotaRoot, Store};
 
 use self::capability::Situation;
 use super::command::{self, CommandBody, Needs, Refusal, Tag, Verb};
@@ -60,6 +60,8 @@ pub struct User {
     pub(crate) session_id: String,
     /// Where the user's INBOX is, if another server has it (RFC 2221).
     pub(crate) referral: Option<String>,
+    /// The INBOX that the user had when he logged in. Without it he is no more, and his session ends.
+    pub(crate) inbox: Option<MailboxId>,
     /// What holds a place for the user.
     pub(crate) seat: Option<Mutex<Seat>>,
     /// The quota root that the user was last warned of, and when.

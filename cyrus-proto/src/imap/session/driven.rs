@@ -6,7 +6,7 @@ use cyrus_store::Level;
 
 use super::{ImapSession, MAX_HELD_INPUT, State, Work, capability};
 use crate::imap::options::ServerInfo;
-use crate::imap::response::{Code, Reply};
+use crate::imap::response::{Code, Reply, Status};
 use crate::imap::run::Outcome;
 use crate::job::{Done, Link, Session, Step, TlsFacts};
 use crate::output::Output;
@@ -74,6 +74,9 @@ impl Session for ImapSession {
         match (work, outcome) {
             (Work::Command { tag, verb }, Outcome::Command { reply, mailbox }) => {
                 self.select(mailbox);
+                if reply.status == Status::Bye {
+                    return self.bye(&reply);
+                }
                 self.after_command(verb, &reply);
                 self.reply(&tag, &reply);
                 self.command_ends(now);
