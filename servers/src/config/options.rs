@@ -568,6 +568,7 @@ options! {
     Fastmailsharing "fastmailsharing", OFF, Dav, (3, 0, 0), CURRENT;
     Messagelimit "messagelimit", Int(0), Imap, LATER, CURRENT;
     Savelimit "savelimit", Int(0), Imap, LATER, CURRENT;
+    MetricsListen "metrics_listen", UNSET, Logs, LATER, CURRENT;
     MasterPidFile "master_pid_file", Text(Some("{configdirectory}/master.pid")), Master, LATER, CURRENT;
     MasterReadyFile "master_ready_file", Text(Some("{configdirectory}/master.ready")), Master, LATER, CURRENT;
 }
