@@ -9,6 +9,7 @@ mod hold;
 mod inbox;
 mod list;
 mod lost;
+mod relocate;
 mod rename;
 mod rows;
 
@@ -31,6 +32,7 @@ use crate::uid::{ModSeq, UidValidity};
 
 pub use create::CreateOptions;
 pub use list::Step;
+pub use relocate::{Moved, Relocated};
 
 pub(crate) use delete::{SPECIAL_USE_CONFLICT, whole_usage};
 pub(crate) use rows::RowChange;
@@ -161,8 +163,11 @@ impl Store {
         Ok(self.lookup(&name)?.filter(|entry| entry.id.as_ref() == Some(id)))
     }
 
-    /// What a user may do with a mailbox.
+    /// What a user may do with a mailbox. With a deleted one, nobody but administrators may do anything.
     pub fn rights(&self, entry: &MailboxEntry, auth: &AuthState) -> Rights {
+        if !auth.is_admin() && entry.name.is_deleted(&self.options().deleted_prefix) {
+            return Rights::NONE;
+        }
         let owner = entry.name.owner_even_deleted(&self.options().deleted_prefix);
         let relation = match owner {
             Some(owner) if owner == auth.userid() && !auth.is_system() => Relation::Owner,

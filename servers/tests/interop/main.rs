@@ -20,4 +20,5 @@ mod rows;
 mod search_index;
 mod space;
 mod together;
+mod tools;
 mod usage;
