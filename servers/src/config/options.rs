@@ -568,6 +568,28 @@ options! {
     Fastmailsharing "fastmailsharing", OFF, Dav, (3, 0, 0), CURRENT;
     Messagelimit "messagelimit", Int(0), Imap, LATER, CURRENT;
     Savelimit "savelimit", Int(0), Imap, LATER, CURRENT;
+    ImapMaxLine "imap_max_line", Int(65536), Imap, LATER, CURRENT;
+    ImapMaxLiterals "imap_max_literals", Int(1024), Imap, LATER, CURRENT;
+    ImapMaxSequenceRanges "imap_max_sequence_ranges", Int(32768), Imap, LATER, CURRENT;
+    ImapMaxSearchKeys "imap_max_search_keys", Int(4096), Imap, LATER, CURRENT;
+    ImapMaxSearchDepth "imap_max_search_depth", Int(64), Imap, LATER, CURRENT;
+    ImapMaxSortCriteria "imap_max_sort_criteria", Int(32), Imap, LATER, CURRENT;
+    ImapMaxFetchSections "imap_max_fetch_sections", Int(256), Imap, LATER, CURRENT;
+    ImapMaxHeaderFields "imap_max_header_fields", Int(1024), Imap, LATER, CURRENT;
+    ImapMaxPartDepth "imap_max_part_depth", Int(64), Imap, LATER, CURRENT;
+    ImapMaxListPatterns "imap_max_list_patterns", Int(128), Imap, LATER, CURRENT;
+    ImapMaxMailboxes "imap_max_mailboxes", Int(1024), Imap, LATER, CURRENT;
+    ImapMaxAnnotationEntries "imap_max_annotation_entries", Int(1024), Imap, LATER, CURRENT;
+    ImapMaxAppendMessages "imap_max_append_messages", Int(1024), Imap, LATER, CURRENT;
+    ImapMaxAppendParts "imap_max_append_parts", Int(1024), Imap, LATER, CURRENT;
+    ImapMaxFlags "imap_max_flags", Int(1024), Imap, LATER, CURRENT;
+    ImapMaxUrls "imap_max_urls", Int(256), Imap, LATER, CURRENT;
+    ImapMaxNames "imap_max_names", Int(1000), Imap, LATER, CURRENT;
+    ImapMaxBadCommands "imap_max_bad_commands", Int(10), Imap, LATER, CURRENT;
+    ImapMaxNotifyMailboxes "imap_max_notify_mailboxes", Int(2000), Imap, LATER, CURRENT;
+    ImapMaxSearchedMailboxes "imap_max_searched_mailboxes", Int(100000), Imap, LATER, CURRENT;
+    ImapMaxUpdatedSearches "imap_max_updated_searches", Int(16), Imap, LATER, CURRENT;
+    Utf8Only "utf8_only", OFF, Imap, LATER, CURRENT;
     MasterPidFile "master_pid_file", Text(Some("{configdirectory}/master.pid")), Master, LATER, CURRENT;
     MasterReadyFile "master_ready_file", Text(Some("{configdirectory}/master.ready")), Master, LATER, CURRENT;
 }
