@@ -32,6 +32,7 @@ use crate::uid::{ModSeq, UidValidity};
 pub use create::CreateOptions;
 pub use list::Step;
 
+pub(crate) use create::new_id;
 pub(crate) use delete::{SPECIAL_USE_CONFLICT, whole_usage};
 pub(crate) use rows::RowChange;
 

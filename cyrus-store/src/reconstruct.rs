@@ -6,12 +6,15 @@
 //! a cache of the generation before, which is not believed.
 
 mod adopt;
+mod ahead;
 mod finding;
+mod identity;
 mod plan;
 mod salvage;
 
 use std::path::PathBuf;
 
+use self::ahead::Ahead;
 use self::plan::Plan;
 use crate::conversations::{CounterKind, Splitting};
 use crate::error::MailboxError;
@@ -25,6 +28,7 @@ use crate::mailbox::{NewCache, Publication, new_path};
 use crate::mboxlist::{MailboxEntry, RowChange};
 use crate::name::MailboxName;
 use crate::paths::MailboxPaths;
+use crate::repair::Worth;
 use crate::store::{Store, now};
 use crate::sys::{Mode, Open};
 use crate::uid::{ModSeq, UidValidity};
@@ -47,6 +51,9 @@ pub struct Reconstruct {
     pub mismatches: Mismatches,
     /// Where the header file and the mailbox list disagree on the rights, believe the list.
     pub prefer_list: bool,
+    /// The caller counts the conversations of the owner when he is through with all his mailboxes
+    /// ([`Store::count_conversations`]), some of which may not be readable before.
+    pub count_later: bool,
     /// The minor version that the index is to get: 12 to 17. Fields that an older one lacks are lost.
     pub version: Option<u32>,
 }
@@ -91,7 +98,8 @@ pub struct Reconstructed {
 }
 
 impl Store {
-    /// Rebuilds one mailbox that the mailbox list knows. Nobody else can use it meanwhile.
+    /// Rebuilds one mailbox that the mailbox list knows. Messages are read before it is locked; from then on nobody else
+    /// can use it until it is rebuilt, or until nothing is found that has to be.
     ///
     /// `tell` hears of everything that is not as it should be, as it is found.
     ///
@@ -108,15 +116,14 @@ impl Store {
         let paths = self
             .options()
             .mailbox_paths(partition, id, name, entry.mbtype.legacy_dirs)?;
+        let ahead = Ahead::read(self, &paths, how)?;
         let hot = self.hot(paths);
         let owner = name.owner();
-        let names = hot.lock_name(
-            self,
-            owner.as_deref(),
-            Mode::Exclusive,
-            Mode::Exclusive,
-            self.wait(),
-        )?;
+        let mode = match how.dry_run {
+            true => Mode::Shared,
+            false => Mode::Exclusive,
+        };
+        let names = hot.lock_name(self, owner.as_deref(), mode, mode, self.wait())?;
         // Renamed or deleted while this waited for the locks.
         let entry = self.lookup(name)?.ok_or(MailboxError::NotFound)?;
         if entry.id.as_ref() != Some(id) {
@@ -127,13 +134,14 @@ impl Store {
         let index = match how.dry_run && !exists {
             true => None,
             false => Some(self.locks().data_file(&paths.index).lock(
-                Mode::Exclusive,
+                mode,
                 self.wait(),
                 Open::create(),
                 Recheck::Replaced,
             )?),
         };
-        let plan = Plan::make(self, &entry, paths, how, tell)?;
+        let mut plan = Plan::make(self, &entry, paths, how, ahead, tell)?;
+        self.mend_annotations(name, paths, how.dry_run, &mut plan, tell)?;
         let summary = plan.summary;
         if how.dry_run || !summary.changed {
             return Ok(summary);
@@ -141,18 +149,55 @@ impl Store {
         let Some(index) = index else { return Ok(summary) };
         let modseq = self.rebuild(&entry, paths, plan, index)?;
         drop(names);
-        if let Some(owner) = owner
-            && self.has_conversations(&owner)?
-        {
-            // Which messages were there before cannot be told any more.
+        if let Some(owner) = owner {
             self.raise_user_modseq(&owner, CounterKind::Messages(entry.mbtype.kind), modseq.0)?;
-            self.build_conversations(&owner, Splitting::Allowed)?;
-            self.recount_conversations(&owner, &mut |_| {})?;
+            if !how.count_later {
+                self.count_conversations(&owner)?;
+            }
         }
         if let Some(id) = &entry.id {
             self.announce(name, id, Publication { modseq });
         }
         Ok(summary)
+    }
+
+    /// Gives a conversation to messages of a user that have none, and counts all of them: which there were before a
+    /// reconstruction cannot be told any more.
+    ///
+    /// # Errors
+    /// A mailbox or the database cannot be read or written.
+    pub fn count_conversations(&self, userid: &str) -> Result<(), MailboxError> {
+        if self.has_conversations(userid)? {
+            self.build_conversations(userid, Splitting::Allowed)?;
+            self.recount_conversations(userid, &mut |_| {})?;
+        }
+        Ok(())
+    }
+
+    /// Mends the annotations of the messages. They are counted nowhere but in the header of the index, as they were.
+    fn mend_annotations(
+        &self,
+        name: &MailboxName,
+        paths: &MailboxPaths,
+        dry_run: bool,
+        plan: &mut Plan,
+        tell: &mut dyn FnMut(&Finding),
+    ) -> Result<(), MailboxError> {
+        let engine = self.options().databases.annotation;
+        self.repair_file(
+            &paths.annotations,
+            engine,
+            Worth::Unique,
+            dry_run,
+            &mut |repair| {
+                plan.summary.changed = true;
+                tell(&Finding::Annotations(
+                    name.clone(),
+                    repair.path.clone(),
+                    repair.what.clone(),
+                ));
+            },
+        )
     }
 
     /// Carries out a plan, under the locks of the mailbox.
@@ -301,7 +346,7 @@ fn header_from_list(store: &Store, entry: &MailboxEntry) -> Result<MailboxHeader
 
 /// Message files found in the directories of a mailbox.
 #[derive(Debug)]
-struct Spool {
+pub(crate) struct Spool {
     /// By UID: where it is, and whether that is the archive.
     messages: std::collections::BTreeMap<u32, (PathBuf, bool)>,
     odd: Vec<PathBuf>,

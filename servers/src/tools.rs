@@ -12,6 +12,7 @@ mod databases;
 pub mod mbexamine;
 pub mod mbpath;
 pub mod mkimap;
+mod progress;
 pub mod quota;
 pub mod reconstruct;
 pub mod unexpunge;

@@ -247,6 +247,8 @@ impl Store {
             raise_modseq(self, root.as_str(), &mut quota, &BTreeMap::new())?;
             txn.put(key, &quota.to_bytes())?;
             txn.commit()?;
+            drop(db);
+            self.copy_limits_of(root, &quota);
         }
         Ok(before.is_none())
     }
@@ -373,7 +375,7 @@ impl Store {
     }
 
     /// All quota roots as one database; `None` if there are none yet.
-    fn quotas(&self, create: Create) -> Result<Option<Pooled>, MailboxError> {
+    pub(crate) fn quotas(&self, create: Create) -> Result<Option<Pooled>, MailboxError> {
         match self
             .databases()
             .open(&self.quotas_path(), self.options().databases.quota, create)

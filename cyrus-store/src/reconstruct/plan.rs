@@ -6,7 +6,9 @@ use std::time::UNIX_EPOCH;
 
 use cyrus_acl::{Acl, Identifier, Rights};
 
+use super::ahead::Ahead;
 use super::finding::Finding;
+use super::identity::{HeaderFile, is_foreign};
 use super::salvage::Salvaged;
 use super::{Mismatches, OddFiles, Reconstruct, Reconstructed, Spool, header_from_list};
 use crate::commit::midnight;
@@ -63,13 +65,14 @@ enum Cache {
 }
 
 /// A pass over a mailbox.
-struct Pass<'p> {
-    store: &'p Store,
-    name: &'p MailboxName,
-    paths: &'p MailboxPaths,
-    how: &'p Reconstruct,
-    tell: &'p mut dyn FnMut(&Finding),
-    plan: Plan,
+pub(super) struct Pass<'p> {
+    pub(super) store: &'p Store,
+    pub(super) name: &'p MailboxName,
+    pub(super) paths: &'p MailboxPaths,
+    pub(super) how: &'p Reconstruct,
+    pub(super) tell: &'p mut dyn FnMut(&Finding),
+    pub(super) plan: Plan,
+    ahead: Ahead,
     /// Octets of cache records kept in memory.
     kept: usize,
     /// Messages that get a new UID once the highest is known: the record, what its file says, and the file.
@@ -82,11 +85,20 @@ impl Plan {
         entry: &MailboxEntry,
         paths: &MailboxPaths,
         how: &Reconstruct,
+        ahead: Ahead,
         tell: &mut dyn FnMut(&Finding),
     ) -> Result<Self, MailboxError> {
         let bytes = read_if_there(store, &paths.index)?.unwrap_or_default();
-        let salvaged = Salvaged::of(&bytes);
+        let mut salvaged = Salvaged::of(&bytes);
         drop(bytes);
+        let spool = spool_of(store, paths)?;
+        let header_file = HeaderFile::of(read_if_there(store, &paths.header)?.as_deref());
+        if is_foreign(store, entry, &salvaged, &header_file, &spool)? {
+            salvaged = Salvaged {
+                fault: Some(Fault::new(0, Damage::Expected("the index of this mailbox"))),
+                ..Salvaged::default()
+            };
+        }
         let header = new_header(entry, paths, &salvaged, how.version)?;
         let generation = salvaged.header.as_ref().map(|header| header.generation);
         let caches = OldCaches::open(store, paths, generation);
@@ -96,6 +108,7 @@ impl Plan {
             paths,
             how,
             tell,
+            ahead,
             kept: 0,
             late: Vec::new(),
             plan: Self {
@@ -111,8 +124,7 @@ impl Plan {
             },
         };
         pass.index(entry);
-        pass.names()?;
-        let spool = pass.spool()?;
+        pass.names(header_file)?;
         pass.odd_files(spool.odd)?;
         pass.messages(&spool.messages)?;
         pass.latecomers()?;
@@ -133,7 +145,7 @@ impl Plan {
 pub(super) struct OldCaches([Option<Map>; 2]);
 
 impl OldCaches {
-    fn open(store: &Store, paths: &MailboxPaths, generation: Option<u32>) -> Self {
+    pub(super) fn open(store: &Store, paths: &MailboxPaths, generation: Option<u32>) -> Self {
         Self([&paths.cache, &paths.archive_cache].map(|path| {
             // What cannot be read is made anew from the messages.
             let map = map_file(store, path).ok()?;
@@ -143,7 +155,7 @@ impl OldCaches {
     }
 
     /// The intact cache record of a message.
-    fn record(&self, record: &Record) -> Option<&[u8]> {
+    pub(super) fn record(&self, record: &Record) -> Option<&[u8]> {
         let map = self.0[usize::from(record.is_archived())].as_deref()?;
         let view = CacheView::parse(map, record.cache_offset).ok()?;
         (view.crc() == record.cache_crc).then(|| view.bytes())
@@ -181,120 +193,9 @@ impl Planned {
 }
 
 impl Pass<'_> {
-    fn found(&mut self, finding: Finding) {
+    pub(super) fn found(&mut self, finding: Finding) {
         self.plan.summary.changed = true;
         (self.tell)(&finding);
-    }
-
-    /// Tells what is wrong with the index as a whole, and with the row that repeats its UIDVALIDITY.
-    fn index(&mut self, entry: &MailboxEntry) {
-        let name = self.name.clone();
-        if let Some(fault) = self.plan.salvaged.fault.clone() {
-            self.found(Finding::IndexHeader(name.clone(), fault));
-        }
-        if let Some(before) = &self.plan.salvaged.header {
-            let (from, to) = (before.layout.minor, self.plan.header.layout.minor);
-            if from != to {
-                self.found(Finding::Version(name.clone(), from, to));
-            }
-        }
-        let damaged = self.plan.salvaged.damaged;
-        if damaged > 0 {
-            self.found(Finding::IndexRecords(name.clone(), damaged));
-        }
-        let (row, index) = (entry.uidvalidity.0, self.plan.header.uidvalidity);
-        if row != index {
-            self.found(Finding::UidValidity(name, row, index));
-        }
-    }
-
-    /// The header file: keywords and rights come from it, the name and the unique id from the mailbox list.
-    fn names(&mut self) -> Result<(), MailboxError> {
-        let name = self.name.clone();
-        let bytes = read_if_there(self.store, &self.paths.header)?;
-        let parsed = match &bytes {
-            Some(bytes) => MailboxHeader::parse(bytes),
-            None => Err(Fault::new(0, Damage::Missing)),
-        };
-        let mut header = match parsed {
-            Ok(header) => header,
-            Err(fault) => {
-                self.found(Finding::Header(name, fault));
-                return Ok(());
-            }
-        };
-        let listed = self.plan.names.clone();
-        if header.id != listed.id {
-            let (wrong, right) = (header.id.to_string(), listed.id.to_string());
-            self.found(Finding::HeaderDiffers(name.clone(), "uniqueid", wrong, right));
-            header.id = listed.id;
-        }
-        if header.name != listed.name {
-            // The old form of the file has no name.
-            if !header.name.is_empty() {
-                let (wrong, right) = (header.name.clone(), listed.name.clone());
-                self.found(Finding::HeaderDiffers(name.clone(), "name", wrong, right));
-            }
-            header.name = listed.name;
-            header.mbtype = listed.mbtype;
-        }
-        if header.acl != listed.acl && !header.acl.is_empty() {
-            let text = |acl: &[(String, String)]| {
-                let pairs: Vec<String> = acl
-                    .iter()
-                    .map(|(who, rights)| format!("{who} {rights}"))
-                    .collect();
-                pairs.join(" ")
-            };
-            let (in_header, in_list) = (text(&header.acl), text(&listed.acl));
-            if self.how.prefer_list {
-                self.found(Finding::HeaderDiffers(name, "acl", in_header, in_list));
-                header.acl = listed.acl;
-            } else {
-                self.found(Finding::Rights(name, in_list, in_header));
-                self.plan.acl = Some(stored_acl(self.store, &header.acl));
-            }
-        } else if header.acl != listed.acl {
-            header.acl = listed.acl;
-        }
-        if header.quota_root.is_none() {
-            header.quota_root = listed.quota_root;
-        }
-        self.plan.names = header;
-        Ok(())
-    }
-
-    /// Every file in the directories of the mailbox.
-    fn spool(&self) -> Result<Spool, MailboxError> {
-        let mut spool = Spool {
-            messages: BTreeMap::new(),
-            odd: Vec::new(),
-        };
-        let directories = BTreeSet::from([(&self.paths.data, false), (&self.paths.archive, true)]);
-        for (directory, archive) in directories {
-            if archive && self.paths.archive == self.paths.data {
-                continue;
-            }
-            let entries = match self.store.disk().read_dir(directory) {
-                Err(error) if error.is_not_found() => continue,
-                done => done?,
-            };
-            for entry in entries {
-                if entry.kind == FileKind::Directory {
-                    continue;
-                }
-                let path = directory.join(&entry.name);
-                let text = entry.name.to_str().unwrap_or_default();
-                match uid_of(text) {
-                    Some(uid) => {
-                        spool.messages.entry(uid).or_insert((path, archive));
-                    }
-                    None if text.starts_with("cyrus.") => {}
-                    None => spool.odd.push(path),
-                }
-            }
-        }
-        Ok(spool)
     }
 
     fn odd_files(&mut self, odd: Vec<PathBuf>) -> Result<(), MailboxError> {
@@ -388,7 +289,10 @@ impl Pass<'_> {
             let before = record.clone();
             fill(&mut record, &facts);
             self.plan.summary.changed |= record != before;
-            let cache = self.parsed(facts);
+            let cache = match cached && record == before {
+                true => Cache::Old,
+                false => self.parsed(facts),
+            };
             self.keep(record, cache);
             return Ok(());
         }
@@ -432,6 +336,11 @@ impl Pass<'_> {
         };
         record.gmtime = record.internaldate;
         record.sentdate = midnight(self.store, record.internaldate);
+        if let Some(known) = self.trace_of(&facts) {
+            // From a backup, under a number of its own: what the index knows of the message counts, not the file's date.
+            record = Record { uid, ..known };
+            record.flags = record.flags & !Record::ARCHIVED | if archive { Record::ARCHIVED } else { 0 };
+        }
         let last = self.plan.header.last_uid;
         let lost = self.plan.salvaged.header.is_none() || self.plan.salvaged.may_have_had(uid);
         if uid > last || lost {
@@ -448,6 +357,13 @@ impl Pass<'_> {
             self.late.push((uid, record, facts, path.to_owned(), archive));
         }
         Ok(())
+    }
+
+    /// What is left of a message without file that was the same as this one.
+    fn trace_of(&self, facts: &Facts) -> Option<Record> {
+        let traces = self.plan.salvaged.records.values();
+        let mut same = traces.filter(|record| record.is_unlinked() && record.guid == facts.guid);
+        same.next_back().map(revived)
     }
 
     /// Gives new UIDs to messages whose own cannot be used any more.
@@ -520,16 +436,51 @@ impl Pass<'_> {
     }
 
     fn parsed(&mut self, facts: Facts) -> Cache {
-        if self.how.dry_run || self.kept > KEPT_CACHE {
+        if self.how.dry_run || self.kept > KEPT_CACHE || facts.cache.is_empty() {
             return Cache::Parse;
         }
         self.kept += facts.cache.len();
         Cache::Parsed(facts.cache)
     }
 
-    fn describe(&self, path: &Path) -> Result<Facts, MailboxError> {
-        self.store.describe(&map_file(self.store, path)?)
+    fn describe(&mut self, path: &Path) -> Result<Facts, MailboxError> {
+        match self.ahead.take(self.store, path)? {
+            Some(facts) => Ok(facts),
+            None => self.store.describe(&map_file(self.store, path)?),
+        }
     }
+}
+
+/// Every file in the directories of a mailbox.
+pub(super) fn spool_of(store: &Store, paths: &MailboxPaths) -> Result<Spool, MailboxError> {
+    let mut spool = Spool {
+        messages: BTreeMap::new(),
+        odd: Vec::new(),
+    };
+    for (directory, archive) in [(&paths.data, false), (&paths.archive, true)] {
+        if archive && paths.archive == paths.data {
+            continue;
+        }
+        let entries = match store.disk().read_dir(directory) {
+            Err(error) if error.is_not_found() => continue,
+            done => done?,
+        };
+        for entry in entries {
+            if entry.kind == FileKind::Directory {
+                continue;
+            }
+            let path = directory.join(&entry.name);
+            let text = entry.name.to_str().unwrap_or_default();
+            match uid_of(text) {
+                Some(uid) => {
+                    spool.messages.entry(uid).or_insert((path, archive));
+                }
+                None if text.starts_with("cyrus.") => {}
+                None => spool.odd.push(path),
+            }
+        }
+    }
+    Ok(spool)
 }
 
 /// What a message that comes back keeps of its old record.
@@ -603,21 +554,21 @@ pub(super) fn stored_acl(store: &Store, pairs: &[(String, String)]) -> Acl {
     }))
 }
 
-fn read_if_there(store: &Store, path: &Path) -> Result<Option<Vec<u8>>, MailboxError> {
+pub(super) fn read_if_there(store: &Store, path: &Path) -> Result<Option<Vec<u8>>, MailboxError> {
     match store.disk().read(path) {
         Err(error) if error.is_not_found() => Ok(None),
         done => Ok(Some(done?)),
     }
 }
 
-fn map_file(store: &Store, path: &Path) -> Result<Map, MailboxError> {
+pub(super) fn map_file(store: &Store, path: &Path) -> Result<Map, MailboxError> {
     let file = store.disk().open(path, Open::read())?;
     let size = usize::try_from(file.stat()?.size).unwrap_or(usize::MAX);
     Ok(file.map(size, 0)?)
 }
 
 /// The UID of a message file: `12.`
-fn uid_of(name: &str) -> Option<u32> {
+pub(super) fn uid_of(name: &str) -> Option<u32> {
     let digits = name.strip_suffix('.')?;
     let uid: u32 = digits.parse().ok()?;
     (uid > 0 && uid < u32::MAX && uid.to_string() == digits).then_some(uid)
