@@ -109,7 +109,7 @@ pub enum MailboxError {
         damage: Damage,
     },
     /// The file or row of a quota root holds damage.
-    #[error("{}: {}; run `quota -f`", path.display(), Fault { at: *at, damage: damage.clone() })]
+    #[error("{}: {}; run `reconstruct --everything`", path.display(), Fault { at: *at, damage: damage.clone() })]
     DamagedQuota {
         /// The file.
         path: PathBuf,

@@ -60,6 +60,7 @@ mod uid;
 mod urlkeys;
 mod user;
 pub mod utf7;
+mod verify;
 
 pub use annotate::{
     Annotation, AnnotationScope, AnnotationUpdate, Audience, DefinedScope, Definition, Definitions, ValueType,
@@ -89,3 +90,4 @@ pub use staging::{Staged, StagedBytes, StagingFile};
 pub use store::Store;
 pub use uid::{ModSeq, Uid, UidMap, UidSet, UidValidity};
 pub use urlkeys::UrlKey;
+pub use verify::{Cure, Verified, Verify, Wrong};

@@ -97,6 +97,9 @@ pub struct StoreOptions {
     pub annotations: Definitions,
     /// `maxword`-like bound on keywords that clients may create in a mailbox; 100 in Cyrus.
     pub max_keywords: usize,
+    /// Skiplist files that were not recovered since the server's last start are, when they are opened, as Cyrus does. A
+    /// program that must not change anything leaves them as they are.
+    pub recover_old_databases: bool,
     /// How long to wait for a mailbox that somebody else holds; `None` is for ever, as Cyrus does.
     pub lock_timeout: Option<Duration>,
     /// The files: those of the machine, or simulated ones.
@@ -310,6 +313,7 @@ impl StoreOptions {
             specialuse_nochildren: Vec::new(),
             annotations: Definitions::default(),
             max_keywords: crate::format::header::MAX_CLIENT_KEYWORDS,
+            recover_old_databases: true,
             lock_timeout: None,
             disk: Arc::new(RealDisk),
             log: Arc::new(NoLog),

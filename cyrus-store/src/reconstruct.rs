@@ -35,6 +35,7 @@ use crate::uid::{ModSeq, UidValidity};
 
 pub use self::adopt::{Adopted, Found};
 pub use self::finding::Finding;
+pub(crate) use self::plan::{OldCaches, map_file, read_if_there, spool_of};
 
 /// How a mailbox is to be rebuilt.
 #[derive(Clone, Copy, Debug, Default)]
@@ -348,6 +349,6 @@ fn header_from_list(store: &Store, entry: &MailboxEntry) -> Result<MailboxHeader
 #[derive(Debug)]
 pub(crate) struct Spool {
     /// By UID: where it is, and whether that is the archive.
-    messages: std::collections::BTreeMap<u32, (PathBuf, bool)>,
-    odd: Vec<PathBuf>,
+    pub(crate) messages: std::collections::BTreeMap<u32, (PathBuf, bool)>,
+    pub(crate) odd: Vec<PathBuf>,
 }

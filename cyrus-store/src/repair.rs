@@ -13,8 +13,9 @@ mod users;
 use std::fmt;
 use std::path::PathBuf;
 
-pub(crate) use self::databases::Worth;
+pub(crate) use self::databases::{Worth, is_annotation, is_list_row, shown};
 pub use self::rows::SameId;
+pub(crate) use self::users::is_seen_row;
 
 /// Something that was put right; in a dry run, something that would be.
 #[derive(Clone, Debug, PartialEq, Eq)]

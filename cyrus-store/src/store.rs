@@ -53,7 +53,9 @@ impl Store {
         }
         let locks = LockTable::new(options.disk.clone());
         let mut context = DbContext::new(locks.clone());
-        context.skipstamp = Some(options.config_dir.join("db/skipstamp"));
+        context.skipstamp = options
+            .recover_old_databases
+            .then(|| options.config_dir.join("db/skipstamp"));
         context.full_dir_hash = options.fulldirhash;
         Ok(Self(Arc::new(Inner {
             locks,

@@ -126,21 +126,16 @@ impl Store {
         prefix: &str,
         each: &mut dyn FnMut(QuotaRoot, Quota) -> ControlFlow<()>,
     ) -> Result<(), MailboxError> {
-        let mut roots = Vec::new();
-        let Some(mut db) = self.quotas(Create::No)? else {
-            return Ok(());
-        };
-        db.scan(prefix.as_bytes(), &mut |key, value| {
-            roots.push((key.to_vec(), Quota::parse(value)));
-            ControlFlow::Continue(())
-        })?;
-        drop(db);
-        for (key, quota) in roots {
-            let root = std::str::from_utf8(&key)
-                .ok()
-                .and_then(|root| QuotaRoot::parse(root).ok());
+        for (key, value) in self.raw_quotas()?.range(prefix.to_owned()..) {
+            if !key.starts_with(prefix) {
+                break;
+            }
+            let (root, quota) = (QuotaRoot::parse(key).ok(), Quota::parse(value));
             let (Some(root), Ok(quota)) = (root, quota) else {
-                let what = format_args!("quota root {} is damaged; run quota -f", key.escape_ascii());
+                let what = format_args!(
+                    "quota root {} is damaged; run `reconstruct --everything`",
+                    key.escape_debug()
+                );
                 self.log().record(Level::Error, what);
                 continue;
             };

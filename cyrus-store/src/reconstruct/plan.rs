@@ -142,10 +142,10 @@ impl Plan {
 
 /// The cache files as they were: of the data partition, and of the archive.
 #[derive(Debug, Default)]
-pub(super) struct OldCaches([Option<Map>; 2]);
+pub(crate) struct OldCaches([Option<Map>; 2]);
 
 impl OldCaches {
-    pub(super) fn open(store: &Store, paths: &MailboxPaths, generation: Option<u32>) -> Self {
+    pub(crate) fn open(store: &Store, paths: &MailboxPaths, generation: Option<u32>) -> Self {
         Self([&paths.cache, &paths.archive_cache].map(|path| {
             // What cannot be read is made anew from the messages.
             let map = map_file(store, path).ok()?;
@@ -154,8 +154,13 @@ impl OldCaches {
         }))
     }
 
+    /// The file of the data partition, or of the archive.
+    pub(crate) fn map(&self, archived: bool) -> Option<&[u8]> {
+        self.0[usize::from(archived)].as_deref()
+    }
+
     /// The intact cache record of a message.
-    pub(super) fn record(&self, record: &Record) -> Option<&[u8]> {
+    pub(crate) fn record(&self, record: &Record) -> Option<&[u8]> {
         let map = self.0[usize::from(record.is_archived())].as_deref()?;
         let view = CacheView::parse(map, record.cache_offset).ok()?;
         (view.crc() == record.cache_crc).then(|| view.bytes())
@@ -452,7 +457,7 @@ impl Pass<'_> {
 }
 
 /// Every file in the directories of a mailbox.
-pub(super) fn spool_of(store: &Store, paths: &MailboxPaths) -> Result<Spool, MailboxError> {
+pub(crate) fn spool_of(store: &Store, paths: &MailboxPaths) -> Result<Spool, MailboxError> {
     let mut spool = Spool {
         messages: BTreeMap::new(),
         odd: Vec::new(),
@@ -554,14 +559,14 @@ pub(super) fn stored_acl(store: &Store, pairs: &[(String, String)]) -> Acl {
     }))
 }
 
-pub(super) fn read_if_there(store: &Store, path: &Path) -> Result<Option<Vec<u8>>, MailboxError> {
+pub(crate) fn read_if_there(store: &Store, path: &Path) -> Result<Option<Vec<u8>>, MailboxError> {
     match store.disk().read(path) {
         Err(error) if error.is_not_found() => Ok(None),
         done => Ok(Some(done?)),
     }
 }
 
-pub(super) fn map_file(store: &Store, path: &Path) -> Result<Map, MailboxError> {
+pub(crate) fn map_file(store: &Store, path: &Path) -> Result<Map, MailboxError> {
     let file = store.disk().open(path, Open::read())?;
     let size = usize::try_from(file.stat()?.size).unwrap_or(usize::MAX);
     Ok(file.map(size, 0)?)

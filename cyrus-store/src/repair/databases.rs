@@ -207,7 +207,7 @@ impl Store {
 }
 
 /// A key as it can be printed, not too long.
-pub(super) fn shown(key: &[u8]) -> String {
+pub(crate) fn shown(key: &[u8]) -> String {
     match key.get(..LONGEST_SHOWN) {
         Some(start) => format!("{}...", start.escape_ascii()),
         None => key.escape_ascii().to_string(),

@@ -6,11 +6,12 @@ use std::ops::ControlFlow;
 
 use super::databases::shown;
 use super::{Outcome, Repair};
-use crate::db::Create;
+use crate::db::{Create, QuotaFiles};
 use crate::error::MailboxError;
 use crate::format::header::MailboxHeader;
 use crate::format::quota::Quota;
 use crate::quota::QuotaRoot;
+use crate::reconstruct::read_if_there;
 use crate::store::Store;
 
 impl Store {
@@ -24,13 +25,7 @@ impl Store {
         dry_run: bool,
         tell: &mut dyn FnMut(&Repair),
     ) -> Result<(), MailboxError> {
-        let mut there: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-        if let Some(mut db) = self.quotas(Create::No)? {
-            db.scan(b"", &mut |key, value| {
-                there.insert(String::from_utf8_lossy(key).into_owned(), value.to_vec());
-                ControlFlow::Continue(())
-            })?;
-        }
+        let there = self.raw_quotas()?;
         let spare = self.spare_limits()?;
         let mut wanted = self.named_roots()?;
         // Where all roots are gone, so are those that count no mailbox.
@@ -59,6 +54,34 @@ impl Store {
             )?;
         }
         Ok(())
+    }
+
+    /// Every quota root that has a value, whether it can be read or not. An empty file is none: Cyrus makes such files when
+    /// it locks roots that do not exist.
+    pub(crate) fn raw_quotas(&self) -> Result<BTreeMap<String, Vec<u8>>, MailboxError> {
+        let mut raw = BTreeMap::new();
+        if self.has_quota_files() {
+            let options = self.options();
+            let base = options
+                .databases
+                .quota_path
+                .as_ref()
+                .unwrap_or(&options.config_dir);
+            for root in QuotaFiles::new(self.databases().context(), base).roots(b"")? {
+                let root = String::from_utf8_lossy(&root).into_owned();
+                if let Some(value) = read_if_there(self, &options.quota_file(&root))?
+                    && !value.is_empty()
+                {
+                    raw.insert(root, value);
+                }
+            }
+        } else if let Some(mut db) = self.quotas(Create::No)? {
+            db.scan(b"", &mut |key, value| {
+                raw.insert(String::from_utf8_lossy(key).into_owned(), value.to_vec());
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(raw)
     }
 
     /// The quota roots that the header files of mailboxes name.
@@ -109,7 +132,7 @@ impl Store {
             ),
         };
         tell(&Repair {
-            path,
+            path: path.clone(),
             what: format!("quota root {root}: {what}; {done}"),
             outcome,
         });
@@ -120,6 +143,10 @@ impl Store {
             limit: limits.map(|quota| quota.limit).unwrap_or_default(),
             ..Quota::default()
         };
+        if self.has_quota_files() {
+            // What was in it has been told.
+            self.disk().unlink_if_exists(&path)?;
+        }
         if let Some(mut db) = self.quotas(Create::Yes)? {
             db.put(root.as_bytes(), &quota.to_bytes())?;
         }

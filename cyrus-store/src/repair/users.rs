@@ -76,7 +76,7 @@ impl Store {
     }
 
     /// Whether a file of subscriptions says that it is in the present form. One that cannot be read counts as such.
-    fn is_new_form(&self, path: &Path, engine: Engine) -> bool {
+    pub(crate) fn is_new_form(&self, path: &Path, engine: Engine) -> bool {
         let version = self.databases().open(path, engine, Create::No);
         version
             .and_then(|mut db| db.get(subs::VERSION_KEY))
