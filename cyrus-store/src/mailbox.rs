@@ -40,6 +40,7 @@ pub use read::IndexRead;
 pub use status::MailboxStatus;
 
 pub(crate) use annotations::{Annotation, write as write_annotations};
+pub(crate) use copy::flag_names;
 pub(crate) use repack::NewCache;
 pub(crate) use write::{IndexWrite, Publication, new_path};
 

@@ -8,6 +8,7 @@ pub mod cyr_buildinfo;
 pub mod cyr_dbtool;
 pub mod cyr_expire;
 pub mod cyr_info;
+pub mod cyr_snapshot;
 pub mod cyr_verify;
 mod databases;
 pub mod mbexamine;
