@@ -197,7 +197,7 @@ impl Store {
         done.mailboxes += 1;
         for (uid, (path, archived)) in spool_of(self, &from)?.messages {
             done.messages += 1;
-            done.copied += u64::from(!self.link_or_copy(&path, &to.message(uid, archived))?);
+            done.copied += u64::from(!self.share_or_copy(&path, &to.message(uid, archived))?);
         }
         for directory in [&to.data, &to.archive] {
             if self.disk().try_stat(directory)?.is_some() {
@@ -233,7 +233,7 @@ impl Store {
         // Cache files only grow until another takes their place: what comes later is named by no record of this index.
         for (from, to) in [(&from.cache, &to.cache), (&from.archive_cache, &to.archive_cache)] {
             if disk.try_stat(from)?.is_some() && disk.try_stat(to)?.is_none() {
-                self.link_or_copy(from, to)?;
+                self.share_or_copy(from, to)?;
             }
         }
         let engine = self.options().databases.annotation;
@@ -241,7 +241,7 @@ impl Store {
     }
 
     /// Gives a file another name in a snapshot; says whether that was possible without a copy.
-    fn link_or_copy(&self, from: &Path, to: &Path) -> Result<bool, MailboxError> {
+    fn share_or_copy(&self, from: &Path, to: &Path) -> Result<bool, MailboxError> {
         let disk = self.disk();
         if let Some(directory) = to.parent() {
             disk.make_dirs(directory)?;

@@ -478,7 +478,8 @@ pub(crate) fn spool_of(store: &Store, paths: &MailboxPaths) -> Result<Spool, Mai
             let text = entry.name.to_str().unwrap_or_default();
             match uid_of(text) {
                 Some(uid) => {
-                    spool.messages.entry(uid).or_insert((path, archive));
+                    // With two, the one outside the archive is what archiving has left.
+                    spool.messages.insert(uid, (path, archive));
                 }
                 None if text.starts_with("cyrus.") => {}
                 None => spool.odd.push(path),

@@ -15,4 +15,7 @@ mod notify;
 mod recovery;
 mod reverse;
 mod rig;
+mod rows;
+mod space;
 mod together;
+mod usage;
