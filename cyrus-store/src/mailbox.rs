@@ -81,13 +81,15 @@ impl Store {
             .options()
             .mailbox_paths(partition, &id, name, entry.mbtype.legacy_dirs)?;
         let owner = name.owner();
+        let hot = self.hot(paths);
+        self.modernize(&entry, &hot)?;
         Ok(Mailbox {
             store: self.clone(),
             auth: auth.clone(),
             is_owner: owner.as_deref() == Some(auth.userid()) && !auth.is_system(),
             owner: owner.map(Arc::from),
             rights,
-            hot: self.hot(paths),
+            hot,
             id,
             entry,
             recent: UidSet::new(),

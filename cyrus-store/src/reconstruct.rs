@@ -20,10 +20,11 @@ use crate::conversations::{CounterKind, Splitting};
 use crate::error::MailboxError;
 use crate::format::crc32;
 use crate::format::header::MailboxHeader;
-use crate::format::index::{FlagCrcs, IndexHeader, SYNC_ANNOT_EMPTY};
+use crate::format::index::{FlagCrcs, IndexHeader, Layout, SYNC_ANNOT_EMPTY};
 use crate::format::quota::Usage;
-use crate::hot::Names;
+use crate::hot::{Hot, Names};
 use crate::lock::{DataLock, Recheck};
+use crate::log::Level;
 use crate::mailbox::{NewCache, Publication, new_path};
 use crate::mboxlist::{MailboxEntry, RowChange};
 use crate::name::MailboxName;
@@ -160,6 +161,28 @@ impl Store {
             self.announce(name, id, Publication { modseq });
         }
         Ok(summary)
+    }
+
+    /// Converts an index of a version that cannot be written, from before version 12, when the mailbox is opened.
+    pub(crate) fn modernize(&self, entry: &MailboxEntry, hot: &Hot) -> Result<(), MailboxError> {
+        let Some(version) = hot.version_if_new(self) else {
+            return Ok(());
+        };
+        if Layout::of_version(version).is_some_and(|layout| !layout.is_writable()) {
+            let newest = Layout::NEWEST.minor;
+            let path = hot.paths.index.display();
+            self.log().record(
+                Level::Notice,
+                format_args!("{path}: converting index version {version} to {newest}"),
+            );
+            let how = Reconstruct {
+                version: Some(newest),
+                ..Reconstruct::default()
+            };
+            self.reconstruct(&entry.name, &how, &mut |_| {})?;
+        }
+        hot.note_version();
+        Ok(())
     }
 
     /// Gives a conversation to messages of a user that have none, and counts all of them: which there were before a
@@ -313,7 +336,13 @@ impl Store {
 fn counted(plan: &Plan, crcs: &FlagCrcs) -> IndexHeader {
     let mut header = plan.header.clone();
     // The records' share of this checksum goes out as it came in; what is left is that of the annotations.
-    if let Some(before) = &plan.salvaged.header {
+    // Versions before 13 do not have it.
+    let before = plan
+        .salvaged
+        .header
+        .as_ref()
+        .filter(|before| before.layout.minor >= 13);
+    if let Some(before) = before {
         header.sync_annot = before.sync_annot;
         for record in plan.salvaged.records.values() {
             header.count_in(record, crcs);

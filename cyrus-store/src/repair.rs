@@ -13,7 +13,7 @@ mod users;
 use std::fmt;
 use std::path::PathBuf;
 
-pub(crate) use self::databases::{Worth, is_annotation, is_list_row, shown};
+pub(crate) use self::databases::{IsRow, Worth, is_annotation, is_list_row, shown};
 pub use self::rows::SameId;
 pub(crate) use self::users::is_seen_row;
 

@@ -131,9 +131,8 @@ impl Store {
             }
             let sub = directory.strip_prefix(root).unwrap_or(Path::new(""));
             let is_mail = marks.index || marks.message;
-            if directory == root
-                || !marks.header && !(is_mail && !self.told_elsewhere(roots, root, sub, &marks)?)
-            {
+            let is_place = marks.header || is_mail && !self.told_elsewhere(roots, root, sub, &marks)?;
+            if directory == root || !is_place {
                 continue;
             }
             let mut found = self.found(partition, root, &directory)?;

@@ -8,6 +8,7 @@ use super::Reconstruct;
 use super::plan::{OldCaches, map_file, read_if_there, spool_of};
 use super::salvage::Salvaged;
 use crate::error::MailboxError;
+use crate::ident::Guid;
 use crate::paths::MailboxPaths;
 use crate::staging::Facts;
 use crate::store::Store;
@@ -37,6 +38,7 @@ impl Ahead {
                 !record.is_expunged()
                     && (how.parse_all
                         || !how.trust_sizes && u64::from(record.size) != stat.size
+                        || record.guid == Guid::default()
                         || caches.record(record).is_none())
             });
             if !is_needed {

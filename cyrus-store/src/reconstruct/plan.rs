@@ -13,12 +13,13 @@ use super::salvage::Salvaged;
 use super::{Mismatches, OddFiles, Reconstruct, Reconstructed, Spool, header_from_list};
 use crate::commit::midnight;
 use crate::error::MailboxError;
-use crate::flags::KeywordBits;
+use crate::flags::{KeywordBits, SystemFlags};
 use crate::format::cache::{self, CacheView};
 use crate::format::crc32;
 use crate::format::header::MailboxHeader;
 use crate::format::index::{IndexHeader, Layout, Record};
 use crate::format::{Damage, Fault};
+use crate::ident::Guid;
 use crate::mailbox::NewCache;
 use crate::mboxlist::MailboxEntry;
 use crate::name::MailboxName;
@@ -26,6 +27,7 @@ use crate::paths::MailboxPaths;
 use crate::staging::Facts;
 use crate::store::{Store, now};
 use crate::sys::{FileKind, Map, Open};
+use crate::uid::{Uid, UidSet};
 
 /// What a mailbox is to become.
 #[derive(Debug)]
@@ -73,6 +75,8 @@ pub(super) struct Pass<'p> {
     pub(super) tell: &'p mut dyn FnMut(&Finding),
     pub(super) plan: Plan,
     ahead: Ahead,
+    /// What the owner has seen, where the old index could not tell.
+    seen: UidSet,
     /// Octets of cache records kept in memory.
     kept: usize,
     /// Messages that get a new UID once the highest is known: the record, what its file says, and the file.
@@ -99,7 +103,8 @@ impl Plan {
                 ..Salvaged::default()
             };
         }
-        let header = new_header(entry, paths, &salvaged, how.version)?;
+        let mut header = new_header(entry, paths, &salvaged, how.version)?;
+        let seen = seen_by_owner(store, entry, &salvaged, &mut header)?;
         let generation = salvaged.header.as_ref().map(|header| header.generation);
         let caches = OldCaches::open(store, paths, generation);
         let mut pass = Pass {
@@ -109,6 +114,7 @@ impl Plan {
             how,
             tell,
             ahead,
+            seen,
             kept: 0,
             late: Vec::new(),
             plan: Self {
@@ -255,6 +261,9 @@ impl Pass<'_> {
     /// A record and its file.
     fn known(&mut self, mut record: Record, path: &Path, archive: bool) -> Result<(), MailboxError> {
         let uid = record.uid;
+        if Uid::new(uid).is_some_and(|uid| self.seen.contains(uid)) {
+            record.flags |= SystemFlags::SEEN.bits();
+        }
         if record.is_unlinked() {
             if record.flags & Record::NEEDS_CLEANUP == 0 {
                 // Put back by somebody: the record still knows its flags and dates.
@@ -280,13 +289,15 @@ impl Pass<'_> {
             false => self.store.disk().stat(path)?.size,
         };
         let cached = self.plan.caches.record(&record).is_some();
-        if cached && size == u64::from(record.size) && !self.how.parse_all {
+        // Indexes of long ago have no GUID.
+        let is_known = record.guid != Guid::default();
+        if cached && is_known && size == u64::from(record.size) && !self.how.parse_all {
             self.plan.summary.kept += 1;
             self.keep(record, Cache::Old);
             return Ok(());
         }
         let facts = self.describe(path)?;
-        if facts.guid == record.guid {
+        if facts.guid == record.guid || !is_known && size == u64::from(record.size) {
             if !cached {
                 self.found(Finding::Cache(self.name.clone(), uid));
             }
@@ -548,6 +559,25 @@ fn new_header(
     header.last_uid = records().map(|record| record.uid).max().unwrap_or_default();
     header.last_appenddate = now();
     Ok(header)
+}
+
+/// What the owner of a mailbox has seen, if that is to come into the index, which it has not been in before version 12.
+fn seen_by_owner(
+    store: &Store,
+    entry: &MailboxEntry,
+    salvaged: &Salvaged,
+    header: &mut IndexHeader,
+) -> Result<UidSet, MailboxError> {
+    let is_old = salvaged
+        .header
+        .as_ref()
+        .is_some_and(|before| !before.layout.is_writable());
+    let (Some(owner), Some(id), true) = (entry.name.owner(), &entry.id, is_old) else {
+        return Ok(UidSet::new());
+    };
+    let state = store.seen_state(&owner, id)?;
+    (header.recentuid, header.recenttime) = (state.lastuid, state.lastread);
+    Ok(state.seen)
 }
 
 pub(super) fn stored_acl(store: &Store, pairs: &[(String, String)]) -> Acl {

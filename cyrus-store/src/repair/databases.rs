@@ -11,6 +11,9 @@ use crate::format::mboxentry::MailboxRow;
 use crate::name::MailboxName;
 use crate::store::Store;
 
+/// Says why a row, its key and its value, is none.
+pub(crate) type IsRow<'r> = &'r dyn Fn(&[u8], &[u8]) -> Result<(), String>;
+
 /// What a database is to those who lose it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Worth {
@@ -162,7 +165,7 @@ impl Store {
         worth: Worth,
         dry_run: bool,
         tell: Tell<'_>,
-        is_row: &dyn Fn(&[u8], &[u8]) -> Result<(), String>,
+        is_row: IsRow<'_>,
     ) -> Result<(), MailboxError> {
         let mut db = match self.databases().open(path, engine, Create::No) {
             Ok(db) => db,

@@ -10,12 +10,9 @@ use crate::format::counters::Counters;
 use crate::format::quota::Quota;
 use crate::quota::{QuotaFault, QuotaRoot};
 use crate::reconstruct::Adopted;
-use crate::repair::{is_annotation, is_list_row, is_seen_row};
+use crate::repair::{IsRow, is_annotation, is_list_row, is_seen_row};
 use crate::store::Store;
 use crate::subs;
-
-/// Says what is wrong with a row.
-type IsRow<'r> = &'r dyn Fn(&[u8], &[u8]) -> Result<(), String>;
 
 impl Store {
     /// Checks the databases of the server: the mailbox list, annotations, quota roots, marks of deliveries and cached counts.

@@ -1,6 +1,9 @@
 //! Sites of real Cyrus are damaged and repaired by our tools: real Cyrus's tools find nothing left to repair, its imapd reads
 //! the same as before, and both `reconstruct`s see the same damage.
 
+mod live;
+mod versions;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

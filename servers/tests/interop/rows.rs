@@ -3,4 +3,5 @@
 
 mod partitions;
 mod quotas;
+mod recovery;
 mod shared_site;
