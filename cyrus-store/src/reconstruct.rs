@@ -7,6 +7,7 @@
 
 mod adopt;
 mod ahead;
+mod carried;
 mod finding;
 mod identity;
 mod plan;
@@ -15,6 +16,7 @@ mod salvage;
 use std::path::PathBuf;
 
 use self::ahead::Ahead;
+use self::carried::Carried;
 use self::plan::Plan;
 use crate::conversations::{CounterKind, Splitting};
 use crate::error::MailboxError;
@@ -239,7 +241,17 @@ impl Store {
         }
         let header_bytes = plan.names.to_bytes();
         let crcs = Names::new(plan.names.clone()).crcs;
-        let mut header = counted(&plan, &crcs);
+        let from = plan.salvaged.header.as_ref().map(|before| before.layout);
+        let carried = match from {
+            Some(from) if from != plan.header.layout => Some(self.carry(entry, paths, from, &mut plan)?),
+            _ => None,
+        };
+        let mut header = counted(&plan, &crcs, carried.as_ref());
+        // What goes into annotations is there before the records are without it; what comes from them, afterwards.
+        let goes_down = from.is_some_and(|from| from.minor > header.layout.minor);
+        if let Some(carried) = carried.as_ref().filter(|_| goes_down) {
+            self.write_carried(paths, carried)?;
+        }
         header.header_file_crc = crc32(&header_bytes);
         let shared_cache = paths.archive_cache == paths.cache;
         let mut main = NewCache::create(self, &paths.cache, header.generation)?;
@@ -283,8 +295,14 @@ impl Store {
         for path in &plan.removals {
             disk.unlink_if_exists(path)?;
         }
+        if let Some(carried) = carried.as_ref().filter(|_| !goes_down) {
+            self.write_carried(paths, carried)?;
+        }
         self.correct_row(entry, &header, &plan)?;
-        self.correct_usage(entry, &header, &plan);
+        let annotations = carried.map_or(0, |carried| {
+            i64::from(carried.octets) - i64::from(carried.octets_before)
+        });
+        self.correct_usage(entry, &header, &plan, annotations);
         Ok(ModSeq(header.highestmodseq))
     }
 
@@ -309,15 +327,20 @@ impl Store {
 
     /// Charges the quota root with what the mailbox holds more or less than its index said. Where the index was lost nobody
     /// knows what was charged: `quota -f` does.
-    fn correct_usage(&self, entry: &MailboxEntry, header: &IndexHeader, plan: &Plan) {
+    fn correct_usage(&self, entry: &MailboxEntry, header: &IndexHeader, plan: &Plan, annotations: i64) {
         let Some((root, before)) = plan.names.quota_root.as_ref().zip(plan.salvaged.header.as_ref()) else {
             return;
+        };
+        // Before version 12 expunged messages had files of their own, and where Cyrus left them in the index it counts them.
+        let exists = match before.layout.is_writable() {
+            true => before.exists,
+            false => visible(plan),
         };
         let difference = |new: u64, old: u64| new.cast_signed().saturating_sub(old.cast_signed());
         let usage = Usage([
             difference(header.quota_mailbox_used, before.quota_mailbox_used),
-            difference(header.exists.into(), before.exists.into()),
-            0,
+            difference(header.exists.into(), exists.into()),
+            annotations,
             0,
         ]);
         if !usage.is_zero()
@@ -332,17 +355,20 @@ impl Store {
     }
 }
 
+/// The messages that an old index has, without expunged ones.
+fn visible(plan: &Plan) -> u32 {
+    let records = plan.salvaged.records.values();
+    u32::try_from(records.filter(|record| !record.is_expunged()).count()).unwrap_or(u32::MAX)
+}
+
 /// The header of the new index: what the old one knew that the records do not tell, and the records counted.
-fn counted(plan: &Plan, crcs: &FlagCrcs) -> IndexHeader {
+fn counted(plan: &Plan, crcs: &FlagCrcs, carried: Option<&Carried>) -> IndexHeader {
     let mut header = plan.header.clone();
     // The records' share of this checksum goes out as it came in; what is left is that of the annotations.
-    // Versions before 13 do not have it.
-    let before = plan
-        .salvaged
-        .header
-        .as_ref()
-        .filter(|before| before.layout.minor >= 13);
-    if let Some(before) = before {
+    if let Some(carried) = carried {
+        header.sync_annot = SYNC_ANNOT_EMPTY ^ carried.sync;
+        header.quota_annot_used = carried.octets;
+    } else if let Some(before) = &plan.salvaged.header {
         header.sync_annot = before.sync_annot;
         for record in plan.salvaged.records.values() {
             header.count_in(record, crcs);

@@ -280,6 +280,10 @@ impl Pass<'_> {
             record.flags ^= Record::ARCHIVED;
         }
         if record.is_expunged() {
+            if record.guid == Guid::default() {
+                let facts = self.describe(path)?;
+                fill(&mut record, &facts);
+            }
             let cache = self.cache_or_parse(&record);
             self.keep(record, cache);
             return Ok(());

@@ -3,6 +3,7 @@
 //! Databases first, then the mailbox list, then header and index files that lie in wrong places, quota roots and the files
 //! of users, then the mailboxes, and at last what is counted from them: conversations and usage.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use cyrus_acl::AuthState;
@@ -26,7 +27,6 @@ struct Repairs {
 
 impl Tool<'_> {
     pub(super) fn everything(&mut self, config: &Config, line: &CommandLine) -> Result<(), MailboxError> {
-        self.check_partitions()?;
         let dry_run = self.how.dry_run;
         let mut repairs = Repairs::default();
         self.step(&mut repairs, |store, tell| store.repair_databases(dry_run, tell));
@@ -48,6 +48,7 @@ impl Tool<'_> {
         self.step(&mut repairs, |store, tell| {
             store.repair_rows(same_id, salvaged, dry_run, tell)
         });
+        self.check_partitions()?;
         let tally = self.discover(line.has('x'), false, &mut |_, _| true)?;
         self.step(&mut repairs, |store, tell| store.return_strays(dry_run, tell));
         self.step(&mut repairs, |store, tell| {
@@ -94,7 +95,13 @@ impl Tool<'_> {
 
     /// A partition that is not mounted must not be taken for one that lost its mailboxes.
     fn check_partitions(&self) -> Result<(), MailboxError> {
-        for (name, roots) in &self.store.options().partitions {
+        let mut used = BTreeSet::new();
+        self.store.list("", &AuthState::system(), &mut |entry, _| {
+            used.extend(entry.partition);
+            ControlFlow::Continue(())
+        })?;
+        let partitions = self.store.options().partitions.iter();
+        for (name, roots) in partitions.filter(|(name, _)| used.contains(*name)) {
             let places = [Some(&roots.data), roots.meta.as_ref(), roots.archive.as_ref()];
             for root in places.into_iter().flatten() {
                 if !root.is_dir() {

@@ -145,7 +145,7 @@ fn s181_messages_have_crlf_only_and_no_nul() {
         let file = fs::read(folder.join("1.")).expect("the message");
         let bare = (0..file.len()).any(|at| file[at] == b'\n' && (at == 0 || file[at - 1] != b'\r'));
         assert!(
-            !bare && file.ends_with(b"\r\n\r\nline feeds\r\nonly\r\n"),
+            !bare && file.windows(20).any(|part| part == b"\r\n\r\nline feeds\r\nonly"),
             "{}",
             String::from_utf8_lossy(&file)
         );
@@ -169,7 +169,7 @@ fn s186_what_others_have_seen_is_in_their_own_database_by_unique_id() {
         served.server().imap("admin").ok("CREATE user/v186");
         imap.ok("SETACL INBOX v186 lrs");
         let mut other = served.server().imap("v186");
-        other.ok("SELECT user/u186");
+        other.ok("SELECT \"Other Users/u186\"");
         other.ok("STORE 2 +FLAGS (\\Seen)");
         other.ok("LOGOUT");
         let header = fs::read(folder.join("cyrus.header")).expect("cyrus.header");
@@ -282,7 +282,7 @@ fn s189_messages_copied_back_from_a_backup_reappear_with_flags_and_dates() {
             .next()
             .expect("a message");
         assert!(
-            shown.contains("precious") && shown.contains("07-Apr-2003") || !served.is_ours(),
+            shown.contains("precious") && shown.contains(" 7-Apr-2003") || !served.is_ours(),
             "{shown}"
         );
         if served.is_ours() {
@@ -307,7 +307,7 @@ fn s189_messages_copied_back_from_a_backup_reappear_with_flags_and_dates() {
                 .map(|message| format!("{:?}", message.items))
                 .collect();
             assert!(
-                shown[0].contains("kept") && shown[0].contains("07-Apr-2003"),
+                shown[0].contains("kept") && shown[0].contains(" 7-Apr-2003"),
                 "{shown:?}"
             );
         }
@@ -382,7 +382,7 @@ fn s195_s196_s197_quota_roots_are_files_that_quota_f_corrects_and_never_removes(
         imap.ok("LOGOUT");
         let file = |root: &str| served.site.root().join("conf/quota/u").join(root);
         let above = fs::read_to_string(file("user.u195")).expect("a quota root");
-        assert!(above.starts_with("%(S (31 1000) M (1) "), "{above}");
+        assert!(above.starts_with("%(S (30 1000) M (1) "), "{above}");
         let below = fs::read_to_string(file("user.u195.Below")).expect("a quota root");
         assert!(below.starts_with("%(S (21 500) M (1) "), "{below}");
 
@@ -391,7 +391,7 @@ fn s195_s196_s197_quota_roots_are_files_that_quota_f_corrects_and_never_removes(
                 .site
                 .tool_ok(&served.programs, "quota", &["-f", "user/u195"])
         };
-        fs::write(file("user.u195"), above.replacen("31 1000", "99 1000", 1)).expect("a quota root");
+        fs::write(file("user.u195"), above.replacen("30 1000", "99 1000", 1)).expect("a quota root");
         fix();
         let usage = |text: &str| text.split(" MODSEQ").next().map(str::to_owned);
         let fixed = fs::read_to_string(file("user.u195")).expect("a quota root");
@@ -405,7 +405,7 @@ fn s195_s196_s197_quota_roots_are_files_that_quota_f_corrects_and_never_removes(
         fs::remove_file(file("user.u195.Below")).expect("a quota root");
         fix();
         let both = fs::read_to_string(file("user.u195")).expect("a quota root");
-        assert!(both.starts_with("%(S (52 1000) M (2) "), "{both}");
+        assert!(both.starts_with("%(S (51 1000) M (2) "), "{both}");
         assert!(!file("user.u195.Below").exists());
     });
 }
@@ -517,7 +517,8 @@ fn s198_s199_subscriptions_are_lines_and_bad_ones_are_dropped() {
             .site
             .tool(&served.programs, "reconstruct", &["--everything", "-q"]);
         let told = String::from_utf8_lossy(&run.stdout).into_owned();
-        assert!(run.status.success() && told.contains("sub.db"), "{told}");
+        let errors = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(run.status.success() && told.contains("sub.db"), "{told}{errors}");
         assert_eq!(lsub(&mut served.server().imap("u198")), before);
     });
 }
