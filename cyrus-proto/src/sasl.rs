@@ -16,10 +16,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 #[cfg(feature = "sasl")]
+pub use self::client::{ClientError, ClientLogin, ClientSecurity, Credentials};
+#[cfg(feature = "sasl")]
 pub use self::cyrus::{CyrusSasl, CyrusSaslOptions, LogLevel, SaslLog};
 pub use self::password::PasswordCheck;
 use crate::job::{Peer, SecurityLayer, TlsFacts};
 
+#[cfg(feature = "sasl")]
+mod client;
 #[cfg(feature = "sasl")]
 mod cyrus;
 #[cfg(feature = "sasl")]

@@ -25,10 +25,12 @@
 
 mod annotate;
 mod archiving;
+mod autocreate;
 mod commit;
 mod conversations;
 pub mod db;
 mod deliver;
+mod deny;
 mod error;
 mod flags;
 pub mod format;
@@ -57,6 +59,7 @@ mod staging;
 mod statuscache;
 mod store;
 mod subs;
+mod sync_log;
 pub mod sys;
 mod uid;
 mod urlkeys;
@@ -68,8 +71,10 @@ pub use annotate::{
     Annotation, AnnotationScope, AnnotationUpdate, Audience, DefinedScope, Definition, Definitions, ValueType,
 };
 pub use archiving::Archiving;
+pub use autocreate::{Autocreate, Occasion};
 pub use conversations::{ConversationDifference, Pruned, Splitting};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
+pub use deny::Denial;
 pub use error::{ErrorClass, MailboxError};
 pub use flags::{FlagNames, Flags, Keyword, KeywordBits, SystemFlags};
 pub use format::mboxentry::{MailboxKind, MailboxType};
@@ -80,12 +85,12 @@ pub use log::{Level, Log};
 pub use mailbox::{
     Appended, Archive, Archived, CachedRecord, Change, Copied, CopyMode, Expired, Expiry, Expunge,
     ExpungedMessage, FlagChange, FlagMode, FlagsStored, IndexRead, Mailbox, MailboxStatus, Message,
-    MessageFile, NewMessage,
+    MessageFile, NewMessage, Redated,
 };
-pub use mboxlist::{CreateOptions, MailboxEntry, Step};
+pub use mboxlist::{CreateOptions, MailboxEntry, Moved, Relocated, Step};
 pub use name::{MailboxName, NameError};
 pub use namespace::{ClientName, Namespace, Pattern, Separator, VirtualDomains};
-pub use options::StoreOptions;
+pub use options::{SearchOptions, StoreOptions};
 pub use partitions::{ChoiceMode, PartitionChoice};
 pub use quota::{QuotaFault, QuotaPolicy, QuotaRoot};
 pub use reconstruct::{Adopted, Finding, Found, Mismatches, OddFiles, Reconstruct, Reconstructed};
@@ -93,6 +98,7 @@ pub use repair::{Outcome, Repair, SameId};
 pub use snapshot::{Restored, Snapshot};
 pub use staging::{Staged, StagedBytes, StagingFile};
 pub use store::Store;
+pub use sync_log::SyncEvents;
 pub use uid::{ModSeq, Uid, UidMap, UidSet, UidValidity};
 pub use urlkeys::UrlKey;
 pub use verify::{Cure, Verified, Verify, Wrong};

@@ -1,12 +1,12 @@
-//! Files of one user: subscriptions, seen state and the like, and who is shut out.
+//! Files of one user: subscriptions, seen state and the like.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::db::{Create, DbError, Engine};
 use crate::error::MailboxError;
 use crate::mboxlist::MailboxEntry;
 use crate::name::MailboxName;
 use crate::store::Store;
+use crate::sys::DiskResult;
 
 /// Where the files of a user are.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub(crate) struct UserFiles {
     files: Vec<PathBuf>,
     /// The directory that is his alone, in the layout by unique id.
     directory: Option<PathBuf>,
+    /// The directory of his scripts, where scripts are kept.
+    scripts: Option<PathBuf>,
 }
 
 impl Store {
@@ -31,6 +33,7 @@ impl Store {
             .and_then(|file| file.parent());
         UserFiles {
             directory: directory.map(PathBuf::from),
+            scripts: self.options().sieve_path(&owner, id),
             files,
         }
     }
@@ -47,9 +50,25 @@ impl Store {
                 _ => {}
             }
         }
+        if let Some(directory) = &of.scripts {
+            done = done.and(self.remove_scripts(directory));
+        }
         if let Err(error) = done {
             self.report("files of a deleted user are left", &error.into());
         }
+    }
+
+    /// Removes a directory of scripts and what is in it, which are files and links.
+    fn remove_scripts(&self, directory: &Path) -> DiskResult<()> {
+        let disk = self.disk();
+        let scripts = match disk.read_dir(directory) {
+            Err(error) if error.is_not_found() => return Ok(()),
+            scripts => scripts?,
+        };
+        for script in scripts {
+            disk.unlink_if_exists(&directory.join(&script.name))?;
+        }
+        disk.remove_dir(directory)
     }
 
     /// Moves the files of a user to where they belong under his new name.
@@ -65,36 +84,20 @@ impl Store {
                 disk.sync_dir(directory)?;
             }
         }
+        match (&from.scripts, &to.scripts) {
+            (Some(old), Some(new)) if old != new && disk.try_stat(old)?.is_some() => {
+                // What a user of that name may have left is not this one's.
+                self.remove_scripts(new)?;
+                if let Some(directory) = new.parent() {
+                    disk.make_dirs(directory)?;
+                    disk.rename(old, new)?;
+                    disk.sync_dir(directory)?;
+                }
+            }
+            _ => {}
+        }
         Ok(())
     }
-
-    /// Why a user may not use a service (`imap`, `pop3`, ...), if the administrator has shut him out of it.
-    ///
-    /// # Errors
-    /// `user_deny.db` cannot be read. The caller should let nobody in then.
-    pub fn user_denied(&self, userid: &str, service: &str) -> Result<Option<String>, MailboxError> {
-        let path = self.options().config_dir.join("user_deny.db");
-        let mut db = match self.databases().open(&path, Engine::Flat, Create::No) {
-            Ok(db) => db,
-            Err(DbError::Missing { .. }) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let value = db.get(userid.as_bytes())?;
-        Ok(value.and_then(|value| denial(&value, service)))
-    }
-}
-
-/// The message of a row of `user_deny.db`, `version TAB services TAB message`, if it is about this service.
-fn denial(value: &[u8], service: &str) -> Option<String> {
-    let text = String::from_utf8_lossy(value);
-    let mut fields = text.splitn(3, '\t');
-    let (_version, services) = (fields.next()?, fields.next().unwrap_or("*"));
-    let message = fields.next().unwrap_or("Access to this service has been blocked");
-    let denied = services
-        .split(',')
-        .map(str::trim)
-        .any(|denied| denied == "*" || denied == service);
-    denied.then(|| message.to_owned())
 }
 
 /// The kinds of file that a user has.
@@ -107,22 +110,3 @@ const KINDS: [&str; 7] = [
     "dav",
     "xapianactive",
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_denial_names_services_or_all() {
-        assert_eq!(
-            denial(b"2\timap,pop3\tgo away", "pop3").as_deref(),
-            Some("go away")
-        );
-        assert_eq!(denial(b"2\timap,pop3\tgo away", "lmtp"), None);
-        assert_eq!(denial(b"2\t*\tgo\taway", "nntp").as_deref(), Some("go\taway"));
-        assert_eq!(
-            denial(b"", "imap").as_deref(),
-            Some("Access to this service has been blocked")
-        );
-    }
-}

@@ -15,8 +15,11 @@ use crate::config::{Config, Opt};
 use crate::settings;
 use crate::syslog::{Level, log};
 
+use self::denied::Barred;
 use self::limit::Limited;
+use crate::denied::Denied;
 
+mod denied;
 mod doubts;
 mod limit;
 
@@ -50,7 +53,13 @@ pub fn authenticator(config: &Config, store: &Store) -> Result<impl Authenticato
     for doubt in doubts::doubts(&settings, &offered) {
         log(Level::Warning, &format!("{}: {doubt}", config.path().display()));
     }
-    Ok(Limited::new(authenticator, AT_ONCE))
+    let barred = Barred::new(
+        authenticator,
+        Denied::new(store.clone(), config.service()),
+        settings::admins(config),
+        config.service(),
+    );
+    Ok(Limited::new(barred, AT_ONCE))
 }
 
 /// Logins that are verified at a time: more than the workers that always run, fewer than there can be in need.

@@ -18,7 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::bulletin;
-use crate::config::Config;
+use crate::config::{Config, Opt};
 use crate::daemon::{exit, fail};
 use crate::presence::Register;
 use crate::procdir::{self, ProcDirectory};
@@ -70,7 +70,13 @@ fn run(
     signal_hook::flag::register(SIGPIPE, Arc::new(AtomicBool::new(false))).map_err(os("signals"))?;
     let server = Server::new(&net_options(), observer.clone()).map_err(os("event loop"))?;
     let handle = server.handle();
-    if let Err(error) = bulletin::watch(&config.configdirectory(), handle.clone()) {
+    if let Err(error) = bulletin::watch(
+        &config.configdirectory(),
+        config
+            .file(Opt::UserdenyDbPath)
+            .unwrap_or_else(|| config.configdirectory().join("user_deny.db")),
+        handle.clone(),
+    ) {
         log(
             Level::Warning,
             &format!("msg/shutdown is noticed late by idle sessions: {error}"),
