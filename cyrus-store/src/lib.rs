@@ -44,6 +44,7 @@ pub mod log;
 mod mailbox;
 mod mboxlist;
 pub mod message;
+pub mod metrics;
 pub mod name;
 pub mod namespace;
 pub mod options;
@@ -72,7 +73,7 @@ pub use annotate::{
 };
 pub use archiving::Archiving;
 pub use autocreate::{Autocreate, Occasion};
-pub use conversations::{ConversationDifference, Pruned, Splitting};
+pub use conversations::{ConversationCounts, ConversationDifference, Pruned, Splitting};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
 pub use deny::Denial;
 pub use error::{ErrorClass, MailboxError};

@@ -2,6 +2,7 @@
 //! whom.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use cyrus_acl::{Mechanism, Rights};
@@ -12,6 +13,7 @@ use cyrus_proto::sasl::{
 use cyrus_store::{MailboxName, Store};
 
 use crate::config::{Config, Opt};
+use crate::environment::HostNames;
 use crate::settings;
 use crate::syslog::{Level, log};
 
@@ -45,6 +47,7 @@ pub fn authenticator(config: &Config, store: &Store) -> Result<impl Authenticato
         virtual_domains: config.choice(Opt::Virtdomains) != "off",
         realms: config.words(Opt::Loginrealms),
         server_name: settings::servername(config),
+        names: (config.choice(Opt::Virtdomains) == "on").then(HostNames::default),
     });
     options.log = Arc::new(LibraryLog);
     let settings = options.options.clone();
@@ -87,6 +90,8 @@ struct SitePolicy {
     virtual_domains: bool,
     realms: Vec<String>,
     server_name: String,
+    /// `virtdomains: on`: whoever names no domain is of that of the address that he came to.
+    names: Option<HostNames>,
 }
 
 impl Policy for SitePolicy {
@@ -109,10 +114,25 @@ impl Policy for SitePolicy {
         self.mechanism.canonical(&user).ok()
     }
 
+    fn canonical_user_at(&self, user: &str, realm: Option<&str>, local: IpAddr) -> Option<String> {
+        let own_realm = realm.is_none_or(|realm| realm.is_empty() || self.is_local(realm));
+        let domain = self.names.as_ref().filter(|_| own_realm && !user.contains('@'));
+        match domain.and_then(|names| domain_of(&names.of(local)?)) {
+            Some(domain) => self.canonical_user(&format!("{user}@{domain}"), None),
+            None => self.canonical_user(user, realm),
+        }
+    }
+
     fn may_act_as(&self, authenticated_as: &str, user: &str) -> bool {
         let listed = |list: &[String]| list.iter().any(|name| name == authenticated_as);
         listed(&self.admins) || listed(&self.proxies) || self.administers(authenticated_as, user)
     }
+}
+
+/// The domain of a host: `example.org` of `mail.example.org`.
+fn domain_of(host: &str) -> Option<String> {
+    let (_, domain) = host.trim_end_matches('.').split_once('.')?;
+    Some(domain.to_ascii_lowercase()).filter(|domain| !domain.is_empty())
 }
 
 impl SitePolicy {
@@ -155,5 +175,48 @@ impl SaslLog for LibraryLog {
             LogLevel::Debug => Level::Debug,
         };
         log(level, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyrus_store::StoreOptions;
+
+    /// A site with virtual domains where addresses have the name of their last number.
+    fn policy(named: bool) -> SitePolicy {
+        SitePolicy {
+            mechanism: Arc::clone(&StoreOptions::new("/nonexistent").mechanism),
+            by_acl: None,
+            admins: Vec::new(),
+            proxies: Vec::new(),
+            default_domain: Some("example.test".to_owned()),
+            virtual_domains: true,
+            realms: Vec::new(),
+            server_name: "localhost".to_owned(),
+            names: named.then(|| {
+                HostNames::asking(|address| match address.to_string().as_str() {
+                    "127.0.0.2" => Some("mail.Other.test".to_owned()),
+                    "127.0.0.3" => Some("imap.example.test".to_owned()),
+                    _ => Some("localhost".to_owned()),
+                })
+            }),
+        }
+    }
+
+    #[test]
+    fn where_domains_follow_addresses_they_are_those_of_the_names_of_the_addresses() {
+        for (named, user, address, canonical) in [
+            (true, "bovik", "127.0.0.2", "bovik@other.test"),
+            (true, "bovik", "127.0.0.3", "bovik"),
+            (true, "bovik", "127.0.0.1", "bovik"),
+            (true, "bovik@example.test", "127.0.0.2", "bovik"),
+            (true, "bovik@third.test", "127.0.0.2", "bovik@third.test"),
+            (false, "bovik", "127.0.0.2", "bovik"),
+        ] {
+            let address = address.parse().unwrap();
+            let found = policy(named).canonical_user_at(user, None, address);
+            assert_eq!(found.as_deref(), Some(canonical), "{user} at {address}");
+        }
     }
 }
