@@ -86,7 +86,7 @@ impl Engine {
         let shared = Arc::new(ImapService {
             store: self.store.clone(),
             options,
-            authenticator: Arc::new(self.authenticator(config)?),
+            authenticator: Arc::new(self.authenticator(config, "imap")?),
             log: Arc::new(StoreLog),
         });
         let mut service = Service::new(config.service(), move |_| {
@@ -113,7 +113,7 @@ impl Engine {
         ));
         let authenticator: Option<Arc<dyn Authenticator>> = match switches.preauthorised {
             true => None,
-            false => Some(Arc::new(self.authenticator(config)?)),
+            false => Some(Arc::new(self.authenticator(config, "lmtp")?)),
         };
         let deliverer = StoreDeliverer::new(self.store.clone(), settings::delivery(config));
         let shared = LmtpService::new(deliverer, authenticator, options);
@@ -124,8 +124,12 @@ impl Engine {
         Ok(service)
     }
 
-    fn authenticator(&self, config: &Config) -> Result<impl Authenticator + use<>, StartError> {
-        logins::authenticator(config, &self.store).map_err(reason)
+    fn authenticator(
+        &self,
+        config: &Config,
+        protocol: &str,
+    ) -> Result<impl Authenticator + use<>, StartError> {
+        logins::authenticator(config, &self.store, protocol).map_err(reason)
     }
 }
 

@@ -15,4 +15,5 @@ mod notify;
 mod recovery;
 mod reverse;
 mod rig;
+mod rows;
 mod together;
