@@ -171,6 +171,10 @@ pub(super) struct Connection {
     /// Given to the library for as long as `raw` lives.
     _callbacks: Arc<Callbacks>,
     /// Likewise; the library keeps the pointer.
+    #[expect(
+        clippy::vec_box,
+        reason = "the library keeps a pointer to one, which must not move"
+    )]
     bindings: Vec<Box<Binding>>,
 }
 

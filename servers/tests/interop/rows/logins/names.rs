@@ -99,8 +99,13 @@ fn proxyservers_and_admins_may_act_for_everybody_and_users_for_nobody() {
         let mut front = Wire::connect(server.imap_port);
         let reply = front.say(&format!("a AUTHENTICATE PLAIN {}", b64("alice\0admin\0pass")));
         assert!(reply.contains("a OK"), "{name}: {reply}");
-        let reply = front.say("b CREATE user/other");
+        let reply = front.say("b SETQUOTA INBOX (STORAGE 1)");
         assert!(reply.contains("b NO"), "{name}: {reply}");
+        let reply = front.say("c LIST \"\" *");
+        assert!(
+            reply.contains("INBOX") && !reply.contains("user/"),
+            "{name}: {reply}"
+        );
     }
 }
 

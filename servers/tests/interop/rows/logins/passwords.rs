@@ -125,7 +125,7 @@ fn s085_without_allowplaintext_passwords_need_tls() {
         let mut wire = Wire::connect(server.imap_port);
         let list = wire.say("c CAPABILITY");
         assert!(
-            list.contains("LOGINDISABLED") && !list.contains("AUTH="),
+            list.contains("LOGINDISABLED") && !list.contains(" AUTH="),
             "{name}: {list}"
         );
         let reply = wire.say("b AUTHENTICATE SCRAM-SHA-256");
@@ -183,7 +183,7 @@ fn a_minimum_layer_keeps_those_out_who_have_none() {
         let server = serve(&site, &programs, &[]);
         let mut wire = Wire::connect(server.imap_port);
         let list = wire.say("c CAPABILITY");
-        assert!(!list.contains("AUTH="), "{name}: {list}");
+        assert!(!list.contains(" AUTH="), "{name}: {list}");
         let reply = wire.say(&format!("b AUTHENTICATE PLAIN {}", b64("\0alice\0pass")));
         assert!(reply.contains("b NO"), "{name}: {reply}");
         let mut wire = wire.start_tls("t STARTTLS", tls());
@@ -205,13 +205,13 @@ fn plaintext_logins_are_made_to_wait_and_warned_where_the_site_wants_it() {
         );
         let server = serve(&site, &programs, &[]);
         let begin = std::time::Instant::now();
-        let reply = Wire::connect(server.imap_port).say("a LOGIN alice pass");
-        assert!(reply.contains("[ALERT] use TLS, please"), "{name}: {reply}");
+        let mut wire = Wire::connect(server.imap_port);
+        let reply = wire.say("a LOGIN alice pass");
         assert!(reply.contains("a OK"), "{name}: {reply}");
-        assert!(
-            begin.elapsed().as_millis() >= 990,
-            "{name}: {:?}",
-            begin.elapsed()
-        );
+        let took = begin.elapsed();
+        assert!(took.as_millis() >= 990, "{name}: {took:?}");
+        // Cyrus warns behind its answer, which is seen with the next one.
+        let told = reply + &wire.say("b NOOP");
+        assert!(told.contains("[ALERT] use TLS, please"), "{name}: {told}");
     }
 }
