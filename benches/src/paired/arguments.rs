@@ -13,7 +13,7 @@ paired [OPTION]...  measures mail servers beside each other
                        `installed` for every one that is there
   --target NAME,imap=PORT,lmtp=SOCKET,pid=FILE
                        a server that runs already, with user1 to user50, password `pass`
-  --cases A,B          lmtp append login ping big idle syncs (all of them, in this order)
+  --cases A,B          lmtp append login ping mixed big idle syncs (all of them, in this order)
   --rounds N           measurements per server and case, after one that is thrown away (3)
   --seconds N          length of one measurement of a rate (2)
   --big N              messages in the big mailbox (20000)

@@ -5,6 +5,7 @@ mod big;
 mod idle;
 mod lmtp;
 mod login;
+mod mixed;
 mod ping;
 mod syncs;
 
@@ -19,7 +20,7 @@ use super::target::Target;
 use super::wire::{Imap, text};
 
 /// All cases, in the order in which they run.
-pub(super) const NAMES: [&str; 7] = ["lmtp", "append", "login", "ping", "big", "idle", "syncs"];
+pub(super) const NAMES: [&str; 8] = ["lmtp", "append", "login", "ping", "mixed", "big", "idle", "syncs"];
 
 /// Runs one case on every server.
 pub(super) fn run(
@@ -33,6 +34,7 @@ pub(super) fn run(
         "append" => append::run(targets, arguments, report),
         "login" => login::run(targets, arguments, report),
         "ping" => ping::run(targets, arguments, report),
+        "mixed" => mixed::run(targets, arguments, report),
         "big" => big::run(targets, arguments, report),
         "idle" => idle::run(targets, arguments, report),
         "syncs" => syncs::run(targets, report),

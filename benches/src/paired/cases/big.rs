@@ -62,6 +62,10 @@ pub(super) fn run(targets: &[Target], arguments: &Arguments, report: &mut Report
             let (cost, _) = time(target, || imap.command(command.as_bytes()))?;
             add(case, &cost);
         }
+        let first = many / 5 * 2 + 1;
+        let bodies = format!("FETCH {first}:{} (BODY.PEEK[])", many.min(first + 1_999));
+        let (cost, _) = time(target, || imap.command(bodies.as_bytes()))?;
+        add("FETCH of 2000 bodies", &cost);
         fresh_mailbox(&mut imap, "Half")?;
         let (cost, _) = time(target, || imap.command(b"COPY 1:* Half"))?;
         add("COPY 1:*", &cost);
