@@ -12,7 +12,10 @@
 //! stable storage; then usage is raised where it was not, and the index headers are written, each of which makes the
 //! messages of one mailbox exist at once. A crash leaves each mailbox as it was or with all its messages, and at worst usage that is too high.
 
+mod barrier;
+mod follow;
 mod steps;
+mod undo;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -101,7 +104,8 @@ struct Slot(Mutex<Option<Outcome>>);
 #[derive(Debug)]
 enum Outcome {
     Done(Result<Appends, MailboxError>),
-    /// Somebody else holds the mailbox: whoever wants it has to wait for it himself, so that nobody else has to.
+    /// Somebody else holds the mailbox, or it is in another place since: whoever wants it has to wait for it himself, so that
+    /// nobody else has to.
     Contended(AppendRequest),
 }
 

@@ -171,6 +171,15 @@ impl Store {
             && table.others.get().is_none_or(Option::is_some)
     }
 
+    /// Lets the watchers of a mailbox hear of what is done to its index in another place.
+    pub(crate) fn watch_moved(&self, id: &MailboxId, index: &Path) {
+        let table = &self.watchers().0;
+        let subject = Subject::Mailbox(id.clone());
+        if table.by_subject().contains_key(&subject) {
+            table.follow(&subject, index, self.log());
+        }
+    }
+
     /// Tells the watchers of a mailbox, and whoever carries news to other programs, that it changed.
     pub(crate) fn publish(&self, name: &MailboxName, id: &MailboxId, modseq: ModSeq) {
         self.watchers()

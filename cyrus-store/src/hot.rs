@@ -371,23 +371,28 @@ impl Hot {
     /// Writes records to the end of the cache file, under the exclusive index lock, and tells the file and the offset of
     /// the first. Durable after a sync of the file. `None` if the cache belongs to another generation of the index:
     /// then it must be left alone until the next repack.
+    ///
+    /// Archived messages have a cache of their own, which may be the same file.
     pub(crate) fn append_cache<'a>(
         &self,
         store: &Store,
+        archived: bool,
         generation: u32,
         records: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Option<(File, u64)>, MailboxError> {
         let mut state = unpoisoned(&self.state);
-        if self.cache_file(store, &mut state, false)?.is_none() {
-            let file = store.disk().open_making_dirs(&self.paths.cache, Open::create())?;
+        let archived = archived && !self.paths.caches_are_one();
+        if self.cache_file(store, &mut state, archived)?.is_none() {
+            let path = self.paths.cache_of(archived);
+            let file = store.disk().open_making_dirs(path, Open::create())?;
             let stat = file.stat()?;
-            state.caches[0] = Some(CacheFile {
+            state.caches[usize::from(archived)] = Some(CacheFile {
                 file,
                 stat,
                 map: None,
             });
         }
-        let Some(cache) = &mut state.caches[0] else {
+        let Some(cache) = &mut state.caches[usize::from(archived)] else {
             return Ok(None);
         };
         if cache.stat.size < cache::FIRST_OFFSET {
@@ -423,11 +428,7 @@ impl Hot {
         state: &'a mut State,
         archived: bool,
     ) -> Result<Option<&'a mut CacheFile>, MailboxError> {
-        let path = if archived {
-            &self.paths.archive_cache
-        } else {
-            &self.paths.cache
-        };
+        let path = self.paths.cache_of(archived);
         let slot = &mut state.caches[usize::from(archived)];
         let Some(now) = store.disk().try_stat(path)? else {
             *slot = None;

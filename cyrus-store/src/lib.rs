@@ -24,6 +24,7 @@
 //! What the files look like, and what a crash may leave in them, is in `docs/FORMATS.md`.
 
 mod annotate;
+mod archiving;
 mod commit;
 mod conversations;
 pub mod db;
@@ -63,6 +64,7 @@ pub mod utf7;
 pub use annotate::{
     Annotation, AnnotationScope, AnnotationUpdate, Audience, DefinedScope, Definition, Definitions, ValueType,
 };
+pub use archiving::Archiving;
 pub use conversations::{ConversationDifference, Pruned, Splitting};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
 pub use error::{ErrorClass, MailboxError};
@@ -73,8 +75,9 @@ pub use hints::{Announcer, Hint, Watch};
 pub use ident::{Guid, MailboxId, Partition};
 pub use log::{Level, Log};
 pub use mailbox::{
-    Appended, CachedRecord, Change, Copied, CopyMode, Expired, Expiry, Expunge, ExpungedMessage, FlagChange,
-    FlagMode, FlagsStored, IndexRead, Mailbox, MailboxStatus, Message, MessageFile, NewMessage,
+    Appended, Archive, Archived, CachedRecord, Change, Copied, CopyMode, Expired, Expiry, Expunge,
+    ExpungedMessage, FlagChange, FlagMode, FlagsStored, IndexRead, Mailbox, MailboxStatus, Message,
+    MessageFile, NewMessage,
 };
 pub use mboxlist::{CreateOptions, MailboxEntry, Step};
 pub use name::{MailboxName, NameError};

@@ -2,6 +2,7 @@
 
 mod annotations;
 mod append;
+mod archive;
 mod changes;
 mod copy;
 mod expire;
@@ -30,6 +31,7 @@ use crate::sys::Mode;
 use crate::uid::{UidSet, UidValidity};
 
 pub use append::{Appended, NewMessage};
+pub use archive::{Archive, Archived};
 pub use changes::Change;
 pub use copy::{Copied, CopyMode};
 pub use expire::{Expired, Expiry, ExpungedMessage};
@@ -39,9 +41,11 @@ pub use message::{CachedRecord, Message, MessageFile};
 pub use read::IndexRead;
 pub use status::MailboxStatus;
 
-pub(crate) use annotations::{Annotation, write as write_annotations};
+pub(crate) use annotations::{Annotation, remove as remove_annotations, write as write_annotations};
 pub(crate) use repack::NewCache;
 pub(crate) use write::{IndexWrite, Publication, new_path};
+
+use read::header_of;
 
 /// An open mailbox, with the rights of who opened it.
 ///
@@ -177,6 +181,7 @@ impl Mailbox {
                 .options()
                 .mailbox_paths(partition, id, &entry.name, entry.mbtype.legacy_dirs)?;
         if paths.index != self.hot.paths.index {
+            self.store.watch_moved(&self.id, &paths.index);
             self.hot = self.store.hot(paths);
         }
         let owner = entry.name.owner();
@@ -187,16 +192,38 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Takes the locks of an operation on messages.
-    fn lock(&self, mode: Mode) -> Result<MailboxLocks, MailboxError> {
-        let locked = self
-            .hot
-            .lock(&self.store, self.owner.as_deref(), mode, self.store.wait())
-            .map_err(|error| self.store.deleted_or_damaged(error, &self.id, &self.hot));
-        if matches!(locked, Err(MailboxError::Deleted)) {
+    /// Takes the locks of an operation on messages. A mailbox that moves to another partition meanwhile is followed there.
+    fn lock(&mut self, mode: Mode) -> Result<MailboxLocks, MailboxError> {
+        for _ in 0..MOVES_FOLLOWED {
+            let locked = self
+                .hot
+                .lock(&self.store, self.owner.as_deref(), mode, self.store.wait())
+                .map_err(|error| self.store.deleted_or_damaged(error, &self.id, &self.hot))
+                .and_then(|locks| self.check_not_left(locks));
+            if !matches!(locked, Err(MailboxError::Deleted)) {
+                return locked;
+            }
             self.store.forget(&self.hot);
+            let left = self.hot.clone();
+            self.refresh_entry()?;
+            if Arc::ptr_eq(&left, &self.hot) || left.paths.index == self.hot.paths.index {
+                return Err(MailboxError::Deleted);
+            }
         }
-        locked
+        Err(MailboxError::Locked)
+    }
+
+    /// Refuses files that the mailbox has left for others; what is damaged is for those to tell who read it.
+    fn check_not_left(&self, locks: MailboxLocks) -> Result<MailboxLocks, MailboxError> {
+        let mut mapping = self.hot.borrow_mapping();
+        let header = mapping
+            .refresh(&locks.index)
+            .map(|file| header_of(&self.hot, file));
+        self.hot.return_mapping(mapping);
+        match header {
+            Ok(Err(MailboxError::Deleted)) => Err(MailboxError::Deleted),
+            _ => Ok(locks),
+        }
     }
 
     /// Whether this user's `\Seen` flags are those of the index: he owns the mailbox, all share them, or he is nobody.
@@ -213,3 +240,6 @@ impl fmt::Debug for Mailbox {
             .finish_non_exhaustive()
     }
 }
+
+/// How often a mailbox may move to another partition before somebody who wants it gives up.
+const MOVES_FOLLOWED: u32 = 10;

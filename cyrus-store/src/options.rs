@@ -8,6 +8,7 @@ use std::time::Duration;
 use cyrus_acl::{DeleteRight, Mechanism, Policy, Unix};
 
 use crate::annotate::Definitions;
+use crate::archiving::Archiving;
 use crate::db::Engine;
 use crate::hints::Announcer;
 use crate::ident::Partition;
@@ -29,6 +30,8 @@ pub struct StoreOptions {
     pub default_partition: Option<Partition>,
     /// `partition_select_*`: which partition is taken where there is no default.
     pub partition_choice: PartitionChoice,
+    /// `archive_enabled` and the like: which messages go to the archive partition.
+    pub archiving: Archiving,
     /// `hashimapspool`
     pub hashimapspool: bool,
     /// `fulldirhash`
@@ -267,6 +270,7 @@ impl StoreOptions {
             metapartition_files: MetaFiles::default(),
             default_partition: None,
             partition_choice: PartitionChoice::default(),
+            archiving: Archiving::default(),
             hashimapspool: false,
             fulldirhash: false,
             mailbox_legacy_dirs: false,

@@ -37,6 +37,20 @@ impl MailboxPaths {
         let dir = if archived { &self.archive } else { &self.data };
         dir.join(format!("{uid}."))
     }
+
+    /// The cache of archived messages or of the others.
+    pub(crate) fn cache_of(&self, archived: bool) -> &Path {
+        if archived {
+            &self.archive_cache
+        } else {
+            &self.cache
+        }
+    }
+
+    /// Whether archived messages share the cache of the others.
+    pub(crate) fn caches_are_one(&self) -> bool {
+        self.archive_cache == self.cache
+    }
 }
 
 impl StoreOptions {

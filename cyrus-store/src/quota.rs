@@ -12,7 +12,7 @@ use crate::lock::{DataLock, LockError, Recheck};
 use crate::mailbox::new_path;
 use crate::name::MailboxName;
 use crate::store::Store;
-use crate::sys::{File, Mode, Open};
+use crate::sys::{DiskError, File, Mode, Open};
 
 pub use fix::QuotaFault;
 pub use roots::QuotaRoot;
@@ -105,15 +105,26 @@ impl Store {
         usage: Usage,
         modseq: Option<u64>,
     ) -> Result<(), MailboxError> {
+        let charged = self.try_charge(root, usage, modseq);
+        // What is gone must not count on, only because a full disk had no room for a moment.
+        match charged {
+            Err(_) if usage.0.iter().all(|change| *change <= 0) => self.try_charge(root, usage, modseq),
+            charged => charged,
+        }
+    }
+
+    fn try_charge(&self, root: &str, usage: Usage, modseq: Option<u64>) -> Result<(), MailboxError> {
         let mut charges = QuotaCharges::default();
         if let (Some(owner), Some(modseq)) = (owner_of_root(root), modseq) {
             charges.set_modseq(&owner, modseq);
         }
         charges.open(self, root)?;
         charges.charge(root, usage);
-        let files = charges.write(self)?;
-        self.disk().sync_many(&files.iter().collect::<Vec<_>>())?;
-        charges.publish(self)
+        let charged = charges.write(self).and_then(|files| {
+            self.disk().sync_many(&files.iter().collect::<Vec<_>>())?;
+            charges.publish(self)
+        });
+        charged.inspect_err(|_| charges.take_back(self))
     }
 
     pub(crate) fn has_quota_files(&self) -> bool {
@@ -144,6 +155,8 @@ struct Charge {
     usage: Usage,
     /// Roots in a database are locked when they are published.
     file: Option<ChargedFile>,
+    /// Whether the database has the usage.
+    is_stored: bool,
 }
 
 #[derive(Debug)]
@@ -153,6 +166,8 @@ struct ChargedFile {
     text: Vec<u8>,
     /// The file that is to take its place, when it is written.
     new: Option<File>,
+    /// Whether the file holds something else since.
+    is_changed: bool,
 }
 
 impl QuotaCharges {
@@ -169,6 +184,7 @@ impl QuotaCharges {
                         quota,
                         usage: Usage::default(),
                         file: None,
+                        is_stored: false,
                     },
                 );
             }
@@ -195,7 +211,9 @@ impl QuotaCharges {
                     lock,
                     text: bytes,
                     new: None,
+                    is_changed: false,
                 }),
+                is_stored: false,
             },
         );
         Ok(())
@@ -247,36 +265,90 @@ impl QuotaCharges {
             bytes.push(b'\n');
             // Lower usage must not be there before what it counts is gone: it waits beside the old one.
             if charge.usage.0.iter().all(|change| *change >= 0) && tears_nowhere(&charged.text, &bytes) {
+                charged.is_changed = true;
                 let file = charged.lock.file();
                 file.write_at(&bytes, 0)?;
                 files.push(file.clone());
                 continue;
             }
-            let file = store
-                .disk()
-                .open(&new_path(charged.lock.path()), Open::replace())?;
-            file.write_at(&bytes, 0)?;
-            files.push(file.clone());
-            charged.new = Some(file);
+            match charged.write_beside(store, &bytes) {
+                Ok(file) => files.push(file),
+                // On a full disk it must be possible to make room.
+                Err(error)
+                    if error.is_out_of_space()
+                        && charge.usage.0.iter().all(|change| *change <= 0)
+                        && bytes.len() <= SECTOR =>
+                {
+                    charged.overwrite(&bytes)?;
+                    files.push(charged.lock.file().clone());
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(files)
     }
 
-    /// Puts the written and synced values in the place of the old ones.
-    pub(crate) fn publish(mut self, store: &Store) -> Result<(), MailboxError> {
-        let mut in_database = Vec::new();
+    /// Takes back what was written or published, as far as that can be: what it counts did not come to be.
+    pub(crate) fn take_back(&mut self, store: &Store) {
+        let mut stored = BTreeMap::new();
         for (root, charge) in &mut self.roots {
-            match &mut charge.file {
-                Some(ChargedFile { lock, new, .. }) => {
-                    if let Some(new) = new.take() {
-                        lock.replace(&**store.disk(), new)?;
+            if let Some(charged) = &mut charge.file {
+                if charged.new.take().is_some() {
+                    // Whoever comes next writes over it.
+                    let _ = store.disk().unlink_if_exists(&new_path(charged.lock.path()));
+                }
+                if std::mem::take(&mut charged.is_changed) {
+                    let text = std::mem::take(&mut charged.text);
+                    if let Err(error) = charged.overwrite(&text) {
+                        store.report(
+                            &format!("quota root {root} counts too much; run quota -f"),
+                            &error.into(),
+                        );
                     }
                 }
-                None if !charge.usage.is_zero() => in_database.push((root.clone(), charge.usage)),
+            }
+            if std::mem::take(&mut charge.is_stored) {
+                stored.insert(root.clone(), charge.usage.negated());
+            }
+        }
+        if let Err(error) = self.store_in_database(store, &stored) {
+            store.report("quota roots count too much; run quota -f", &error);
+        }
+    }
+
+    /// Puts the written and synced values in the place of the old ones.
+    pub(crate) fn publish(&mut self, store: &Store) -> Result<(), MailboxError> {
+        let mut in_database = BTreeMap::new();
+        for (root, charge) in &mut self.roots {
+            match &mut charge.file {
+                Some(charged) => {
+                    if let Some(new) = charged.new.take() {
+                        charged.lock.replace(&**store.disk(), new)?;
+                        charged.is_changed = true;
+                    }
+                }
+                None if !charge.usage.is_zero() => {
+                    in_database.insert(root.clone(), charge.usage);
+                }
                 None => {}
             }
         }
-        if in_database.is_empty() {
+        self.store_in_database(store, &in_database)?;
+        for root in in_database.keys() {
+            if let Some(charge) = self.roots.get_mut(root) {
+                charge.is_stored = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Charges roots in the database.
+    fn store_in_database(
+        &self,
+        store: &Store,
+        charges: &BTreeMap<String, Usage>,
+    ) -> Result<(), MailboxError> {
+        if charges.is_empty() {
             return Ok(());
         }
         let path = store.quota_db_path();
@@ -284,17 +356,39 @@ impl QuotaCharges {
             .databases()
             .open(&path, store.options().databases.quota, Create::No)?;
         let mut txn = db.begin()?;
-        for (root, usage) in in_database {
+        for (root, usage) in charges {
             let Some(value) = txn.get(root.as_bytes())? else {
                 continue;
             };
             let mut quota =
                 Quota::parse(&value).map_err(|fault| MailboxError::damaged_quota(&path, fault))?;
-            quota.charge(usage);
-            raise_modseq(store, &root, &mut quota, &self.modseqs)?;
+            quota.charge(*usage);
+            raise_modseq(store, root, &mut quota, &self.modseqs)?;
             txn.put(root.as_bytes(), &quota.to_bytes())?;
         }
         Ok(txn.commit()?)
+    }
+}
+
+impl ChargedFile {
+    /// Writes a new value beside the old one.
+    fn write_beside(&mut self, store: &Store, bytes: &[u8]) -> Result<File, DiskError> {
+        let path = new_path(self.lock.path());
+        let file = store.disk().open(&path, Open::replace())?;
+        if let Err(error) = file.write_at(bytes, 0) {
+            let _ = store.disk().unlink_if_exists(&path);
+            return Err(error);
+        }
+        self.new = Some(file.clone());
+        Ok(file)
+    }
+
+    /// Writes a value over the old one; both are so short that neither needs more room than the file has.
+    fn overwrite(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
+        self.is_changed = true;
+        let file = self.lock.file();
+        file.write_at(bytes, 0)?;
+        file.truncate(bytes.len() as u64)
     }
 }
 

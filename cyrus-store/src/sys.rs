@@ -55,6 +55,14 @@ impl DiskError {
         self.source.kind() == io::ErrorKind::AlreadyExists
     }
 
+    /// Whether there is no room, on the disk or by a limit of its owner.
+    pub fn is_out_of_space(&self) -> bool {
+        matches!(
+            self.source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+
     /// Whether a hard link or rename was refused because the two names are on different file systems.
     pub fn is_cross_device(&self) -> bool {
         self.source.kind() == io::ErrorKind::CrossesDevices

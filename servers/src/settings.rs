@@ -13,8 +13,8 @@ use cyrus_store::options::{
 };
 use cyrus_store::search::Whitespace;
 use cyrus_store::{
-    ChoiceMode, Definitions, Level, Log, Namespace, Partition, PartitionChoice, Separator, StoreOptions,
-    VirtualDomains,
+    Archiving, ChoiceMode, Definitions, Level, Log, Namespace, Partition, PartitionChoice, Separator,
+    StoreOptions, VirtualDomains,
 };
 
 pub use self::tls::{outgoing_tls, tls};
@@ -88,6 +88,7 @@ pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
         archive_cache: config.has_bit(Opt::MetapartitionFiles, "archivecache"),
         lock: config.has_bit(Opt::MetapartitionFiles, "lock"),
     };
+    options.archiving = archiving(config);
     options.hashimapspool = config.switch(Opt::Hashimapspool);
     options.fulldirhash = config.switch(Opt::Fulldirhash);
     options.mailbox_legacy_dirs = config.switch(Opt::MailboxLegacyDirs);
@@ -132,6 +133,19 @@ pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
     options.allowusermoves = config.switch(Opt::Allowusermoves);
     options.log = Arc::new(StoreLog);
     Ok(options)
+}
+
+/// Which messages go to the archive partition.
+fn archiving(config: &Config) -> Archiving {
+    let policy = Archiving::default();
+    Archiving {
+        enabled: config.switch(Opt::ArchiveEnabled),
+        after: config.seconds(Opt::ArchiveAfter).map_or(policy.after, |seconds| {
+            u32::try_from(seconds.max(0)).unwrap_or(u32::MAX)
+        }),
+        max_size: config.bytesize(Opt::ArchiveMaxsize).unwrap_or(policy.max_size),
+        keep_flagged: config.switch(Opt::ArchiveKeepflagged),
+    }
 }
 
 /// Which annotations there may be.

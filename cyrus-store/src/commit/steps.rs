@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::barrier::Sync;
+use super::follow::follow;
+use super::undo::Failed;
 use super::{AppendRequest, Appends, Incoming, Outcome, Slot, Target, Waiting};
+use crate::archiving::Candidate;
 use crate::conversations::{Conversations, Facts, Place, RaiseCounters, StagedCounters};
 use crate::error::MailboxError;
 use crate::flags::SystemFlags;
@@ -55,10 +59,10 @@ struct Locked {
 }
 
 /// The message files are in place.
-struct Linked {
-    write: IndexWrite,
-    target: Target,
-    appends: Vec<Accepted>,
+pub(super) struct Linked {
+    pub(super) write: IndexWrite,
+    pub(super) target: Target,
+    pub(super) appends: Vec<Accepted>,
     sync: Sync,
 }
 
@@ -75,9 +79,13 @@ struct Charged(Linked);
 struct Committed(Linked);
 
 /// A request that has a place.
-struct Accepted {
-    slot: Arc<Slot>,
-    records: Vec<Record>,
+pub(super) struct Accepted {
+    pub(super) slot: Arc<Slot>,
+    pub(super) records: Vec<Record>,
+    /// The message files, the one that could not be put in place among them.
+    pub(super) placed: Vec<PathBuf>,
+    /// What its quota root was charged.
+    pub(super) usage: Usage,
     caches: Vec<Cache>,
     seen: UidSet,
     /// Rows of the annotations database.
@@ -88,44 +96,6 @@ struct Accepted {
 enum Cache {
     Staged(Staged),
     Copied(CachedRecord),
-}
-
-/// What a barrier has to sync.
-#[derive(Default)]
-struct Sync {
-    files: Vec<File>,
-    dirs: BTreeSet<PathBuf>,
-}
-
-impl Sync {
-    /// Adds a file, unless it is there.
-    fn add(&mut self, file: File) {
-        // The links of one message come one after the other.
-        if !self.files.last().is_some_and(|last| Arc::ptr_eq(last, &file)) {
-            self.files.push(file);
-        }
-    }
-
-    /// Takes over what another has to sync.
-    fn merge(&mut self, other: &mut Self) {
-        for file in other.files.drain(..) {
-            if !self.files.iter().any(|known| Arc::ptr_eq(known, &file)) {
-                self.files.push(file);
-            }
-        }
-        self.dirs.append(&mut other.dirs);
-    }
-
-    fn files_now(&mut self, store: &Store) -> Result<(), DiskError> {
-        store.disk().sync_many(&self.files.iter().collect::<Vec<_>>())?;
-        self.files.clear();
-        Ok(())
-    }
-
-    fn all_now(&mut self, store: &Store) -> Result<(), DiskError> {
-        self.files_now(store)?;
-        self.dirs.iter().try_for_each(|dir| store.disk().sync_dir(dir))
-    }
 }
 
 /// Message files that are open at once.
@@ -164,34 +134,33 @@ pub(super) fn commit(store: &Store, groups: Vec<Waiting>, held: Held, wait: Wait
         if linked.appends.is_empty() {
             continue;
         }
-        let slots = linked.slots();
         match linked.write_cache(store).and_then(Cached::write_records) {
             Ok(written) => recorded.push(written),
-            Err(error) => {
+            Err(failed) => {
                 if let (Some(talk), Some(before)) = (talk, before) {
                     talk.roll_back(&before);
                 }
-                fail(slots, error);
+                failed.uncharge(&mut charges);
+                failed.undo(store);
             }
         }
     }
     if recorded.is_empty() {
         return;
     }
-    let slots: Vec<_> = recorded.iter().flat_map(|mailbox| mailbox.0.slots()).collect();
-    let result = first_barrier(store, recorded, charges).and_then(|charged| {
-        let committed = charged
-            .into_iter()
-            .map(Charged::commit)
-            .collect::<Result<Vec<_>, _>>()?;
-        second_barrier(store, committed)
-    });
-    match result {
+    let done = first_barrier(store, recorded, &mut charges)
+        .and_then(commit_all)
+        .and_then(|committed| second_barrier(store, committed));
+    match done {
         Ok(committed) => {
+            drop(charges);
             commit_talks(store, talks);
             announce(store, committed);
         }
-        Err(error) => fail(slots, error),
+        Err(failed) => {
+            charges.take_back(store);
+            failed.undo(store);
+        }
     }
 }
 
@@ -230,6 +199,7 @@ fn commit_talks(store: &Store, talks: Talks) {
 
 /// Locks the mailboxes of the batch: the first as patiently as `wait` says, the others only if nobody holds them.
 fn lock(store: &Store, groups: Vec<Waiting>, mut held: Held, wait: Wait) -> Vec<Locked> {
+    let may_go_elsewhere = held.mailbox.is_none() && held.namespaces.is_empty();
     let mut locked: Vec<Locked> = Vec::new();
     for requests in groups {
         let Some(target) = requests.first().map(|(request, _)| request.target.clone()) else {
@@ -249,6 +219,7 @@ fn lock(store: &Store, groups: Vec<Waiting>, mut held: Held, wait: Wait) -> Vec<
                     slot.fill(Outcome::Contended(request));
                 }
             }
+            Err(MailboxError::Deleted) if may_go_elsewhere => follow(store, requests),
             Err(error) => fail(requests.into_iter().map(|(_, slot)| slot), error),
         }
     }
@@ -310,6 +281,8 @@ impl Locked {
             let mut accepted = Accepted {
                 slot,
                 records: Vec::new(),
+                placed: Vec::new(),
+                usage: Usage::default(),
                 caches: Vec::new(),
                 seen: UidSet::new(),
                 annotations: Vec::new(),
@@ -330,7 +303,7 @@ impl Locked {
                     if let (Some(talk), Some(savepoint)) = (&mut talk, &savepoint) {
                         talk.roll_back(savepoint);
                     }
-                    accepted.unlink(store, &target);
+                    accepted.unlink(store);
                     accepted.slot.fill(Outcome::Done(Err(error)));
                 }
             }
@@ -389,14 +362,15 @@ impl Accepted {
         }
         if let Some(root) = root {
             charges.charge(root, usage);
+            self.usage = usage;
         }
         Ok(())
     }
 
     /// Takes the message files away again: without records they are no messages, but nobody would remove them.
-    fn unlink(&self, store: &Store, target: &Target) {
-        for record in &self.records {
-            let _ = store.disk().unlink(&target.hot.paths.message(record.uid, false));
+    pub(super) fn unlink(&self, store: &Store) {
+        for path in &self.placed {
+            let _ = store.disk().unlink_if_exists(path);
         }
     }
 
@@ -417,13 +391,22 @@ impl Accepted {
             .and_then(Uid::new)
             .ok_or_else(|| MailboxError::Refused("Mailbox is out of UIDs".to_owned()))?;
         let paths = &target.hot.paths;
-        let path = paths.message(uid.get(), false);
+        let now = write.now();
+        let candidate = Candidate {
+            size: message.source.size(),
+            internal_date: message.internal_date,
+            flags: message.flags.system,
+        };
+        let archived = store.options().archiving.wants_new(candidate, now);
+        let path = paths.message(uid.get(), archived);
+        self.placed.push(path.clone());
         let disk = &**store.disk();
         let file = match &message.source {
             Source::Staged(staged) => Some(staged.place(disk, &paths.stage, &path)?),
             Source::Message { path: original, .. } => match link_over(disk, original, &path) {
                 Ok(()) => {
-                    sync.dirs.insert(paths.data.clone());
+                    let directory = if archived { &paths.archive } else { &paths.data };
+                    sync.dirs.insert(directory.clone());
                     None
                 }
                 Err(error) if error.is_not_found() => {
@@ -444,7 +427,6 @@ impl Accepted {
             }
         }
         let modseq = write.next_modseq();
-        let now = write.now();
         let mut record = message.source.record();
         record.uid = uid.get();
         record.internaldate = message.internal_date;
@@ -465,6 +447,9 @@ impl Accepted {
         } else {
             record.flags & Record::SPLITCONVERSATION
         };
+        if archived {
+            record.flags |= Record::ARCHIVED;
+        }
         record.keywords = keywords;
         let mut flags = message.flags.system;
         if target.seen_by.is_some() && write.header.options & options::SHAREDSEEN == 0 {
@@ -493,10 +478,7 @@ impl Accepted {
             let added = talk.add(&place, &mut record, &facts, &|record, flag| {
                 write.has_flag(record, flag)
             });
-            let added = added.inspect_err(|_| {
-                let _ = store.disk().unlink(&path);
-            })?;
-            if let Some(base) = added.split_from {
+            if let Some(base) = added?.split_from {
                 let annotation = Annotation::of_conversation(base);
                 split_octets = i64::from(annotation.octets());
                 message.annotations.push(annotation);
@@ -575,33 +557,40 @@ impl Cache {
 }
 
 impl Linked {
-    fn slots(&self) -> Vec<Arc<Slot>> {
-        self.appends
-            .iter()
-            .map(|accepted| accepted.slot.clone())
-            .collect()
+    /// Appends the cache records of all messages by one write a cache, and notes where they are.
+    fn write_cache(mut self, store: &Store) -> Result<Cached, Box<Failed>> {
+        let written = [false, true]
+            .into_iter()
+            .try_for_each(|archived| self.write_one_cache(store, archived));
+        match written {
+            Ok(()) => Ok(Cached(self)),
+            Err(error) => Err(Failed::of(error, vec![self])),
+        }
     }
 
-    /// Appends the cache records of all messages by one write, and notes where they are.
-    fn write_cache(mut self, store: &Store) -> Result<Cached, MailboxError> {
+    /// Writes to the cache of archived messages, or to that of the others.
+    fn write_one_cache(&mut self, store: &Store, archived: bool) -> Result<(), MailboxError> {
         let mut offset = 0;
+        let mut pieces = Vec::new();
         for accepted in &mut self.appends {
             for (record, cache) in accepted.records.iter_mut().zip(&accepted.caches) {
-                record.cache_offset = offset;
-                record.cache_crc = crate::format::crc32(cache.bytes());
-                offset += cache.bytes().len() as u64;
+                if record.is_archived() == archived {
+                    record.cache_offset = offset;
+                    record.cache_crc = crate::format::crc32(cache.bytes());
+                    offset += cache.bytes().len() as u64;
+                    pieces.push(cache.bytes());
+                }
             }
         }
-        let bytes = self
-            .appends
-            .iter()
-            .flat_map(|accepted| &accepted.caches)
-            .map(Cache::bytes);
+        if pieces.is_empty() {
+            return Ok(());
+        }
         let place = self
             .target
             .hot
-            .append_cache(store, self.write.header.generation, bytes)?;
-        for record in self.appends.iter_mut().flat_map(|accepted| &mut accepted.records) {
+            .append_cache(store, archived, self.write.header.generation, pieces)?;
+        let records = self.appends.iter_mut().flat_map(|accepted| &mut accepted.records);
+        for record in records.filter(|record| record.is_archived() == archived) {
             match &place {
                 Some((_, offset)) => record.cache_offset += offset,
                 // The cache is of another generation until the next repack: the message is parsed when needed.
@@ -609,13 +598,13 @@ impl Linked {
             }
         }
         self.sync.files.extend(place.map(|(file, _)| file));
-        Ok(Cached(self))
+        Ok(())
     }
 }
 
 impl Cached {
     /// Writes the index records of all messages by one write, and the new header file if keywords are new.
-    fn write_records(self) -> Result<Recorded, MailboxError> {
+    fn write_records(self) -> Result<Recorded, Box<Failed>> {
         let Self(mut work) = self;
         let layout = work.write.header.layout;
         let mut bytes = Vec::new();
@@ -625,10 +614,15 @@ impl Cached {
             work.write.count_in(record);
         }
         work.write.add_records(bytes);
-        work.write.write_records()?;
-        work.sync.files.push(work.write.index_file().clone());
-        work.sync.files.extend(work.write.write_names()?);
-        Ok(Recorded(work))
+        let written = work.write.write_records().and_then(|()| work.write.write_names());
+        match written {
+            Ok(names) => {
+                work.sync.files.push(work.write.index_file().clone());
+                work.sync.files.extend(names);
+                Ok(Recorded(work))
+            }
+            Err(error) => Err(Failed::of(error, vec![work])),
+        }
     }
 }
 
@@ -636,14 +630,25 @@ impl Cached {
 fn first_barrier(
     store: &Store,
     recorded: Vec<Recorded>,
-    mut charges: QuotaCharges,
-) -> Result<Vec<Charged>, MailboxError> {
-    let mut sync = Sync::default();
+    charges: &mut QuotaCharges,
+) -> Result<Vec<Charged>, Box<Failed>> {
     let mut work: Vec<Linked> = recorded.into_iter().map(|Recorded(work)| work).collect();
-    for mailbox in &mut work {
+    match sync_and_charge(store, &mut work, charges) {
+        Ok(()) => Ok(work.into_iter().map(Charged).collect()),
+        Err(error) => Err(Failed::of(error, work)),
+    }
+}
+
+fn sync_and_charge(
+    store: &Store,
+    work: &mut [Linked],
+    charges: &mut QuotaCharges,
+) -> Result<(), MailboxError> {
+    let mut sync = Sync::default();
+    for mailbox in &mut *work {
         sync.merge(&mut mailbox.sync);
     }
-    let counters = stage_counters(store, &work, &mut charges)?;
+    let counters = stage_counters(store, work, charges)?;
     sync.files.extend(charges.write(store)?);
     sync.files
         .extend(counters.iter().map(|counters| counters.file().clone()));
@@ -652,7 +657,7 @@ fn first_barrier(
         counters.publish(store)?;
     }
     charges.publish(store)?;
-    for mailbox in &mut work {
+    for mailbox in work {
         let rows: Vec<_> = mailbox
             .appends
             .iter_mut()
@@ -663,7 +668,7 @@ fn first_barrier(
         }
         mailbox.write.publish_names()?;
     }
-    Ok(work.into_iter().map(Charged).collect())
+    Ok(())
 }
 
 /// Writes what the users' counters are to be beside what they are; the quota roots that are charged get the next
@@ -695,23 +700,31 @@ fn stage_counters(
     Ok(all)
 }
 
-impl Charged {
-    /// Writes the index header.
-    fn commit(self) -> Result<Committed, MailboxError> {
-        let Self(mut work) = self;
-        work.write.write_header()?;
-        Ok(Committed(work))
+/// Writes the index headers.
+fn commit_all(charged: Vec<Charged>) -> Result<Vec<Committed>, Box<Failed>> {
+    let mut work: Vec<Linked> = charged.into_iter().map(|Charged(work)| work).collect();
+    let written = work
+        .iter_mut()
+        .try_for_each(|mailbox| mailbox.write.write_header());
+    match written {
+        Ok(()) => Ok(work.into_iter().map(Committed).collect()),
+        Err(error) => Err(Failed::of(error, work)),
     }
 }
 
 /// Syncs the index headers: from here on the messages cannot be lost.
-fn second_barrier(store: &Store, committed: Vec<Committed>) -> Result<Vec<Committed>, MailboxError> {
+fn second_barrier(store: &Store, committed: Vec<Committed>) -> Result<Vec<Committed>, Box<Failed>> {
     let files: Vec<&File> = committed
         .iter()
         .map(|Committed(work)| work.write.index_file())
         .collect();
-    store.disk().sync_many(&files)?;
-    Ok(committed)
+    match store.disk().sync_many(&files) {
+        Ok(()) => Ok(committed),
+        Err(error) => {
+            let work = committed.into_iter().map(|Committed(work)| work).collect();
+            Err(Failed::of(error.into(), work))
+        }
+    }
 }
 
 /// Releases the mailboxes, then tells everybody: caches of counts, seen databases, watchers, and who waited.
@@ -750,7 +763,7 @@ fn announce(store: &Store, committed: Vec<Committed>) {
 }
 
 /// Tells several requests of one failure.
-fn fail(slots: impl IntoIterator<Item = Arc<Slot>>, error: MailboxError) {
+pub(super) fn fail(slots: impl IntoIterator<Item = Arc<Slot>>, error: MailboxError) {
     let mut error = Some(error);
     for slot in slots {
         let own = match &error {

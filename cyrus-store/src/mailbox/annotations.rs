@@ -355,7 +355,7 @@ pub(super) fn of_messages(
 }
 
 /// Removes the annotations of messages that are gone.
-pub(super) fn remove(store: &Store, hot: &Hot, uids: &UidSet) -> Result<(), MailboxError> {
+pub(crate) fn remove(store: &Store, hot: &Hot, uids: &UidSet) -> Result<(), MailboxError> {
     if uids.is_empty() {
         return Ok(());
     }

@@ -64,9 +64,17 @@ impl Mailbox {
         if mode == CopyMode::Move {
             self.require(Rights::DELETE_MESSAGES | Rights::EXPUNGE)?;
         }
-        let target = self.store.open_mailbox(to, &self.auth)?;
+        let mut target = self.store.open_mailbox(to, &self.auth)?;
         target.require(Rights::INSERT)?;
-        let locks = self.lock_for_copy(&target, mode)?;
+        let mut locks = self.lock_for_copy(&target, mode)?;
+        // Either may have moved to another partition before it was locked.
+        let places = [self.hot.clone(), target.hot.clone()];
+        self.refresh_entry()?;
+        target.refresh_entry()?;
+        if !Arc::ptr_eq(&places[0], &self.hot) || !Arc::ptr_eq(&places[1], &target.hot) {
+            drop(locks);
+            locks = self.lock_for_copy(&target, mode)?;
+        }
         let (messages, originals, root) = self.originals(uids, &target, &locks.source)?;
         if originals.is_empty() {
             return Ok(Copied {

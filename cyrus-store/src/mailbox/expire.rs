@@ -236,7 +236,7 @@ impl Mailbox {
     }
 
     /// Has the files of expunged messages removed when the mailbox is closed.
-    fn unlink_expunged(&self, uids: &UidSet) -> Result<(), MailboxError> {
+    fn unlink_expunged(&mut self, uids: &UidSet) -> Result<(), MailboxError> {
         let locks = self.lock(Mode::Exclusive)?;
         let mut write = IndexWrite::begin(&self.store, &self.hot, locks)?;
         for number in 0..write.records() {
@@ -254,7 +254,7 @@ impl Mailbox {
         write.commit(&self.entry.name, &self.id)
     }
 
-    fn require_system(&self) -> Result<(), MailboxError> {
+    pub(super) fn require_system(&self) -> Result<(), MailboxError> {
         match self.auth.is_system() {
             true => Ok(()),
             false => Err(MailboxError::PermissionDenied),

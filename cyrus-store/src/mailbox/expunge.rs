@@ -45,7 +45,7 @@ impl Mailbox {
 
     /// Expunges those messages among `uids` that `wanted` picks.
     pub(super) fn expunge_where(
-        &self,
+        &mut self,
         uids: &UidSet,
         wanted: impl Fn(&Record) -> bool,
     ) -> Result<UidSet, MailboxError> {

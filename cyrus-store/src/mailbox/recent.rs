@@ -34,7 +34,7 @@ impl Mailbox {
         Ok(fresh)
     }
 
-    fn claim_in_index(&self) -> Result<Option<(u32, u32)>, MailboxError> {
+    fn claim_in_index(&mut self) -> Result<Option<(u32, u32)>, MailboxError> {
         let locks = self.lock(Mode::Exclusive)?;
         let mut write = IndexWrite::begin(&self.store, &self.hot, locks)?;
         let (floor, last) = (write.header.recentuid, write.header.last_uid);

@@ -70,21 +70,26 @@ impl Store {
     }
 }
 
-/// Removes the files and annotations of unlinked messages.
+/// Removes the files and annotations of unlinked messages, and the files that archived ones had before.
 fn unlink(store: &Store, write: &mut IndexWrite, hot: &Hot) -> Result<(), MailboxError> {
     let mut unlinked = UidSet::new();
     for number in 0..write.records() {
         let Some(view) = write.view(number) else { break };
-        if view.flags() & Record::UNLINKED == 0 {
+        let is_left = Record::ARCHIVED | Record::NEEDS_CLEANUP;
+        if view.flags() & Record::UNLINKED == 0 && view.flags() & is_left != is_left {
             continue;
         }
         let Some(mut record) = write.record(number)? else {
             break;
         };
-        store
-            .disk()
-            .unlink_if_exists(&hot.paths.message(record.uid, record.is_archived()))?;
-        unlinked.extend(Uid::new(record.uid));
+        let path = |archived| hot.paths.message(record.uid, archived);
+        if record.is_unlinked() {
+            store.disk().unlink_if_exists(&path(record.is_archived()))?;
+            unlinked.extend(Uid::new(record.uid));
+        }
+        if record.is_archived() && path(false) != path(true) {
+            store.disk().unlink_if_exists(&path(false))?;
+        }
         if record.flags & Record::NEEDS_CLEANUP != 0 {
             record.flags &= !Record::NEEDS_CLEANUP;
             write.replace(number, &record);
@@ -176,21 +181,21 @@ fn repack(store: &Store, mut write: IndexWrite, hot: &Hot) -> Result<(), Mailbox
             };
             header.first_expunged = record.last_updated.min(least);
         }
+        // Whatever it had left was removed before.
+        record.flags &= !Record::NEEDS_CLEANUP;
         let archived = record.is_archived() && !shared_cache;
         let map = hot.cache_map(store, archived, old.generation)?;
         let cached = map
             .as_deref()
             .and_then(|map| CacheView::parse(map, record.cache_offset).ok());
+        let cache = match &mut archive {
+            _ if !archived => &mut main,
+            Some(cache) => cache,
+            None => archive.insert(NewCache::create(store, &paths.archive_cache, header.generation)?),
+        };
         match cached.filter(|cached| cached.crc() == record.cache_crc) {
-            Some(cached) if archived => {
-                let cache = match &mut archive {
-                    Some(cache) => cache,
-                    None => archive.insert(NewCache::create(store, &paths.archive_cache, header.generation)?),
-                };
-                record.cache_offset = cache.add(cached.bytes())?;
-            }
-            Some(cached) => record.cache_offset = main.add(cached.bytes())?,
-            None => write_parsed(store, hot, &mut record, &mut main)?,
+            Some(cached) => record.cache_offset = cache.add(cached.bytes())?,
+            None => write_parsed(store, hot, &mut record, cache)?,
         }
         records.extend_from_slice(&record.to_bytes(header.layout));
         header.num_records += 1;

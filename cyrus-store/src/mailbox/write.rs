@@ -35,6 +35,10 @@ pub(crate) struct IndexWrite {
     pub(crate) header: IndexHeader,
     names: Arc<Names>,
     names_changed: bool,
+    /// Whether the new header file is there, beside the old one.
+    names_written: bool,
+    /// Whether the file may have the new header.
+    header_written: bool,
     runs: Vec<Run>,
     /// The numbers of the records that were written.
     written: Vec<Range<u32>>,
@@ -124,6 +128,8 @@ impl IndexWrite {
             header,
             names,
             names_changed: false,
+            names_written: false,
+            header_written: false,
             runs: Vec::new(),
             written: Vec::new(),
             now: now(),
@@ -285,7 +291,7 @@ impl IndexWrite {
     /// Replaces the content of the header file, for changes of name, rights or quota root.
     pub(crate) fn set_names(&mut self, header: MailboxHeader) {
         self.names = Arc::new(Names::new(header));
-        self.names_changed = true;
+        (self.names_changed, self.names_written) = (true, false);
     }
 
     fn slot(&mut self, keyword: &Keyword) -> Result<usize, MailboxError> {
@@ -306,7 +312,7 @@ impl IndexWrite {
             None => header.keywords.push(Some(keyword.clone())),
         }
         self.names = Arc::new(Names::new(header));
-        self.names_changed = true;
+        (self.names_changed, self.names_written) = (true, false);
         Ok(free)
     }
 
@@ -335,17 +341,27 @@ impl IndexWrite {
 
     /// Writes the new header file beside the old one, if it changes. Durable after a sync of the file.
     pub(crate) fn write_names(&mut self) -> Result<Option<File>, MailboxError> {
-        if !self.names_changed {
+        if !self.names_changed || self.names_written {
             return Ok(None);
         }
         let bytes = self.names.header.to_bytes();
-        let file = self
-            .store
-            .disk()
-            .open(&new_path(&self.hot.paths.header), Open::replace())?;
-        file.write_at(&bytes, 0)?;
+        let path = new_path(&self.hot.paths.header);
+        let file = self.store.disk().open(&path, Open::replace())?;
+        if let Err(error) = file.write_at(&bytes, 0) {
+            let _ = self.store.disk().unlink_if_exists(&path);
+            return Err(error.into());
+        }
         self.header.header_file_crc = crc32(&bytes);
+        self.names_written = true;
         Ok(Some(file))
+    }
+
+    /// Does all that needs room on the disk ahead of [`IndexWrite::commit`], so that what comes in between is not done in vain.
+    pub(crate) fn make_room(&mut self) -> Result<(), MailboxError> {
+        match self.write_names()? {
+            Some(file) => Ok(file.sync()?),
+            None => Ok(()),
+        }
     }
 
     /// Puts the new and synced header file in the place of the old one.
@@ -353,7 +369,7 @@ impl IndexWrite {
         if self.names_changed {
             let path = &self.hot.paths.header;
             self.store.disk().rename(&new_path(path), path)?;
-            self.names_changed = false;
+            (self.names_changed, self.names_written) = (false, false);
         }
         Ok(())
     }
@@ -368,7 +384,24 @@ impl IndexWrite {
 
     /// Writes the index header: the moment from which the change counts, once it is synced.
     pub(crate) fn write_header(&mut self) -> Result<(), MailboxError> {
+        self.header_written = true;
         self.locks.index.write_at(&self.header.to_bytes(), 0)?;
+        Ok(())
+    }
+
+    /// Writes the index header as it was when the change began, if it may have been written since.
+    pub(crate) fn restore_header(&mut self) -> Result<(), MailboxError> {
+        if !self.header_written {
+            return Ok(());
+        }
+        let mut before = self.before.clone();
+        if !self.names_changed {
+            // The header file may be a new one, which does no harm.
+            before.header_file_crc = self.header.header_file_crc;
+        }
+        self.locks.index.write_at(&before.to_bytes(), 0)?;
+        self.index_file().sync_data()?;
+        self.header_written = false;
         Ok(())
     }
 
@@ -417,13 +450,20 @@ impl IndexWrite {
         {
             store.charge_quota_at(root, raised, quota_modseq)?;
         }
-        if let Some(file) = self.write_names()? {
-            file.sync()?;
+        let before = self.runs_before();
+        if let Err(error) = self.put_in_place() {
+            self.take_back(&before, name);
+            if let Some(root) = &root
+                && !raised.is_zero()
+                && let Err(error) = store.charge_quota_at(root, raised.negated(), quota_modseq)
+            {
+                store.report(
+                    &format!("quota root {root} counts too much; run quota -f"),
+                    &error,
+                );
+            }
+            return Err(error);
         }
-        self.publish_names()?;
-        self.write_records()?;
-        self.write_header()?;
-        self.index_file().sync_data()?;
         self.commit_conversations();
         if let Some(root) = root
             && !lowered.is_zero()
@@ -439,6 +479,44 @@ impl IndexWrite {
         Ok(())
     }
 
+    /// Writes the header file, the records and the header, durably.
+    fn put_in_place(&mut self) -> Result<(), MailboxError> {
+        if let Some(file) = self.write_names()? {
+            file.sync()?;
+        }
+        self.publish_names()?;
+        self.write_records()?;
+        self.write_header()?;
+        Ok(self.index_file().sync_data()?)
+    }
+
+    /// What the file has where records are to be written.
+    fn runs_before(&self) -> Vec<Run> {
+        let file = self.file();
+        let old = |run: &Run| {
+            let start = usize::try_from(run.offset).ok()?;
+            let bytes = file.get(start..start.checked_add(run.bytes.len())?)?;
+            Some(Run {
+                offset: run.offset,
+                bytes: bytes.to_vec(),
+            })
+        };
+        self.runs.iter().filter_map(old).collect()
+    }
+
+    /// Puts back what was written over by a change that failed.
+    fn take_back(&mut self, before: &[Run], name: &MailboxName) {
+        let restored = before
+            .iter()
+            .try_for_each(|run| self.locks.index.write_at(&run.bytes, run.offset))
+            .map_err(MailboxError::from)
+            .and_then(|()| self.restore_header());
+        if let Err(error) = restored {
+            let what = format!("{name}: a change that failed could not be taken back; run reconstruct");
+            self.store.report(&what, &error);
+        }
+    }
+
     fn file(&self) -> &[u8] {
         self.mapping.held(&self.locks.index)
     }
@@ -452,6 +530,11 @@ impl Run {
 
 impl Drop for IndexWrite {
     fn drop(&mut self) {
+        if self.names_written {
+            // The change did not come to its end.
+            let path = new_path(&self.hot.paths.header);
+            let _ = self.store.disk().unlink_if_exists(&path);
+        }
         self.hot.return_mapping(std::mem::take(&mut self.mapping));
     }
 }

@@ -1,44 +1,101 @@
 //! The files of a mailbox as a whole: copied to another place, or removed.
 
-use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::error::MailboxError;
+use crate::format::index::Record;
 use crate::lock::Wait;
 use crate::mailbox::{IndexWrite, new_path};
 use crate::paths::MailboxPaths;
 use crate::store::Store;
-use crate::sys::{DiskError, DiskResult, FileKind, Mode, Open};
+use crate::sys::{DiskError, DiskResult, FileKind, Mode, Open, Stat};
 
 impl Store {
+    /// Copies the messages of a mailbox to other directories while nothing is locked and others may change it.
+    ///
+    /// What it returns is for [`Store::copy_mailbox_files`], which copies what came since. On an error, nothing is left.
+    pub(crate) fn copy_messages_early(
+        &self,
+        from: &MailboxPaths,
+        to: &MailboxPaths,
+    ) -> Result<EarlyCopies, MailboxError> {
+        let mut copies = EarlyCopies::default();
+        match self.copy_messages(from, to, &mut copies) {
+            Ok(()) => Ok(copies),
+            Err(error) => {
+                self.remove_mailbox_files(to);
+                Err(error)
+            }
+        }
+    }
+
+    /// Copies the messages that are not copied yet, durably, and removes copies of those that are gone.
+    fn copy_messages(
+        &self,
+        from: &MailboxPaths,
+        to: &MailboxPaths,
+        copies: &mut EarlyCopies,
+    ) -> Result<(), MailboxError> {
+        let disk = self.disk();
+        for pair in message_directories(from, to) {
+            let (from, to) = &pair;
+            disk.make_dirs(to)?;
+            let mut copied = Vec::new();
+            let mut gone = copies.0.remove(&pair).unwrap_or_default();
+            let mut kept = BTreeMap::new();
+            for entry in self.entries_of(from)? {
+                if entry.kind != FileKind::File || !is_message(&entry.name) {
+                    continue;
+                }
+                let source = from.join(&entry.name);
+                // Looked at before it is copied: a file that grows meanwhile is another one next time.
+                let Some(stat) = disk.try_stat(&source)? else {
+                    continue;
+                };
+                let known = gone.remove(&entry.name);
+                if known.is_none_or(|known| !is_same(&known, &stat)) {
+                    let target = to.join(&entry.name);
+                    disk.unlink_if_exists(&target)?;
+                    match self.link_or_copy(&source, &target) {
+                        Ok(copy) => copied.extend(copy),
+                        // Removed meanwhile, where nothing is locked.
+                        Err(error) if error.is_not_found() => continue,
+                        Err(error) => return Err(error.into()),
+                    }
+                    if copied.len() >= MAX_OPEN {
+                        disk.sync_many(&copied.iter().collect::<Vec<_>>())?;
+                        copied.clear();
+                    }
+                }
+                kept.insert(entry.name, stat);
+            }
+            for name in gone.keys() {
+                disk.unlink_if_exists(&to.join(name))?;
+            }
+            disk.sync_many(&copied.iter().collect::<Vec<_>>())?;
+            copies.0.insert(pair, kept);
+        }
+        Ok(())
+    }
+
     /// Copies a locked mailbox to other directories, as it is before the change in hand: messages as hard links where
     /// that can be, all else as files of their own. All is durable on return.
     ///
-    /// The index and the header are left to [`Store::place_index`].
+    /// Messages that were copied early are there already. The index and the header are left to [`Store::place_index`].
     pub(crate) fn copy_mailbox_files(
         &self,
         from: &MailboxPaths,
         to: &MailboxPaths,
+        early: Option<&EarlyCopies>,
     ) -> Result<(), MailboxError> {
         let disk = self.disk();
-        let mut copied = Vec::new();
-        for (from, to) in directories(from, to) {
+        for (_, to) in directories(from, to) {
             disk.make_dirs(&to)?;
-            for entry in self.entries_of(&from)? {
-                if entry.kind != FileKind::File || !is_message(&entry.name) {
-                    continue;
-                }
-                let target = to.join(&entry.name);
-                disk.unlink_if_exists(&target)?;
-                match disk.link(&from.join(&entry.name), &target) {
-                    Err(error) if is_refused_link(&error) => {
-                        copied.push(self.copy_file(&from.join(&entry.name), &target)?);
-                    }
-                    done => done?,
-                }
-            }
         }
+        self.copy_messages(from, to, &mut early.cloned().unwrap_or_default())?;
+        let mut copied = Vec::new();
         // The cache of archived messages may be the same file.
         let others = BTreeSet::from([
             (&from.cache, &to.cache),
@@ -59,6 +116,33 @@ impl Store {
             disk.sync_dir(&to)?;
         }
         Ok(())
+    }
+
+    /// Puts archived messages where they belong after a move from a partition that has no archive.
+    pub(crate) fn place_archived(
+        &self,
+        write: &IndexWrite,
+        from: &MailboxPaths,
+        to: &MailboxPaths,
+    ) -> Result<(), MailboxError> {
+        if from.archive != from.data || to.archive == to.data {
+            return Ok(());
+        }
+        for number in 0..write.records() {
+            let Some(view) = write.view(number) else { break };
+            if view.flags() & Record::ARCHIVED == 0 {
+                continue;
+            }
+            let (here, there) = (to.message(view.uid(), false), to.message(view.uid(), true));
+            if self.disk().try_stat(&here)?.is_some() {
+                self.disk().unlink_if_exists(&there)?;
+                if let Some(copy) = self.link_or_copy(&here, &there)? {
+                    copy.sync()?;
+                }
+                self.disk().unlink(&here)?;
+            }
+        }
+        Ok(self.disk().sync_dir(&to.archive)?)
     }
 
     /// Writes index and header of a mailbox, as they are after the change in hand, to other directories, durably.
@@ -141,6 +225,15 @@ impl Store {
         }
     }
 
+    /// Gives a message file a second name, or makes a copy of it where that cannot be. Returns the copy, to be synced.
+    pub(crate) fn link_or_copy(&self, from: &Path, to: &Path) -> DiskResult<Option<crate::sys::File>> {
+        match self.disk().link(from, to) {
+            Ok(()) => Ok(None),
+            Err(error) if is_refused_link(&error) => self.copy_file(from, to).map(Some),
+            Err(error) => Err(error),
+        }
+    }
+
     fn copy_file(&self, from: &Path, to: &Path) -> DiskResult<crate::sys::File> {
         let bytes = self.disk().read(from)?;
         let modified = self.disk().stat(from)?.modified;
@@ -169,6 +262,25 @@ impl Store {
             .cloned()
             .collect()
     }
+}
+
+/// The directories of messages, with those that they become.
+fn message_directories(from: &MailboxPaths, to: &MailboxPaths) -> BTreeSet<(PathBuf, PathBuf)> {
+    let mut pairs = BTreeSet::from([(from.data.clone(), to.data.clone())]);
+    if from.archive != from.data {
+        pairs.insert((from.archive.clone(), to.archive.clone()));
+    }
+    pairs
+}
+
+/// Messages that were copied while the mailbox was not locked: by old and new directory, the names, and what the files were
+/// then.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EarlyCopies(BTreeMap<(PathBuf, PathBuf), BTreeMap<OsString, Stat>>);
+
+/// Whether a file is still the one that it was; those of messages do not change once they are whole.
+fn is_same(then: &Stat, now: &Stat) -> bool {
+    then.identity() == now.identity() && then.size == now.size && then.modified == now.modified
 }
 
 /// The directories of a mailbox, each once, with those that they become.
@@ -206,6 +318,9 @@ fn is_refused_link(error: &DiskError) -> bool {
     use std::io::ErrorKind::{PermissionDenied, TooManyLinks, Unsupported};
     error.is_cross_device() || matches!(error.source.kind(), PermissionDenied | TooManyLinks | Unsupported)
 }
+
+/// Copies of messages that are open at once.
+const MAX_OPEN: usize = 256;
 
 /// Whether a file of this name holds a message: `12.`
 pub(super) fn is_message(name: &OsStr) -> bool {

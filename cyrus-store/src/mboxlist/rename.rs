@@ -7,6 +7,7 @@ use cyrus_acl::{Acl, AuthState, Identifier, Rights};
 use super::MailboxEntry;
 use super::create::CreateOptions;
 use super::delete::{SPECIAL_USE_CONFLICT, UNSUPPORTED, whole_usage};
+use super::files::EarlyCopies;
 use super::rows::RowChange;
 use crate::conversations::{Conversations, CounterKind, Place};
 use crate::error::MailboxError;
@@ -62,14 +63,16 @@ impl Store {
             }
             return self.rename_user(from, to, auth);
         }
-        self.rename_tree(from, to, partition.as_ref(), auth)
+        match partition {
+            Some(partition) => self.move_tree(from, partition, auth),
+            None => self.rename_tree(from, to, auth),
+        }
     }
 
     fn rename_tree(
         &self,
         from: &MailboxName,
         to: &MailboxName,
-        partition: Option<&Partition>,
         auth: &AuthState,
     ) -> Result<Vec<(MailboxName, MailboxName)>, MailboxError> {
         let _namespaces = self.lock_namespaces([from, to])?;
@@ -82,42 +85,91 @@ impl Store {
             });
         }
         entry.storage()?;
-        if partition.is_none() {
-            to.check_policy(&self.options().deleted_prefix)?;
-            if from.is_ancestor_of(to) {
-                return Err(MailboxError::Refused(
-                    "a mailbox cannot be moved below itself".to_owned(),
-                ));
-            }
-            self.check_may_create(to, auth)?;
-            if !auth.is_system() && !self.keeps_special_use(&entry, to)? {
-                return Err(MailboxError::Refused(SPECIAL_USE_CONFLICT.to_owned()));
-            }
+        to.check_policy(&self.options().deleted_prefix)?;
+        if from.is_ancestor_of(to) {
+            return Err(MailboxError::Refused(
+                "a mailbox cannot be moved below itself".to_owned(),
+            ));
+        }
+        self.check_may_create(to, auth)?;
+        if !auth.is_system() && !self.keeps_special_use(&entry, to)? {
+            return Err(MailboxError::Refused(SPECIAL_USE_CONFLICT.to_owned()));
         }
         let mut mailboxes = vec![entry];
         mailboxes.extend(self.tree_below(from)?);
         mailboxes.retain(|mailbox| mailbox.mbtype.is_usable());
         let moves = self.targets(&mailboxes, from, to)?;
-        if partition.is_none() {
-            self.check_room_for(&moves, auth)?;
-            if to.owner().is_some() {
-                for parent in self.missing_parents(to)? {
-                    self.create_one(&parent, &CreateOptions::default(), auth)?;
-                }
+        self.check_room_for(&moves, auth)?;
+        if to.owner().is_some() {
+            for parent in self.missing_parents(to)? {
+                self.create_one(&parent, &CreateOptions::default(), auth)?;
             }
         }
         let mut pairs = Vec::new();
         for (mailbox, target) in &moves {
-            if partition.is_some() && mailbox.partition.as_ref() == partition {
-                continue;
-            }
-            self.move_one(mailbox, target, partition, None)?;
+            self.move_one(mailbox, target, None, None)?;
             pairs.push((mailbox.name.clone(), target.clone()));
         }
-        if pairs.is_empty() {
+        Ok(pairs)
+    }
+
+    /// Moves a mailbox and all below it to another partition, while others work in them.
+    ///
+    /// Messages are copied while nothing is locked; what came since, and the index, while everybody waits.
+    fn move_tree(
+        &self,
+        from: &MailboxName,
+        partition: Partition,
+        auth: &AuthState,
+    ) -> Result<Vec<(MailboxName, MailboxName)>, MailboxError> {
+        let (entry, _) = self.visible(from, auth)?;
+        entry.storage()?;
+        let mut mailboxes = vec![entry];
+        mailboxes.extend(self.tree_below(from)?);
+        mailboxes
+            .retain(|mailbox| mailbox.mbtype.is_usable() && mailbox.partition.as_ref() != Some(&partition));
+        if mailboxes.is_empty() {
             return Err(MailboxError::Exists);
         }
+        let mut pairs = Vec::new();
+        for mailbox in mailboxes {
+            let name = mailbox.name.clone();
+            if self.move_to_partition(&mailbox, &partition)? {
+                pairs.push((name.clone(), name));
+            }
+        }
         Ok(pairs)
+    }
+
+    /// Moves one mailbox to another partition, and says whether it still was to be moved.
+    fn move_to_partition(&self, known: &MailboxEntry, partition: &Partition) -> Result<bool, MailboxError> {
+        let there = self.options().mailbox_paths(
+            partition,
+            known.storage()?.0,
+            &known.name,
+            known.mbtype.legacy_dirs,
+        )?;
+        let early = self.copy_messages_early(&self.paths_of(known)?, &there)?;
+        let to = PartitionMove {
+            partition: partition.clone(),
+            early,
+        };
+        let _namespaces = self.lock_namespaces([&known.name])?;
+        let entry = self
+            .lookup(&known.name)?
+            .filter(|entry| entry.id == known.id && entry.partition == known.partition);
+        let moved = match &entry {
+            Some(entry) => self.move_one(entry, &known.name, Some(&to), None).map(|_| true),
+            None => Ok(false),
+        };
+        let is_there = matches!(moved, Ok(true))
+            || self
+                .lookup(&known.name)?
+                .is_some_and(|entry| entry.id == known.id && entry.partition.as_ref() == Some(partition));
+        if !is_there {
+            self.remove_mailbox_files(&there);
+        }
+        moved
     }
 
     /// Gives a user another name, with all that is his: mailboxes, rights on them, quota roots, subscriptions and seen
@@ -229,7 +281,7 @@ impl Store {
         &self,
         entry: &MailboxEntry,
         to: &MailboxName,
-        partition: Option<&Partition>,
+        partition: Option<&PartitionMove>,
         owner: Option<&OwnerChange>,
     ) -> Result<MailboxEntry, MailboxError> {
         let mut write = self.hold(entry)?;
@@ -247,8 +299,8 @@ impl Store {
             mtime: i64::from(now()),
             ..entry.clone()
         };
-        if let Some(partition) = partition {
-            moved.partition = Some(partition.clone());
+        if let Some(to) = partition {
+            moved.partition = Some(to.partition.clone());
         }
         if let Some(change) = owner {
             change.apply(&mut moved.acl);
@@ -284,9 +336,14 @@ impl Store {
         let id = entry.id.clone().ok_or(MailboxError::NotFound)?;
         let stays = old_paths.index == new_paths.index && old_paths.data == new_paths.data;
         let done = if stays {
-            self.commit_rows(&[change]).and_then(|()| write.commit(to, &id))
+            write
+                .make_room()
+                .and_then(|()| self.commit_rows(&[change]))
+                .and_then(|()| write.commit(to, &id))
         } else {
-            self.copy_mailbox_files(&old_paths, &new_paths)
+            let early = partition.map(|to| &to.early);
+            self.copy_mailbox_files(&old_paths, &new_paths, early)
+                .and_then(|()| self.place_archived(&write, &old_paths, &new_paths))
                 .and_then(|()| self.place_index(&mut write, &new_paths))
                 .and_then(|()| self.commit_rows(&[change]))
                 .and_then(|()| self.finish_old(write, to, entry))
@@ -381,6 +438,13 @@ impl Store {
         }
         Ok((usage, Some(joining)))
     }
+}
+
+/// A partition that a mailbox is to move to, and what is there of it already.
+#[derive(Debug)]
+pub(crate) struct PartitionMove {
+    partition: Partition,
+    early: EarlyCopies,
 }
 
 /// A user's new userid, in the lists of his mailboxes.

@@ -12,7 +12,9 @@ use crate::conversations::CounterKind;
 use crate::db::{Create, DbError, Engine, Pooled};
 use crate::error::MailboxError;
 use crate::format::quota::{Quota, Resource, Usage};
+use crate::lock::Guard;
 use crate::log::Level;
+use crate::mailbox::IndexWrite;
 use crate::mboxlist::{MailboxEntry, Step, whole_usage};
 use crate::name::{MailboxName, NameError};
 use crate::store::Store;
@@ -212,10 +214,39 @@ impl Store {
             covered.push(entry.name);
             Step::Next
         })?;
+        let mut counted = Vec::new();
         for name in covered {
-            self.count_at(root, &name)?;
+            match self.count_at(root, &name) {
+                Ok(Some(before)) => counted.push((name, before)),
+                Ok(None) => {}
+                Err(error) => {
+                    self.take_root_back(root, counted);
+                    return Err(error);
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Removes a root that could not be made to count all that it covers.
+    fn take_root_back(&self, root: &QuotaRoot, counted: Vec<(MailboxName, Option<String>)>) {
+        let undone = counted
+            .into_iter()
+            .try_for_each(|(name, before)| self.count_under(before.as_deref(), &name).map(drop));
+        let removed = undone.and_then(|()| {
+            let Some(mut db) = self.quotas(Create::No)? else {
+                return Ok(());
+            };
+            let mut txn = db.begin()?;
+            txn.remove(root.as_str().as_bytes())?;
+            Ok(txn.commit()?)
+        });
+        if let Err(error) = removed {
+            self.report(
+                &format!("quota root {root} is there by halves; run quota -f"),
+                &error,
+            );
+        }
     }
 
     /// Writes limits, and says whether the root is a new one.
@@ -251,21 +282,15 @@ impl Store {
         Ok(before.is_none())
     }
 
-    /// Makes a new root count a mailbox, unless a nearer one does.
-    fn count_at(&self, root: &QuotaRoot, name: &MailboxName) -> Result<(), MailboxError> {
-        let _namespace = match name.owner() {
-            Some(owner) => {
-                let path = self.options().namespace_lock_path(Some(&owner));
-                Some(self.locks().lock_file(&path, Mode::Exclusive, self.wait())?)
-            }
-            None => None,
-        };
+    /// Makes a new root count a mailbox, unless a nearer one does. Returns which one did before, if that changes.
+    fn count_at(&self, root: &QuotaRoot, name: &MailboxName) -> Result<Option<Option<String>>, MailboxError> {
+        let _namespace = self.lock_namespace_of(name)?;
         let Some(entry) = self.lookup(name)?.filter(|entry| entry.mbtype.is_usable()) else {
-            return Ok(());
+            return Ok(None);
         };
-        let mut write = match self.hold(&entry) {
+        let write = match self.hold(&entry) {
             // Gone meanwhile.
-            Err(MailboxError::Deleted) => return Ok(()),
+            Err(MailboxError::Deleted) => return Ok(None),
             held => held?,
         };
         let counted = write.names().header.quota_root.clone();
@@ -273,15 +298,59 @@ impl Store {
             .as_deref()
             .is_some_and(|counted| is_at_or_below(counted, root.as_str()))
         {
-            return Ok(());
+            return Ok(None);
         }
+        self.move_usage(write, &entry, Some(root.as_str()))?;
+        Ok(Some(counted))
+    }
+
+    /// Makes this root count a mailbox, or none.
+    fn count_under(&self, root: Option<&str>, name: &MailboxName) -> Result<(), MailboxError> {
+        let _namespace = self.lock_namespace_of(name)?;
+        let Some(entry) = self.lookup(name)?.filter(|entry| entry.mbtype.is_usable()) else {
+            return Ok(());
+        };
+        match self.hold(&entry) {
+            Err(MailboxError::Deleted) => Ok(()),
+            held => self.move_usage(held?, &entry, root),
+        }
+    }
+
+    fn lock_namespace_of(&self, name: &MailboxName) -> Result<Option<Guard>, MailboxError> {
+        let Some(owner) = name.owner() else {
+            return Ok(None);
+        };
+        let path = self.options().namespace_lock_path(Some(&owner));
+        Ok(Some(self.locks().lock_file(
+            &path,
+            Mode::Exclusive,
+            self.wait(),
+        )?))
+    }
+
+    /// Takes a locked mailbox from the root that counts it to another one.
+    fn move_usage(
+        &self,
+        mut write: IndexWrite,
+        entry: &MailboxEntry,
+        root: Option<&str>,
+    ) -> Result<(), MailboxError> {
         let usage = whole_usage(&write);
+        let counted = write.names().header.quota_root.clone();
         let mut header = write.names().header.clone();
-        header.quota_root = Some(root.as_str().to_owned());
+        header.quota_root = root.map(str::to_owned);
         write.set_names(header);
-        self.count_more(root.as_str(), usage)?;
+        write.make_room()?;
+        if let Some(root) = root {
+            self.count_more(root, usage)?;
+        }
         let id = entry.id.clone().ok_or(MailboxError::NotFound)?;
-        write.commit(name, &id)?;
+        if let Err(error) = write.commit(&entry.name, &id) {
+            if let Some(root) = root {
+                self.charge_quota(root, usage.negated())?;
+            }
+            return Err(error);
+        }
         match counted {
             Some(counted) => self.charge_quota(&counted, usage.negated()),
             None => Ok(()),

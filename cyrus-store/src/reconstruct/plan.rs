@@ -287,7 +287,14 @@ impl Pass<'_> {
                 let text = entry.name.to_str().unwrap_or_default();
                 match uid_of(text) {
                     Some(uid) => {
-                        spool.messages.entry(uid).or_insert((path, archive));
+                        // With two, the one outside the archive is what archiving has left.
+                        let found = spool
+                            .messages
+                            .entry(uid)
+                            .or_insert_with(|| (path.clone(), archive));
+                        if archive {
+                            *found = (path, archive);
+                        }
                     }
                     None if text.starts_with("cyrus.") => {}
                     None => spool.odd.push(path),

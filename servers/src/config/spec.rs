@@ -108,7 +108,7 @@ macro_rules! areas {
 areas! {
     Acl true "access control";
     Annotations true "annotation definitions and callouts";
-    Archive false "archive partitions";
+    Archive true "archive partitions";
     Autocreate false "automatic creation of mailboxes";
     Backup false "backups";
     Conversations true "conversations";

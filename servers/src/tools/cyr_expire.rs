@@ -9,9 +9,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use cyrus_acl::AuthState;
 use cyrus_store::format::duplicate;
-use cyrus_store::{AnnotationScope, Audience, Expiry, MailboxEntry, MailboxError, MailboxName, Store};
+use cyrus_store::{
+    AnnotationScope, Archive, Audience, Expiry, MailboxEntry, MailboxError, MailboxName, Store,
+};
 
-use super::{BAD_USAGE, TEMPORARY, UNAVAILABLE, enter, fatal, open_store};
+use super::{BAD_USAGE, TEMPORARY, enter, fatal, open_store};
 use crate::config::{Config, Opt};
 use crate::getopt::{self, CommandLine};
 use crate::settings;
@@ -50,18 +52,6 @@ pub fn run(args: impl IntoIterator<Item = OsString>, err: &mut dyn Write) -> u8 
         Ok(store) => store,
         Err(code) => return code,
     };
-    if wanted.archive
-        && store
-            .options()
-            .partitions
-            .values()
-            .any(|roots| roots.archive.is_some())
-    {
-        return fatal(
-            &"-A: messages are not moved to archive partitions yet",
-            UNAVAILABLE,
-        );
-    }
     let auth = AuthState::system();
     let mut run = Run {
         mailboxes: match mailboxes(&store, &config, &line) {
@@ -82,7 +72,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, err: &mut dyn Write) -> u8 
 
 /// What the switches ask for; durations in seconds.
 struct Wanted {
-    archive: bool,
+    archived: Option<f64>,
     deleted: Option<f64>,
     deliveries: Option<f64>,
     expunged: Option<f64>,
@@ -105,7 +95,7 @@ impl Wanted {
                 .ok_or_else(|| format!("-{letter}: `{text}` is no duration; say 3, 12h, 30m or 10s")),
         };
         let wanted = Self {
-            archive: duration('A')?.is_some(),
+            archived: duration('A')?,
             deleted: duration('D')?,
             deliveries: duration('E')?,
             expunged: duration('X')?,
@@ -119,7 +109,7 @@ impl Wanted {
         let nothing = wanted.deleted.is_none()
             && wanted.deliveries.is_none()
             && wanted.expunged.is_none()
-            && !wanted.archive
+            && wanted.archived.is_none()
             && !wanted.unused_keywords;
         match nothing {
             true => Err("Missing arguments.".to_owned()),
@@ -181,6 +171,12 @@ struct Run<'e> {
 
 impl Run<'_> {
     fn everything(&mut self) {
+        if let Some(seconds) = self.wanted.archived {
+            match self.store.options().archiving.enabled {
+                true => self.archive(seconds),
+                false => self.say(format_args!("Nothing is archived: archive_enabled is off\n")),
+            }
+        }
         if let Some(seconds) = self.wanted.expunged.filter(|_| self.wanted.messages) {
             self.say(format_args!(
                 "Expunging deleted messages in mailboxes older than {:.2} days\n",
@@ -198,6 +194,38 @@ impl Run<'_> {
         }
         if let Some(seconds) = self.wanted.deliveries {
             self.deliveries(seconds);
+        }
+    }
+
+    /// Moves messages to the archive partitions.
+    fn archive(&mut self, seconds: f64) {
+        let mut inherited = HashMap::new();
+        for entry in std::mem::take(&mut self.mailboxes) {
+            let own = match self.wanted.annotations {
+                true => self.duration_of(ARCHIVE, &entry.name, &mut inherited),
+                false => None,
+            };
+            let archive = Archive {
+                received_before: Self::cutoff(own.unwrap_or(seconds)),
+            };
+            let moved = self
+                .store
+                .open_mailbox(&entry.name, &self.auth)
+                .and_then(|mut mailbox| {
+                    let moved = mailbox.archive(&archive)?;
+                    mailbox.close()?;
+                    Ok(moved)
+                });
+            match moved {
+                Ok(moved) if moved.moved > 0 => self.say(format_args!(
+                    "archived {} out of {} messages in {}\n",
+                    moved.moved, moved.seen, entry.name
+                )),
+                Ok(_) | Err(MailboxError::NotFound | MailboxError::Deleted) => {}
+                Err(error) => self.fail(format_args!("failure archiving {}: {error}", entry.name)),
+            }
+            self.store.forget_idle();
+            self.mailboxes.push(entry);
         }
     }
 
@@ -249,7 +277,7 @@ impl Run<'_> {
         let mut inherited: HashMap<MailboxName, Option<f64>> = HashMap::new();
         for entry in std::mem::take(&mut self.mailboxes) {
             let lifetime = match self.wanted.annotations {
-                true => self.lifetime(&entry.name, &mut inherited),
+                true => self.duration_of(EXPIRE, &entry.name, &mut inherited),
                 false => None,
             };
             if let (Some(lifetime), Some(id)) = (lifetime, &entry.id) {
@@ -308,25 +336,33 @@ impl Run<'_> {
         Ok(done)
     }
 
-    /// How long messages of a mailbox live, in seconds, as its annotation says, or that of the nearest mailbox above it.
-    fn lifetime(&mut self, name: &MailboxName, known: &mut HashMap<MailboxName, Option<f64>>) -> Option<f64> {
-        if let Some(lifetime) = known.get(name) {
-            return *lifetime;
+    /// A duration that an annotation of a mailbox says, or that of the nearest mailbox above it, in seconds.
+    fn duration_of(
+        &mut self,
+        entry: &'static str,
+        name: &MailboxName,
+        known: &mut HashMap<MailboxName, Option<f64>>,
+    ) -> Option<f64> {
+        if let Some(duration) = known.get(name) {
+            return *duration;
         }
         let scope = AnnotationScope::Mailbox(name);
-        let value = match self.store.annotation(scope, EXPIRE, Audience::Shared, &self.auth) {
+        let value = match self.store.annotation(scope, entry, Audience::Shared, &self.auth) {
             Ok(value) => value,
             Err(MailboxError::NotFound | MailboxError::NotAMailbox) => None,
             Err(error) => {
-                // Without knowing better nothing is expired.
+                // Without knowing better nothing is done.
                 self.fail(format_args!("{name}: {error}"));
                 return None;
             }
         };
         let own = value.and_then(|value| seconds(std::str::from_utf8(&value).ok()?));
-        let lifetime = own.or_else(|| name.parent().and_then(|parent| self.lifetime(&parent, known)));
-        known.insert(name.clone(), lifetime);
-        lifetime
+        let duration = own.or_else(|| {
+            name.parent()
+                .and_then(|parent| self.duration_of(entry, &parent, known))
+        });
+        known.insert(name.clone(), duration);
+        duration
     }
 
     /// Mailboxes that were deleted longer ago than this.
@@ -408,6 +444,7 @@ fn usage() -> u8 {
 
 const DAY: f64 = 86_400.0;
 const EXPIRE: &str = "/vendor/cmu/cyrus-imapd/expire";
+const ARCHIVE: &str = "/vendor/cmu/cyrus-imapd/archive";
 
 const USAGE: &str = "Usage: cyr_expire [OPTIONS] {mailbox|users}
 Expire messages and duplicate delivery database entries.

@@ -16,4 +16,6 @@ mod recovery;
 mod reverse;
 mod rig;
 mod rows;
+mod space;
 mod together;
+mod usage;

@@ -1,4 +1,7 @@
-//! The rows of the table of behaviour, each a test named by its row, on this project's daemons and, where it applies, on
-//! Debian's Cyrus.
+//! The rows of what the seed of this project asked for, each a test that carries the row's number, with this project's daemons
+//! and with real Cyrus in their place.
 
 mod logins;
+mod partitions;
+mod quotas;
+mod shared_site;

@@ -206,7 +206,7 @@ fn warn_about_quota(
     rights: Rights,
     out: &mut Vec<u8>,
 ) -> Result<(), MailboxError> {
-    if !rights.contains(Rights::DELETE_MESSAGES) {
+    if !rights.contains(Rights::EXPUNGE) {
         return Ok(());
     }
     let store = &request.service.store;

@@ -44,7 +44,9 @@ impl Lmtp {
     ) -> io::Result<()> {
         let mut envelope = String::from("MAIL FROM:<sender@rig.example>\r\n");
         for recipient in recipients {
-            envelope.push_str(&format!("RCPT TO:<{recipient}>\r\n"));
+            // Parameters come behind the address.
+            let closed = if recipient.contains('>') { "" } else { ">" };
+            envelope.push_str(&format!("RCPT TO:<{recipient}{closed}\r\n"));
         }
         self.stream.get_mut().write_all(envelope.as_bytes())?;
         self.expect("250")?;
@@ -69,6 +71,23 @@ impl Lmtp {
             });
         }
         Ok(())
+    }
+
+    /// Says LHLO again, and returns every line of the answer.
+    pub(crate) fn lhlo(&mut self) -> io::Result<Vec<String>> {
+        self.stream.get_mut().write_all(b"LHLO rig.example\r\n")?;
+        let mut lines: Vec<String> = Vec::new();
+        while lines
+            .last()
+            .is_none_or(|line| line.as_bytes().get(3) == Some(&b'-'))
+        {
+            let mut line = String::new();
+            if self.stream.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            lines.push(line.trim_end().to_owned());
+        }
+        Ok(lines)
     }
 
     fn expect(&mut self, code: &str) -> io::Result<()> {
