@@ -20,7 +20,7 @@ use self::doubts::Setup;
 use self::limit::Limited;
 
 mod doubts;
-mod keytab;
+pub(crate) mod keytab;
 mod limit;
 mod oauth;
 

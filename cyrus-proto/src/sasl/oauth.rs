@@ -265,6 +265,18 @@ impl Advice {
     }
 }
 
+/// Reads any bytes as each of the things that come from elsewhere.
+pub(crate) fn fuzz(data: &[u8]) {
+    let _ = Bearer::of_oauthbearer(data);
+    let _ = Bearer::of_xoauth2(data);
+    let keys = jwk::parse(data).unwrap_or_default();
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = jwt::claims(text, &keys);
+        let _ = http::Endpoint::parse(text);
+    }
+    let _ = http::body(data);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

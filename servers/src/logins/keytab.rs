@@ -32,7 +32,7 @@ pub(super) fn doubt(path: &Path, principal: &str) -> Option<String> {
 const LARGEST: u64 = 1024 * 1024;
 
 /// The principals of a keytab (version 5.2), each once; `None` for something else.
-fn principals(keytab: &[u8]) -> Option<Vec<String>> {
+pub(crate) fn principals(keytab: &[u8]) -> Option<Vec<String>> {
     let mut rest = keytab.strip_prefix(&[5, 2])?;
     let mut found: Vec<String> = Vec::new();
     while !rest.is_empty() {

@@ -275,7 +275,7 @@ fn chunks(mut body: &[u8]) -> Result<Option<Vec<u8>>, String> {
 }
 
 /// The body of a whole answer of status 200.
-fn body(answer: &[u8]) -> Result<Vec<u8>, String> {
+pub(super) fn body(answer: &[u8]) -> Result<Vec<u8>, String> {
     let head = head(answer)?.ok_or("the answer ends early")?;
     if head.status != 200 {
         return Err(format!("the answer is HTTP {}", head.status));

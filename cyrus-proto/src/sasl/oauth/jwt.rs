@@ -154,7 +154,7 @@ fn ec(
 ///
 /// # Errors
 /// Why it is not to be believed.
-fn claims(token: &str, keys: &[Key]) -> Result<Map<String, Value>, String> {
+pub(super) fn claims(token: &str, keys: &[Key]) -> Result<Map<String, Value>, String> {
     let mut parts = token.split('.');
     let (Some(header), Some(payload), Some(signature), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())

@@ -16,7 +16,7 @@ use super::programs::{Programs, as_service_user};
 use super::site::Site;
 
 /// What a start differs in from the usual.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Start {
     /// Recover the databases first; not when other daemons are at work on the site.
     pub(crate) recover: bool,
@@ -28,6 +28,8 @@ pub(crate) struct Start {
     pub(crate) lmtp: Option<u16>,
     /// Let our daemons write their log to the server's own, [`Server::log`].
     pub(crate) verbose: bool,
+    /// What the daemons find in their environment besides what the test has.
+    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 impl Default for Start {
@@ -38,6 +40,7 @@ impl Default for Start {
             ports: None,
             lmtp: None,
             verbose: false,
+            environment: Vec::new(),
         }
     }
 }
@@ -98,6 +101,7 @@ impl Server {
         command
             .args(["-p", &format!("{root}/{name}.pid"), "-l", "512"])
             .current_dir(site.root());
+        command.envs(start.environment);
         if start.verbose {
             command.env("CYRUS_VERBOSE", "1");
         }

@@ -4,6 +4,7 @@
 
 mod certificates;
 mod failures;
+mod kerberos;
 mod names;
 mod passwords;
 mod scram;
