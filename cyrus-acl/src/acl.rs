@@ -165,7 +165,7 @@ impl Acl {
     /// he writes it himself; an administrator may write it in full, without effect on the implicit rights.
     ///
     /// # Errors
-    /// [`AclError::OwnAdmin`] if the owner asks to take `a` from himself.
+    /// [`AclError::OwnAdmin`] if anybody but an administrator asks to take `a` from the owner.
     pub fn modify_owned(
         &mut self,
         identifier: Identifier,
@@ -180,7 +180,7 @@ impl Acl {
                 ModifyMode::Add => false,
                 ModifyMode::Remove => rights.contains(Rights::ADMIN),
             };
-            if rule.by_owner && gives_up_admin {
+            if !rule.by_admin && gives_up_admin {
                 return Err(AclError::OwnAdmin);
             }
             self.modify(identifier.clone(), mode, rights);
@@ -210,6 +210,8 @@ pub struct OwnerRule<'a> {
     pub implicit: Rights,
     /// Whether the owner makes the change, and not as an administrator.
     pub by_owner: bool,
+    /// Whether an administrator makes it.
+    pub by_admin: bool,
 }
 
 /// Why a list cannot be read or changed.
@@ -231,7 +233,7 @@ pub enum AclError {
         source: IdentifierError,
     },
     /// An owner would lock himself out.
-    #[error("the owner of a mailbox cannot take the right to administer it from himself")]
+    #[error("nobody but an administrator can take the right to administer a mailbox from its owner")]
     OwnAdmin,
 }
 
@@ -350,6 +352,7 @@ mod tests {
                 owner: "user8",
                 implicit,
                 by_owner,
+                by_admin: !by_owner,
             };
             let result = acl.modify_owned(id(identifier), mode, rights(letters), &rule);
             assert_eq!(result.is_ok(), ok, "{identifier} {argument}");

@@ -158,6 +158,15 @@ impl AuthState {
         self.membership(identifier).is_some()
     }
 
+    /// Whether one of these identifiers, as `admins` and its like list them, is the user, a group that holds him, or
+    /// everybody.
+    pub fn is_one_of(&self, identifiers: &[String]) -> bool {
+        let mut identifiers = identifiers.iter();
+        identifiers.any(|text| {
+            Identifier::stored(text).is_ok_and(|listed| !listed.is_negative() && self.member_of(&listed))
+        })
+    }
+
     /// Why an entry with this identifier is about the user.
     pub(crate) fn membership(&self, identifier: &Identifier) -> Option<Membership> {
         let subject = identifier.subject();
@@ -235,6 +244,18 @@ mod tests {
         assert!(fred.member_of(&id("group:staff")) && fred.member_of(&id("-group:staff")));
         assert!(!fred.member_of(&id("staff")) && !fred.member_of(&id("group:fred")));
         assert!(fred.member_of(&id("fred")) && !fred.member_of(&id("Fred")));
+    }
+
+    #[test]
+    fn s070_administrators_may_be_listed_by_their_group() {
+        let fred = AuthState::user("fred").unwrap().with_groups(["group:staff"]);
+        let listed = |words: &str| {
+            let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+            fred.is_one_of(&words)
+        };
+        assert!(listed("cyrus fred") && listed("cyrus group:staff") && listed("anyone"));
+        assert!(!listed("cyrus") && !listed("-fred") && !listed("Fred") && !listed("group:fred staff"));
+        assert!(!fred.is_one_of(&[]) && !AuthState::system().is_one_of(&["system".to_owned()]));
     }
 
     #[test]

@@ -27,6 +27,7 @@ dialogues!(
     expunged,
     fetch,
     fetch_cyrus,
+    fuzzy,
     gone,
     limit,
     listing,
@@ -67,6 +68,24 @@ fn sessions_in_processes_of_their_own_see_the_same() {
         ("store", include_str!("dialogues/store.txt")),
     ] {
         driver::run_in(name, script, driver::Processes::Many);
+    }
+}
+
+/// An index changes how quickly a search has its answer, and nothing else.
+#[test]
+fn searches_with_an_index_find_the_same() {
+    for (name, script) in [
+        ("contexts", include_str!("dialogues/contexts.txt")),
+        ("esearch", include_str!("dialogues/esearch.txt")),
+        ("multisearch", include_str!("dialogues/multisearch.txt")),
+        ("search", include_str!("dialogues/search.txt")),
+        ("sort", include_str!("dialogues/sort.txt")),
+        ("uidonly", include_str!("dialogues/uidonly.txt")),
+        ("utf8", include_str!("dialogues/utf8.txt")),
+    ] {
+        // How relevant a part of a word is, is known only with an index.
+        let script = script.replace("FUZZY SUBJECT T", "SUBJECT T");
+        driver::run_in(name, &script, driver::Processes::Indexed);
     }
 }
 

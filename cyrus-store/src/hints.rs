@@ -19,6 +19,7 @@ use crate::mailbox::Mailbox;
 use crate::mboxlist::MailboxEntry;
 use crate::name::MailboxName;
 use crate::store::Store;
+use crate::sync_log::News;
 use crate::uid::ModSeq;
 
 #[cfg(target_os = "linux")]
@@ -181,13 +182,14 @@ impl Store {
     }
 
     /// Tells the watchers of a mailbox, and whoever carries news to other programs, that it changed.
-    pub(crate) fn publish(&self, name: &MailboxName, id: &MailboxId, modseq: ModSeq) {
+    pub(crate) fn publish(&self, name: &MailboxName, id: &MailboxId, modseq: ModSeq, news: News) {
         self.watchers()
             .0
             .tell(&Subject::Mailbox(id.clone()), Some(modseq));
         if let Some(announcer) = &self.options().announcer {
             announcer.changed(name);
         }
+        self.log_news(name, news);
     }
 }
 

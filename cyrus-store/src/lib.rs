@@ -25,6 +25,7 @@
 
 mod annotate;
 mod archiving;
+mod autocreate;
 mod commit;
 mod conversations;
 pub mod db;
@@ -55,6 +56,7 @@ mod staging;
 mod statuscache;
 mod store;
 mod subs;
+mod sync_log;
 pub mod sys;
 mod uid;
 mod urlkeys;
@@ -65,6 +67,7 @@ pub use annotate::{
     Annotation, AnnotationScope, AnnotationUpdate, Audience, DefinedScope, Definition, Definitions, ValueType,
 };
 pub use archiving::Archiving;
+pub use autocreate::{Autocreate, Occasion};
 pub use conversations::{ConversationDifference, Pruned, Splitting};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
 pub use error::{ErrorClass, MailboxError};
@@ -82,11 +85,12 @@ pub use mailbox::{
 pub use mboxlist::{CreateOptions, MailboxEntry, Step};
 pub use name::{MailboxName, NameError};
 pub use namespace::{ClientName, Namespace, Pattern, Separator, VirtualDomains};
-pub use options::StoreOptions;
+pub use options::{SearchOptions, StoreOptions};
 pub use partitions::{ChoiceMode, PartitionChoice};
 pub use quota::{QuotaFault, QuotaPolicy, QuotaRoot};
 pub use reconstruct::{Adopted, Finding, Found, Mismatches, OddFiles, Reconstruct, Reconstructed};
 pub use staging::{Staged, StagedBytes, StagingFile};
 pub use store::Store;
+pub use sync_log::SyncEvents;
 pub use uid::{ModSeq, Uid, UidMap, UidSet, UidValidity};
 pub use urlkeys::UrlKey;

@@ -9,11 +9,13 @@ use cyrus_acl::{DeleteRight, Mechanism, Policy, Unix};
 
 use crate::annotate::Definitions;
 use crate::archiving::Archiving;
+use crate::autocreate::Autocreate;
 use crate::db::Engine;
 use crate::hints::Announcer;
 use crate::ident::Partition;
 use crate::log::{Log, NoLog};
 use crate::partitions::PartitionChoice;
+use crate::search::Whitespace;
 use crate::sys::{Disk, RealDisk};
 
 /// The settings of a store, one field an option of `imapd.conf`; [`StoreOptions::new`] gives the defaults of
@@ -80,8 +82,10 @@ pub struct StoreOptions {
     pub max_message_size: u64,
     /// `lmtp_strict_quota`: delivery does not exceed a limit by one message.
     pub lmtp_strict_quota: bool,
-    /// `autocreate_quota`, in KiB; negative is no quota.
-    pub autocreate_quota: i64,
+    /// `autocreate_*`: what is made for users who have no INBOX.
+    pub autocreate: Autocreate,
+    /// `sievedir`: where users' scripts are, if anywhere.
+    pub sieve_dir: Option<PathBuf>,
     /// `allowallsubscribe`
     pub allowallsubscribe: bool,
     /// `allowsetacl`: users, and not only administrators, may change the lists of mailboxes.
@@ -98,6 +102,10 @@ pub struct StoreOptions {
     pub specialuse_nochildren: Vec<String>,
     /// `annotation_definitions` and `annotation_allow_undefined`: which annotations there may be.
     pub annotations: Definitions,
+    /// `sync_log_channels`, if `sync_log` is on: who is told in files what changed; "" is the channel without a name.
+    pub sync_channels: Vec<String>,
+    /// `search_engine` and the like: indexes of the texts of messages.
+    pub search: SearchOptions,
     /// `maxword`-like bound on keywords that clients may create in a mailbox; 100 in Cyrus.
     pub max_keywords: usize,
     /// How long to wait for a mailbox that somebody else holds; `None` is for ever, as Cyrus does.
@@ -133,6 +141,43 @@ impl Default for ConversationLimits {
             max_guid_records: 5000,
             max_guid_exists: 100,
             max_guid_in_folder: 10,
+        }
+    }
+}
+
+/// Which indexes of texts there are, and of what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SearchOptions {
+    /// `search_engine` is not `none`: searches use indexes, and `squatter` writes them.
+    pub engine: bool,
+    /// `TIERsearchpartition-NAME` of the `defaultsearchtier`: where the indexes of a partition's mailboxes are; those of
+    /// others are in `search` in the configuration directory.
+    pub roots: BTreeMap<Partition, PathBuf>,
+    /// `search_whitespace`
+    pub whitespace: Whitespace,
+    /// `search_skipdiacrit` switched off
+    pub keep_diacritics: bool,
+    /// `search_index_headers`: header fields beside addresses and subject are indexed, too.
+    pub headers: bool,
+    /// `search_skiphtml` switched off: the words of HTML are indexed.
+    pub html: bool,
+    /// `search_maxsize`, in octets: how much of a text is taken for words.
+    pub max_size: usize,
+    /// `search_batchsize`: how many messages are read under one lock.
+    pub batch: usize,
+}
+
+impl Default for SearchOptions {
+    fn default() -> Self {
+        Self {
+            engine: false,
+            roots: BTreeMap::new(),
+            whitespace: Whitespace::default(),
+            keep_diacritics: false,
+            headers: true,
+            html: true,
+            max_size: 4 << 20,
+            batch: 20,
         }
     }
 }
@@ -295,7 +340,8 @@ impl StoreOptions {
             duplicatesuppression: true,
             max_message_size: 0,
             lmtp_strict_quota: false,
-            autocreate_quota: -1,
+            autocreate: Autocreate::default(),
+            sieve_dir: None,
             allowallsubscribe: false,
             allowsetacl: true,
             anyoneuseracl: true,
@@ -313,6 +359,8 @@ impl StoreOptions {
             specialuse_extra: Vec::new(),
             specialuse_nochildren: Vec::new(),
             annotations: Definitions::default(),
+            sync_channels: Vec::new(),
+            search: SearchOptions::default(),
             max_keywords: crate::format::header::MAX_CLIENT_KEYWORDS,
             lock_timeout: None,
             disk: Arc::new(RealDisk),

@@ -151,6 +151,16 @@ impl StoreOptions {
         path.into()
     }
 
+    /// The directory of a user's scripts below `sievedir`, if there is one: by the unique id of his INBOX if that has
+    /// directories by id, else by his name.
+    pub fn sieve_path(&self, userid: &str, inbox: Option<&MailboxId>) -> Option<PathBuf> {
+        let top = self.sieve_dir.as_ref()?;
+        Some(match inbox {
+            Some(id) => top.join(id_path(id)),
+            None => top.join(self.hashing().legacy_sieve_dir(userid)),
+        })
+    }
+
     /// The file of a quota root, by its internal name, in the quotalegacy layout.
     pub fn quota_file(&self, root: &str) -> PathBuf {
         let (domain, local) = match root.split_once('!') {
@@ -190,7 +200,7 @@ impl StoreOptions {
 }
 
 /// The part of a path that a unique id makes.
-fn id_path(id: &MailboxId) -> PathBuf {
+pub(crate) fn id_path(id: &MailboxId) -> PathBuf {
     uuid_dir(id.as_str()).expect("a MailboxId has at least two characters, all of them safe in a path")
 }
 

@@ -8,6 +8,12 @@
 //!
 //! A search takes time in proportion to the text, whatever the string.
 
+#[cfg(feature = "search-index")]
+pub mod index;
+#[cfg(not(feature = "search-index"))]
+#[path = "search/without_index.rs"]
+pub mod index;
+
 use std::cell::RefCell;
 use std::sync::LazyLock;
 

@@ -20,6 +20,7 @@ use crate::log::{Level, Log};
 use crate::mboxlist::RowCache;
 use crate::options::StoreOptions;
 use crate::paths::MailboxPaths;
+use crate::search::index::Indexes;
 use crate::sys::Disk;
 
 /// A Cyrus mail store: the mailbox list, the mailboxes, quota and everything about them.
@@ -39,6 +40,7 @@ struct Inner {
     watchers: Watchers,
     marks: Marks,
     zone: jiff::tz::TimeZone,
+    indexes: Indexes,
     stage_number: AtomicU64,
 }
 
@@ -64,6 +66,7 @@ impl Store {
             watchers: Watchers::default(),
             marks: Marks::default(),
             zone: jiff::tz::TimeZone::system(),
+            indexes: Indexes::default(),
             stage_number: AtomicU64::new(0),
             options,
         })))
@@ -112,6 +115,10 @@ impl Store {
         &self.0.marks
     }
 
+    pub(crate) fn indexes(&self) -> &Indexes {
+        &self.0.indexes
+    }
+
     pub(crate) fn log(&self) -> &dyn Log {
         &*self.0.options.log
     }
@@ -153,6 +160,7 @@ impl Store {
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|_, known| Arc::strong_count(known) > 1);
         self.0.databases.close_idle();
+        self.0.indexes.close();
     }
 
     /// How long to wait for a lock that is asked for now.

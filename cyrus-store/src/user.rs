@@ -1,12 +1,13 @@
 //! Files of one user: subscriptions, seen state and the like, and who is shut out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::db::{Create, DbError, Engine};
 use crate::error::MailboxError;
 use crate::mboxlist::MailboxEntry;
 use crate::name::MailboxName;
 use crate::store::Store;
+use crate::sys::DiskResult;
 
 /// Where the files of a user are.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub(crate) struct UserFiles {
     files: Vec<PathBuf>,
     /// The directory that is his alone, in the layout by unique id.
     directory: Option<PathBuf>,
+    /// The directory of his scripts, where scripts are kept.
+    scripts: Option<PathBuf>,
 }
 
 impl Store {
@@ -31,6 +34,7 @@ impl Store {
             .and_then(|file| file.parent());
         UserFiles {
             directory: directory.map(PathBuf::from),
+            scripts: self.options().sieve_path(&owner, id),
             files,
         }
     }
@@ -47,9 +51,25 @@ impl Store {
                 _ => {}
             }
         }
+        if let Some(directory) = &of.scripts {
+            done = done.and(self.remove_scripts(directory));
+        }
         if let Err(error) = done {
             self.report("files of a deleted user are left", &error.into());
         }
+    }
+
+    /// Removes a directory of scripts and what is in it, which are files and links.
+    fn remove_scripts(&self, directory: &Path) -> DiskResult<()> {
+        let disk = self.disk();
+        let scripts = match disk.read_dir(directory) {
+            Err(error) if error.is_not_found() => return Ok(()),
+            scripts => scripts?,
+        };
+        for script in scripts {
+            disk.unlink_if_exists(&directory.join(&script.name))?;
+        }
+        disk.remove_dir(directory)
     }
 
     /// Moves the files of a user to where they belong under his new name.
@@ -64,6 +84,18 @@ impl Store {
                 disk.rename(old, new)?;
                 disk.sync_dir(directory)?;
             }
+        }
+        match (&from.scripts, &to.scripts) {
+            (Some(old), Some(new)) if old != new && disk.try_stat(old)?.is_some() => {
+                // What a user of that name may have left is not this one's.
+                self.remove_scripts(new)?;
+                if let Some(directory) = new.parent() {
+                    disk.make_dirs(directory)?;
+                    disk.rename(old, new)?;
+                    disk.sync_dir(directory)?;
+                }
+            }
+            _ => {}
         }
         Ok(())
     }

@@ -285,6 +285,13 @@ impl Config {
     }
 
     fn take_other(&mut self, name: String, value: String, place: Place) -> Result<(), ConfigError> {
+        if name == AUTOCREATE_ACL
+            && let Some(earlier) = self.other.get_mut(&name)
+        {
+            // The one that may stand several times.
+            earlier.value = format!("{}\n{value}", earlier.value);
+            return Ok(());
+        }
         if let Some(earlier) = self.other.get(&name) {
             return Err(ConfigError::Twice {
                 place,
@@ -584,11 +591,34 @@ impl Config {
         self.other(&format!("archivepartition-{name}")).map(Path::new)
     }
 
+    /// Where the search indexes of a partition lie, of those in `tier`.
+    pub fn searchpartition(&self, tier: &str, name: &str) -> Option<&Path> {
+        self.other(&format!("{tier}searchpartition-{name}"))
+            .map(Path::new)
+    }
+
     /// The options of Cyrus SASL without their prefix `sasl_`: name and value.
     ///
     /// `sasl_minimum_layer` and `sasl_maximum_layer` are options of the table and not among them.
     pub fn sasl_options(&self) -> impl Iterator<Item = (&str, &str)> {
         self.family("sasl_")
+    }
+
+    /// Special uses of folders that are made for new users, `xlist-sent: Sent`: the use and the folder.
+    pub fn folder_uses(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.family("xlist-")
+    }
+
+    /// Entries of the lists of folders that are made for new users, `autocreate_acl: FOLDER IDENTIFIER RIGHTS`; the folder
+    /// may have blanks.
+    pub fn autocreate_acl(&self) -> Vec<(String, String, String)> {
+        let lines = self.other(AUTOCREATE_ACL).unwrap_or_default().lines();
+        let entry = |line: &str| {
+            let (rest, rights) = line.rsplit_once(char::is_whitespace)?;
+            let (folder, identifier) = rest.trim_end().rsplit_once(char::is_whitespace)?;
+            Some((folder.trim().to_owned(), identifier.to_owned(), rights.to_owned()))
+        };
+        lines.filter_map(entry).collect()
     }
 
     /// The state directory.
@@ -618,6 +648,8 @@ fn wrong_type(option: Opt, value: &Value) -> ! {
     panic!("{} holds {value:?}: another accessor reads it", option.name())
 }
 
+/// Entries for lists of folders that are made for new users.
+const AUTOCREATE_ACL: &str = "autocreate_acl";
 const CONFIGDIRECTORY: &str = "{configdirectory}";
 
 #[cfg(test)]

@@ -20,6 +20,12 @@ pub enum BadSwitch {
     /// The argument is missing.
     #[error("option requires an argument -- '{0}'")]
     NoArgument(char),
+    /// No long switch of this program, or the beginning of several.
+    #[error("unrecognized option '--{0}'")]
+    UnknownLong(String),
+    /// An argument that the switch does not take.
+    #[error("option '--{0}' doesn't allow an argument")]
+    NeedlessArgument(String),
     /// An argument is not UTF-8.
     #[error("an argument is not UTF-8")]
     NotUtf8,
@@ -75,6 +81,46 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, known: &str) -> Result<Co
     Ok(line)
 }
 
+/// As [`parse`], with long names as getopt_long(3) reads them: `--name`, `--name=argument` or `--name argument`, and any
+/// beginning of a name that no other one has.
+pub fn parse_long(
+    args: impl IntoIterator<Item = OsString>,
+    known: &str,
+    names: &[(&str, char)],
+) -> Result<CommandLine, BadSwitch> {
+    let mut short = Vec::new();
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        let long = arg.to_str().and_then(|arg| arg.strip_prefix("--"));
+        let Some(long) = long else {
+            short.push(arg);
+            continue;
+        };
+        if long.is_empty() {
+            short.push(arg);
+            short.extend(args.by_ref());
+            break;
+        }
+        let (name, argument) = match long.split_once('=') {
+            Some((name, argument)) => (name, Some(argument)),
+            None => (long, None),
+        };
+        let exact = names.iter().find(|(known, _)| *known == name);
+        let mut alike = names.iter().filter(|(known, _)| known.starts_with(name));
+        let found = exact.or_else(|| alike.next().filter(|_| alike.next().is_none()));
+        let Some((_, letter)) = found else {
+            return Err(BadSwitch::UnknownLong(name.to_owned()));
+        };
+        short.push(format!("-{letter}").into());
+        match argument {
+            Some(argument) if known.contains(&format!("{letter}:")) => short.push(argument.into()),
+            Some(_) => return Err(BadSwitch::NeedlessArgument(name.to_owned())),
+            None => {}
+        }
+    }
+    parse(short, known)
+}
+
 impl CommandLine {
     /// Whether `letter` was given.
     pub fn has(&self, letter: char) -> bool {
@@ -105,6 +151,24 @@ mod tests {
         assert_eq!(line.arguments, ["show", "-x"]);
         assert!(line.has('x') && line.has('r'));
         assert_eq!(line.argument('C'), Some("other"));
+    }
+
+    #[test]
+    fn long_switches_may_be_cut_short_where_that_is_clear() {
+        let names = [("name", 'N'), ("nodaemon", 'd'), ("incremental", 'i')];
+        let parsed = |args: &[&str]| parse_long(args.iter().map(OsString::from), "N:di", &names);
+        let line = parsed(&["--incr", "x", "--name=a", "--", "--nodaemon"]).unwrap();
+        assert!(line.has('i') && !line.has('d'));
+        assert_eq!(
+            (line.argument('N'), line.arguments.clone()),
+            (Some("a"), vec!["x".to_owned(), "--nodaemon".to_owned()])
+        );
+        assert_eq!(parsed(&["--name", "b"]).unwrap().argument('N'), Some("b"));
+        assert_eq!(parsed(&["--n"]), Err(BadSwitch::UnknownLong("n".to_owned())));
+        assert_eq!(
+            parsed(&["--nod=1"]),
+            Err(BadSwitch::NeedlessArgument("nod".to_owned()))
+        );
     }
 
     #[test]

@@ -13,8 +13,8 @@ use cyrus_store::options::{
 };
 use cyrus_store::search::Whitespace;
 use cyrus_store::{
-    Archiving, ChoiceMode, Definitions, Level, Log, Namespace, Partition, PartitionChoice, Separator,
-    StoreOptions, VirtualDomains,
+    Archiving, Autocreate, ChoiceMode, Definitions, Level, Log, Namespace, Partition, PartitionChoice,
+    SearchOptions, Separator, StoreOptions, VirtualDomains,
 };
 
 pub use self::tls::{outgoing_tls, tls};
@@ -123,6 +123,10 @@ pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
     options.duplicatesuppression = config.switch(Opt::Duplicatesuppression);
     options.max_message_size = config.bytesize(Opt::Maxmessagesize).unwrap_or_default();
     options.lmtp_strict_quota = config.switch(Opt::LmtpStrictQuota);
+    options.autocreate = autocreate(config);
+    options.sieve_dir = config
+        .file(Opt::Sievedir)
+        .filter(|_| !config.switch(Opt::Sieveusehomedir));
     options.allowallsubscribe = config.switch(Opt::Allowallsubscribe);
     options.allowsetacl = config.switch(Opt::Allowsetacl);
     options.anyoneuseracl = config.switch(Opt::Anyoneuseracl);
@@ -131,8 +135,59 @@ pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
     options.specialuse_nochildren = config.words(Opt::SpecialuseNochildren);
     options.annotations = annotations(config)?;
     options.allowusermoves = config.switch(Opt::Allowusermoves);
+    options.search = search(config)?;
+    if config.switch(Opt::SyncLog) {
+        options.sync_channels = sync_channels(config);
+    }
     options.log = Arc::new(StoreLog);
     Ok(options)
+}
+
+/// Which indexes of texts there are. Cyrus's values other than `none` all mean those of this project.
+fn search(config: &Config) -> Result<SearchOptions, SettingError> {
+    let tier = config.string(Opt::Defaultsearchtier);
+    let mut search = SearchOptions {
+        engine: config.choice(Opt::SearchEngine) != "none",
+        whitespace: search_whitespace(config),
+        keep_diacritics: !config.switch(Opt::SearchSkipdiacrit),
+        headers: config.switch(Opt::SearchIndexHeaders),
+        html: !config.switch(Opt::SearchSkiphtml),
+        ..SearchOptions::default()
+    };
+    if let Some(size) = config.bytesize(Opt::SearchMaxsize).filter(|&size| size > 0) {
+        search.max_size = usize::try_from(size).unwrap_or(usize::MAX);
+    }
+    if let Ok(batch @ 1..) = usize::try_from(config.int(Opt::SearchBatchsize)) {
+        search.batch = batch;
+    }
+    for (name, _) in config.partitions() {
+        if let Some(root) = config.searchpartition(&tier, name) {
+            search
+                .roots
+                .insert(partition(config, Opt::Defaultsearchtier, name)?, root.into());
+        }
+    }
+    Ok(search)
+}
+
+fn search_whitespace(config: &Config) -> Whitespace {
+    match config.choice(Opt::SearchWhitespace) {
+        "skip" => Whitespace::Skip,
+        "keep" => Whitespace::Keep,
+        _ => Whitespace::Merge,
+    }
+}
+
+/// The channels into whose logs changes are written: `""` is the one without a name.
+pub fn sync_channels(config: &Config) -> Vec<String> {
+    let words = config.words(Opt::SyncLogChannels);
+    match words.is_empty() {
+        true => vec![String::new()],
+        false => words
+            .into_iter()
+            .map(|word| if word == "\"\"" { String::new() } else { word })
+            .collect(),
+    }
 }
 
 /// Which messages go to the archive partition.
@@ -145,6 +200,34 @@ fn archiving(config: &Config) -> Archiving {
         }),
         max_size: config.bytesize(Opt::ArchiveMaxsize).unwrap_or(policy.max_size),
         keep_flagged: config.switch(Opt::ArchiveKeepflagged),
+    }
+}
+
+/// What is made for users who have no INBOX.
+fn autocreate(config: &Config) -> Autocreate {
+    // Names between bars, and blanks around them.
+    let names = |option| -> Vec<String> {
+        let text = config.string(option);
+        let names = text.split('|').map(str::trim).filter(|name| !name.is_empty());
+        names.map(str::to_owned).collect()
+    };
+    let limit = |number: i64| u64::try_from(number).ok().filter(|&limit| limit > 0);
+    let storage = config.bytesize(Opt::AutocreateQuota);
+    Autocreate {
+        at_login: storage.is_some(),
+        at_delivery: storage.is_some() && config.switch(Opt::AutocreatePost),
+        users: config.words(Opt::AutocreateUsers),
+        storage_kib: storage.map(|octets| octets / 1024).filter(|&limit| limit > 0),
+        messages: limit(config.int(Opt::AutocreateQuotaMessages)),
+        folders: names(Opt::AutocreateInboxFolders),
+        subscribed: names(Opt::AutocreateSubscribeFolders),
+        shared: names(Opt::AutocreateSubscribeSharedfolders),
+        all_shared: config.switch(Opt::AutocreateSubscribeSharedfoldersAll),
+        special_uses: config
+            .folder_uses()
+            .map(|(special_use, folder)| (folder.to_owned(), format!("\\{special_use}")))
+            .collect(),
+        acl: config.autocreate_acl(),
     }
 }
 
@@ -332,12 +415,10 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     options.slow_command = seconds(config, Opt::Commandmintimer);
     options.allowsetacl = config.switch(Opt::Allowsetacl);
     options.foolstupidclients = config.switch(Opt::Foolstupidclients);
-    options.comparison.whitespace = match config.choice(Opt::SearchWhitespace) {
-        "skip" => Whitespace::Skip,
-        "keep" => Whitespace::Keep,
-        _ => Whitespace::Merge,
-    };
+    options.comparison.whitespace = search_whitespace(config);
     options.comparison.keep_diacritics = !config.switch(Opt::SearchSkipdiacrit);
+    options.search_fuzzy_always = config.switch(Opt::SearchFuzzyAlways);
+    options.search_maxtime = seconds(config, Opt::SearchMaxtime).filter(|limit| !limit.is_zero());
     options.specialusealways = config.switch(Opt::Specialusealways);
     options.annotation_legacy_commands = config.switch(Opt::AnnotationEnableLegacyCommands);
     options.allowallsubscribe = config.switch(Opt::Allowallsubscribe);

@@ -14,6 +14,7 @@ pub mod mbpath;
 pub mod mkimap;
 pub mod quota;
 pub mod reconstruct;
+pub mod squatter;
 pub mod unexpunge;
 
 use cyrus_store::{Store, StoreOptions};

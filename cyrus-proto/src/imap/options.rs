@@ -91,6 +91,12 @@ pub struct ImapOptions {
     pub submitservers: Vec<String>,
     /// `search_whitespace` and `search_skipdiacrit`: how searches compare.
     pub comparison: Comparison,
+    /// `search_fuzzy_always`: strings of every search are looked for as FUZZY does.
+    pub search_fuzzy_always: bool,
+    /// In mailboxes of fewer messages an index of texts is not asked: looking at each is as quick.
+    pub search_index_least: u32,
+    /// `search_maxtime`: how long a search may take.
+    pub search_maxtime: Option<Duration>,
     /// `specialusealways`: LIST and LSUB tell special uses without being asked.
     pub specialusealways: bool,
     /// `annotation_enable_legacy_commands`: GETANNOTATION and SETANNOTATION.
@@ -161,6 +167,9 @@ impl ImapOptions {
             preview_annotation: None,
             submitservers: Vec::new(),
             comparison: Comparison::default(),
+            search_fuzzy_always: false,
+            search_index_least: 100,
+            search_maxtime: None,
             specialusealways: true,
             annotation_legacy_commands: false,
             namespace: Namespace::default(),

@@ -25,6 +25,7 @@ mod binary_parts;
 mod body;
 mod catenate;
 mod copy;
+mod explain;
 mod fetch;
 mod flags;
 mod limit;
@@ -497,7 +498,7 @@ fn refusal(service: &ImapService, error: &MailboxError) -> Reply {
         error if error.class() != ErrorClass::Impossible => {
             Reply::no("System I/O error").with(Code::Unavailable)
         }
-        MailboxError::BadName(_) => Reply::no("Invalid mailbox name"),
+        MailboxError::BadName(error) => explain::bad_name(error),
         MailboxError::NotAMailbox | MailboxError::Deleted => Reply::no("Mailbox does not exist"),
         error => Reply::no(error.to_string()),
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use cyrus_acl::AuthState;
 use cyrus_store::{
-    DeliverOptions, ErrorClass, Level, MailboxError, MailboxName, Namespace, Recipient, StagingFile, Store,
-    VirtualDomains,
+    DeliverOptions, ErrorClass, Level, MailboxError, MailboxName, Namespace, Occasion, Recipient,
+    StagingFile, Store, VirtualDomains,
 };
 
 use super::deliverer::{Deliverer, Envelope};
@@ -19,7 +19,7 @@ pub struct DeliveryOptions {
     pub submitters: Vec<String>,
     /// How names look; plus addresses use its hierarchy separator.
     pub namespace: Namespace,
-    /// `lmtp_downcase_rcpt`: addresses are in lower case.
+    /// `lmtp_downcase_rcpt`: users and domains of addresses are in lower case.
     pub downcase: bool,
     /// `postuser`: the user part of addresses of shared mailboxes, `post+shared/x`; `+shared/x` always works.
     pub postuser: String,
@@ -47,19 +47,21 @@ impl StoreDeliverer {
 
     /// The mailboxes that an address may mean, the wanted one first.
     fn candidates(&self, address: &str) -> Vec<MailboxName> {
-        let address = match self.options.downcase {
-            true => address.to_lowercase(),
-            false => address.to_owned(),
+        let case = |text: &str| match self.options.downcase {
+            true => text.to_lowercase(),
+            false => text.to_owned(),
         };
         let (local, domain) = match address.rsplit_once('@') {
-            Some((local, domain)) => (local, Some(domain)),
-            None => (address.as_str(), None),
+            Some((local, domain)) => (local, Some(case(domain))),
+            None => (address, None),
         };
         let local = unquote(local);
         let (user, folder) = match local.split_once('+') {
             Some((user, folder)) => (user, Some(folder)),
             None => (local.as_str(), None),
         };
+        let user = case(user);
+        let (user, domain) = (user.as_str(), domain.as_deref());
         let mut found = Vec::new();
         if user.is_empty() || user == self.options.postuser {
             found.extend(folder.and_then(|folder| self.shared(folder)));
@@ -107,6 +109,24 @@ impl StoreDeliverer {
             }
         });
         fault.map_or(Ok(found), Err)
+    }
+
+    /// Makes the INBOX that mail has come for, if the site wants that; says whether it did.
+    fn makes_inbox(&self, wanted: &[MailboxName]) -> bool {
+        let Some(owner) = wanted.last().and_then(MailboxName::owner) else {
+            return false;
+        };
+        let made = self
+            .store
+            .autocreate(&owner, Occasion::Delivery, &self.options.namespace);
+        made.unwrap_or_else(|error| {
+            let log = &self.store.options().log;
+            log.record(
+                Level::Error,
+                format_args!("no INBOX could be made for {owner}: {error}"),
+            );
+            false
+        })
     }
 
     /// The INBOX of a user, whose domain counts only where there are virtual domains.
@@ -201,7 +221,9 @@ impl Deliverer for StoreDeliverer {
     type Stage = StagingFile;
 
     fn may_submit(&self, user: &str) -> bool {
-        self.options.submitters.iter().any(|submitter| submitter == user)
+        let submitters = &self.options.submitters;
+        submitters.iter().any(|submitter| submitter == user)
+            || self.store.auth(user).is_ok_and(|user| user.is_one_of(submitters))
     }
 
     fn resolve(&self, envelope: &Envelope, address: &str, ignore_quota: bool) -> Result<Destination, Reply> {
@@ -217,7 +239,11 @@ impl Deliverer for StoreDeliverer {
                 ignore_quota,
             })
         };
-        let found = attempt(self.candidates(address));
+        let wanted = self.candidates(address);
+        let mut found = attempt(wanted.clone());
+        if matches!(found, Err(MailboxError::NotFound)) && self.makes_inbox(&wanted) {
+            found = attempt(wanted);
+        }
         match (found, &self.options.catchall) {
             (Err(MailboxError::NotFound), Some(user)) => attempt(self.candidates(user)),
             (found, _) => found,
@@ -316,6 +342,8 @@ mod tests {
             ["user.bovik.a b", "user.bovik"]
         );
         assert_eq!(names("jo.smith", options()), ["user.jo^smith"]);
+        // Names of folders keep their letters.
+        assert_eq!(names("Bovik+Work", options()), ["user.bovik.Work", "user.bovik"]);
     }
 
     #[test]

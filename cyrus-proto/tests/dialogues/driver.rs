@@ -6,6 +6,7 @@
 //! # a comment
 //! @ conf allowplaintext: no        an option, before the first line of dialogue
 //! @ mailbox user/fred              a mailbox that an administrator makes first
+//! @ index                          squatter brings all indexes up to date; anywhere
 //! C: a1 NOOP                       the client sends this and CRLF
 //! S: a1 OK Completed               the server answers exactly this; <*> stands for anything
 //! S: * OK [UIDVALIDITY <*v>] Ok    so does <*v>; later lines have that for <*v>
@@ -17,6 +18,7 @@
 //! waits for what it says unasked. The scripts need nothing but a network client to be run at another server.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -26,6 +28,7 @@ use cyrus_proto::job::{Link, Peer, Session, Step};
 use cyrus_proto::output::Output;
 use cyrus_proto::sasl::PasswordCheck;
 use cyrus_store::log::NoLog;
+use cyrus_store::search::index::Indexing;
 use cyrus_store::{Store, StoreOptions};
 
 /// A service over a store of its own.
@@ -75,6 +78,9 @@ impl Server {
                         _ => cyrus_store::options::ExpungeMode::Delayed,
                     };
                 }
+                "search_engine" => store.search.engine = value != "none",
+                "search_fuzzy_always" => options.search_fuzzy_always = on,
+                "search_index_least" => options.search_index_least = value.parse().expect("a number"),
                 "max_notify_mailboxes" => options.max_notify_mailboxes = value.parse().expect("a number"),
                 "annotation_enable_legacy_commands" => options.annotation_legacy_commands = on,
                 "specialusealways" => options.specialusealways = on,
@@ -113,6 +119,32 @@ impl Server {
             authenticator: self.service.authenticator.clone(),
             log: Arc::new(NoLog),
         })
+    }
+
+    /// Brings the indexes of all mailboxes up to date, as another process does.
+    fn index(&self) {
+        let store = Store::open(self.service.store.options().clone()).expect("the store can be opened again");
+        let admin = AuthState::system();
+        let mut names = Vec::new();
+        store
+            .list("", &admin, &mut |entry, _| {
+                names.push(entry.name);
+                ControlFlow::Continue(())
+            })
+            .expect("mailboxes can be listed");
+        let how = Indexing {
+            anew: false,
+            compact: false,
+            wait: true,
+        };
+        for name in names {
+            let Ok(mut mailbox) = store.open_mailbox(&name, &admin) else {
+                continue;
+            };
+            store
+                .index_mailbox(&mut mailbox, how)
+                .expect("a mailbox can be indexed");
+        }
     }
 
     /// Makes a mailbox, as an administrator.
@@ -292,11 +324,14 @@ impl Client {
 }
 
 /// The server that a script asks for.
-fn server_of(script: &str) -> Server {
+fn server_of(script: &str, more: &[(&str, &str)]) -> Server {
     let setting = |line: &str, kind: &str| {
         let rest = line.strip_prefix("@ ")?.strip_prefix(kind)?.trim();
         Some(rest.to_owned())
     };
+    let more = more
+        .iter()
+        .map(|&(name, value)| (name.to_owned(), value.to_owned()));
     let conf: Vec<(String, String)> = script
         .lines()
         .filter_map(|line| setting(line, "conf "))
@@ -304,6 +339,7 @@ fn server_of(script: &str) -> Server {
             line.split_once(':')
                 .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
         })
+        .chain(more)
         .collect();
     let server = Server::new(&conf);
     for mailbox in script.lines().filter_map(|line| setting(line, "mailbox ")) {
@@ -315,7 +351,7 @@ fn server_of(script: &str) -> Server {
 #[allow(dead_code, reason = "not every test that runs dialogues reads them as octets")]
 /// What the server says in a script to each of its connections, whatever it should say.
 pub(crate) fn transcripts(script: &str) -> Vec<Vec<u8>> {
-    let server = server_of(script);
+    let server = server_of(script, &[]);
     let mut clients: BTreeMap<&str, (Client, Vec<u8>)> = BTreeMap::new();
     for line in script.lines().filter(|line| line.starts_with('C')) {
         let Some((who, text)) = line.split_once(':') else {
@@ -353,14 +389,24 @@ pub(crate) enum Processes {
         reason = "not every test that runs dialogues does so in many processes"
     )]
     Many,
+    /// Each other's, and there is an index of all that they look into.
+    #[allow(dead_code, reason = "not every test that runs dialogues is about searches")]
+    Indexed,
 }
 
 /// [`run`], with the sessions in one process or in many.
 pub(crate) fn run_in(name: &str, script: &str, processes: Processes) {
-    let server = server_of(script);
+    let more: &[(&str, &str)] = match processes {
+        Processes::One | Processes::Many => &[],
+        Processes::Indexed => &[("search_engine", "xapian"), ("search_index_least", "0")],
+    };
+    let server = server_of(script, more);
     let mut clients: BTreeMap<String, (Client, String)> = BTreeMap::new();
     let mut names: BTreeMap<String, String> = BTreeMap::new();
     for (number, line) in (1..).zip(script.lines()) {
+        if line == "@ index" {
+            server.index();
+        }
         if line.is_empty() || line.starts_with(['#', '@']) {
             continue;
         }
@@ -376,7 +422,7 @@ pub(crate) fn run_in(name: &str, script: &str, processes: Processes) {
         let (side, client) = who.split_at(1);
         let (client, said) = clients.entry(client.to_owned()).or_insert_with(|| {
             let mut client = match processes {
-                Processes::One => Client::connect(&server),
+                Processes::One | Processes::Indexed => Client::connect(&server),
                 Processes::Many => Client::connect_to(server.of_another_process()),
             };
             let greeting = client.output();
@@ -388,6 +434,13 @@ pub(crate) fn run_in(name: &str, script: &str, processes: Processes) {
                 said.is_empty(),
                 "{name}:{number}: before this the server also said:\n{said}"
             );
+            if processes == Processes::Indexed
+                && ["SEARCH", "SORT", "THREAD"]
+                    .iter()
+                    .any(|verb| text.contains(verb))
+            {
+                server.index();
+            }
             *said = client.line(text);
             continue;
         }

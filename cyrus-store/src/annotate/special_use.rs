@@ -9,6 +9,7 @@ use crate::db::{Create, DbError};
 use crate::error::MailboxError;
 use crate::format::annotation::{AnnotationValue, OWNER_TOKEN, key};
 use crate::ident::MailboxId;
+use crate::log::Level;
 use crate::mboxlist::{MailboxEntry, SPECIAL_USE_CONFLICT, Step};
 use crate::name::MailboxName;
 use crate::store::Store;
@@ -19,6 +20,29 @@ impl Store {
         let entry = self.lookup(name)?.ok_or(MailboxError::NotFound)?;
         let value = uses.join(" ");
         self.annotate_mailbox(&entry, &[(SPECIAL_USE, OWNER_TOKEN, Some(value.as_bytes()))])
+    }
+
+    /// Gives a new mailbox the special uses that no other one of its owner's has, known or not.
+    pub(crate) fn give_special_uses(&self, name: &MailboxName, uses: &[String]) -> Result<(), MailboxError> {
+        let mut given: Vec<String> = Vec::new();
+        for wanted in uses {
+            let known = self.known_special_uses(std::iter::once(wanted.as_str()));
+            let named = known.unwrap_or_else(|_| vec![wanted.clone()]);
+            match self.check_unused(name, &named) {
+                Ok(()) => given.extend(named),
+                Err(MailboxError::Refused(_)) => self.log().record(
+                    Level::Notice,
+                    format_args!(
+                        "autocreate: not setting specialuse {wanted} for {name}, another mailbox has it"
+                    ),
+                ),
+                Err(error) => return Err(error),
+            }
+        }
+        match given.is_empty() {
+            true => Ok(()),
+            false => self.set_special_use(name, &given),
+        }
     }
 
     /// The special uses of a mailbox, as its owner has them.

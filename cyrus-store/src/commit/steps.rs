@@ -23,6 +23,7 @@ use crate::message::CacheRecord;
 use crate::quota::QuotaCharges;
 use crate::staging::{Staged, create_over, link_over};
 use crate::store::Store;
+use crate::sync_log::News;
 use crate::sys::{DiskError, File, Mode};
 use crate::uid::{Uid, UidSet, UidValidity};
 
@@ -758,7 +759,7 @@ fn announce(store: &Store, committed: Vec<Committed>) {
                 .slot
                 .fill(Outcome::Done(Ok(Appends { uidvalidity, uids })));
         }
-        store.publish(&target.name, &target.id, publication.modseq);
+        store.publish(&target.name, &target.id, publication.modseq, News::Appended);
     }
 }
 

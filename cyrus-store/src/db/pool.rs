@@ -58,7 +58,7 @@ impl DbPool {
 
     /// A database that was opened before, or opens it as [`open`](super::open) does.
     ///
-    /// If the file was removed since it was opened, that shows at the first use.
+    /// One whose file was removed since it was opened is missing, unless it is to be made.
     pub fn open(&self, path: &Path, configured: Engine, create: Create) -> Result<Pooled, DbError> {
         let idle = {
             let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,6 +69,15 @@ impl DbPool {
             idle.count -= usize::from(found.is_some());
             found
         };
+        let is_gone = || {
+            self.0
+                .context
+                .locks
+                .disk()
+                .try_stat(path)
+                .is_ok_and(|stat| stat.is_none())
+        };
+        let idle = idle.filter(|_| !matches!(create, Create::No) || !is_gone());
         let db = match idle {
             Some(db) => db,
             None => super::open(&self.0.context, path, configured, create)?,

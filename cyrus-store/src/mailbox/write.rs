@@ -20,6 +20,7 @@ use crate::ident::MailboxId;
 use crate::lock::Mapping;
 use crate::name::MailboxName;
 use crate::store::{Store, now};
+use crate::sync_log::News;
 use crate::sys::{File, Open};
 use crate::uid::{ModSeq, Uid, UidSet};
 
@@ -543,7 +544,7 @@ impl Store {
     /// Tells everybody of a committed change: the status cache, which would be believed otherwise, and the watchers.
     pub(crate) fn announce(&self, name: &MailboxName, id: &MailboxId, publication: Publication) {
         self.forget_status([name.as_str()]);
-        self.publish(name, id, publication.modseq);
+        self.publish(name, id, publication.modseq, News::Changed);
     }
 }
 

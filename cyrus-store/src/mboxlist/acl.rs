@@ -40,7 +40,8 @@ impl Store {
         entry.storage()?;
         let identifier = self.identifier(identifier, rights.is_empty())?;
         let options = self.options();
-        let users_may = options.allowsetacl && (options.anyoneuseracl || !identifier.is_anyone());
+        let users_may = options.allowsetacl
+            && (options.anyoneuseracl || identifier.is_negative() || !identifier.is_anyone());
         if !auth.is_admin() && !users_may {
             return Err(MailboxError::PermissionDenied);
         }
@@ -51,6 +52,7 @@ impl Store {
                     owner: &owner,
                     implicit: options.acl_policy.implicit_owner_rights,
                     by_owner: auth.userid() == owner && !auth.is_admin(),
+                    by_admin: auth.is_admin(),
                 };
                 acl.modify_owned(identifier, mode, rights, &rule)
                     .map_err(|error| match error {

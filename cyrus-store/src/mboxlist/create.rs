@@ -128,13 +128,20 @@ impl Store {
         {
             return Err(MailboxError::PermissionDenied);
         }
-        if auth.is_admin() {
+        if auth.is_admin() || self.is_own_inbox(name, auth) {
             return Ok(());
         }
         match above {
             Some(above) if self.rights(&above, auth).contains(Rights::CREATE) => Ok(()),
             _ => Err(MailboxError::PermissionDenied),
         }
+    }
+
+    /// Whether a name is that of the user's own INBOX, which he may make himself if nobody has. With dots as separators,
+    /// one whose userid has a dot has none.
+    fn is_own_inbox(&self, name: &MailboxName, auth: &AuthState) -> bool {
+        let dotted = !self.options().unixhierarchysep && auth.userid().contains('.');
+        name.is_user_inbox() && !dotted && !auth.is_system() && name.owner().as_deref() == Some(auth.userid())
     }
 
     /// The nearest mailbox above a name.

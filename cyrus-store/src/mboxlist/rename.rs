@@ -92,6 +92,10 @@ impl Store {
             ));
         }
         self.check_may_create(to, auth)?;
+        // He may make one, not turn another mailbox into it.
+        if to.is_user_inbox() && !auth.is_admin() {
+            return Err(MailboxError::PermissionDenied);
+        }
         if !auth.is_system() && !self.keeps_special_use(&entry, to)? {
             return Err(MailboxError::Refused(SPECIAL_USE_CONFLICT.to_owned()));
         }

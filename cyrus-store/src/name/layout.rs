@@ -86,6 +86,24 @@ impl Hashing {
         path
     }
 
+    /// The sub-path of a user's scripts below `sievedir` in the legacy layout: `j/jo.smith`, or
+    /// `domain/o/other.test/j/jo.smith`.
+    pub fn legacy_sieve_dir(self, userid: &str) -> PathBuf {
+        let (local, domain) = match userid.rsplit_once('@') {
+            Some((local, domain)) => (local, Some(domain)),
+            None => (userid, None),
+        };
+        let mut path = PathBuf::new();
+        if let Some(domain) = domain {
+            path.push("domain");
+            path.push(self.letter(domain).to_string());
+            path.push(domain);
+        }
+        path.push(self.letter(local).to_string());
+        path.push(local);
+        path
+    }
+
     /// The sub-path of a lock file below the lock root, for a lock name of one component, such as
     /// [`namespace_lock_name`], a uniqueid or `$QUOTACHANGE`.
     pub fn lock_file(self, lock_name: &str) -> PathBuf {

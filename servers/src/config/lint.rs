@@ -173,8 +173,8 @@ pub fn unknown_settings<'a>(config: &'a Config, services: &[String]) -> Vec<(&'a
     let channels = config.words(Opt::SyncLogChannels);
     let known = |name: &str| {
         let is_partition = |rest: &str| config.other.contains_key(&format!("partition-{rest}"));
-        if name.starts_with("partition-") || name.starts_with("backuppartition-") || name.starts_with("sasl_")
-        {
+        let families = ["partition-", "backuppartition-", "sasl_", "xlist-"];
+        if families.iter().any(|family| name.starts_with(family)) {
             return true;
         }
         if let Some(rest) = name
@@ -214,7 +214,12 @@ fn rest_after<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
 
 /// Whether a name that is no option may be meant for somebody: a family, or some service's or channel's option.
 fn is_plausible(name: &str) -> bool {
-    let family = |name: &str| name.starts_with("sasl_") || name.contains("partition-");
+    let family = |name: &str| {
+        name.starts_with("sasl_")
+            || name.starts_with("xlist-")
+            || name.contains("partition-")
+            || name == "autocreate_acl"
+    };
     family(name)
         || name.match_indices('_').any(|(at, _)| {
             name.get(at + 1..)

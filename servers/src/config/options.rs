@@ -52,7 +52,7 @@ options! {
     Allownewnews "allownewnews", OFF, News, (2, 3, 17), CURRENT;
     Allowplaintext "allowplaintext", OFF, Login, (3, 0, 0), CURRENT;
     Allowsetacl "allowsetacl", ON, Acl, (3, 1, 8), CURRENT;
-    Allowusermoves "allowusermoves", OFF, Murder, (2, 3, 17), CURRENT;
+    Allowusermoves "allowusermoves", OFF, Imap, (2, 3, 17), CURRENT;
     Altnamespace "altnamespace", ON, Imap, (3, 0, 0), CURRENT;
     Altprefix "altprefix", Text(Some("Alt Folders")), Imap, (3, 0, 0), CURRENT;
     AnnotationDb "annotation_db", Word(Some("twoskip"), INDEXED), Store, (3, 1, 6), CURRENT;
@@ -488,9 +488,9 @@ options! {
     SyncCacheDb "sync_cache_db", Word(Some("twoskip"), INDEXED_SQL), Replication, (3, 3, 1), CURRENT;
     SyncCacheDbPath "sync_cache_db_path", UNSET, Replication, (3, 3, 1), CURRENT;
     SyncHost "sync_host", UNSET, Replication, (2, 5, 0), CURRENT;
-    SyncLog "sync_log", OFF, Replication, (2, 3, 17), CURRENT;
+    SyncLog "sync_log", OFF, Search, (2, 3, 17), CURRENT;
     SyncLogChain "sync_log_chain", OFF, Replication, (2, 4, 0), CURRENT;
-    SyncLogChannels "sync_log_channels", UNSET, Replication, (2, 5, 0), CURRENT;
+    SyncLogChannels "sync_log_channels", UNSET, Search, (2, 5, 0), CURRENT;
     SyncLogUnsuppressableChannels "sync_log_unsuppressable_channels", Text(Some("squatter")), Replication, (2, 5, 0), CURRENT;
     SyncPassword "sync_password", UNSET, Replication, (2, 5, 0), CURRENT;
     SyncPort "sync_port", UNSET, Replication, (3, 0, 0), CURRENT;

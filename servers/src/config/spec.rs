@@ -109,7 +109,7 @@ areas! {
     Acl true "access control";
     Annotations true "annotation definitions and callouts";
     Archive true "archive partitions";
-    Autocreate false "automatic creation of mailboxes";
+    Autocreate true "automatic creation of mailboxes";
     Backup false "backups";
     Conversations true "conversations";
     Dav false "the HTTP server";
@@ -133,7 +133,7 @@ areas! {
     Quota true "quotas";
     Replication false "replication";
     ReverseAcls true "reverse ACLs";
-    Search false "search indexes";
+    Search true "search indexes";
     Sending false "outgoing mail";
     Sieve false "Sieve";
     Sql false "SQL databases";
@@ -151,6 +151,13 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::AnnotationCalloutDisableAppend,
     Opt::Allowdeleted,
     Opt::Auditlog,
+    Opt::AutocreateSieveCompiledScript,
+    Opt::AutocreateSieveFolders,
+    Opt::AutocreateSieveScript,
+    Opt::AutocreateSieveScriptCompile,
+    Opt::AutocreateSieveScriptCompiled,
+    Opt::Autosievefolders,
+    Opt::GenerateCompiledSieveScript,
     Opt::BoundaryLimit,
     Opt::DebugCommand,
     Opt::DebugWritefailGuid,
@@ -169,7 +176,15 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::Notesmailbox,
     Opt::Rfc2046Strict,
     Opt::Rfc2047Utf8,
+    Opt::SearchAttachmentExtractorUrl,
+    Opt::SearchIndexLanguage,
+    Opt::SearchIndexedDb,
+    Opt::SearchNormalisationMax,
+    Opt::SearchQueryscan,
+    Opt::SearchSnippetLength,
+    Opt::SearchStopwordPath,
     Opt::SkiplistUnsafe,
+    Opt::SortcacheDb,
 ];
 
 /// Options whose wish is always fulfilled, whatever they say; nothing has to read them.

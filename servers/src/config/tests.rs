@@ -185,7 +185,7 @@ fn a_deprecated_option_hands_its_value_to_its_successor() {
 
 #[test]
 fn options_of_capabilities_that_are_missing_are_reported_once_when_set() {
-    let config = load("conversations: yes\nsieve_maxscripts: 5\nsync_log: 1\n", "imap").unwrap();
+    let config = load("conversations: yes\nsieve_maxscripts: 5\nsync_host: x\n", "imap").unwrap();
     let not_built: Vec<_> = config
         .reports()
         .iter()
@@ -194,7 +194,7 @@ fn options_of_capabilities_that_are_missing_are_reported_once_when_set() {
             _ => None,
         })
         .collect();
-    let expected: Vec<_> = [Opt::Conversations, Opt::SyncLog]
+    let expected: Vec<_> = [Opt::Conversations, Opt::SyncHost]
         .into_iter()
         .filter(|option| !option.spec().area.is_built())
         .map(Opt::name)

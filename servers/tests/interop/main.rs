@@ -16,6 +16,7 @@ mod recovery;
 mod reverse;
 mod rig;
 mod rows;
+mod search_index;
 mod space;
 mod together;
 mod usage;

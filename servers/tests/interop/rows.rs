@@ -2,6 +2,13 @@
 //! and with real Cyrus in their place.
 
 mod logins;
+mod made;
+mod names;
+mod namespaces;
+mod oracle;
 mod partitions;
 mod quotas;
+mod rights;
 mod shared_site;
+mod stage;
+mod users;

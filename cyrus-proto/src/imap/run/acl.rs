@@ -3,7 +3,7 @@
 use cyrus_acl::ModifyMode;
 use cyrus_store::MailboxError;
 
-use super::{Request, completed};
+use super::{Request, completed, explain};
 use crate::imap::response::{Reply, put_acl, put_list_rights, put_my_rights};
 
 /// The rights that there are, and the macros of RFC 2086.
@@ -20,7 +20,7 @@ pub(super) fn set(
     rights: &[u8],
 ) -> Result<Reply, MailboxError> {
     if !request.service.options.allowsetacl {
-        return Ok(Reply::no("SETACL is disabled"));
+        return Ok(Reply::no("Command is disabled by configuration"));
     }
     let name = request.name(client)?;
     let (mode, rights) = ModifyMode::split(text(rights)?);
@@ -28,13 +28,18 @@ pub(super) fn set(
         return Ok(Reply::bad(format!("The {unknown} right is not supported")));
     }
     let store = &request.service.store;
-    store.set_acl(&name, text(identifier)?, mode, rights, &request.user.auth)?;
-    Ok(completed())
+    let identifier = text(identifier)?;
+    Ok(
+        match store.set_acl(&name, identifier, mode, rights, &request.user.auth) {
+            Ok(()) => completed(),
+            Err(error) => explain::refused_identifier(request, identifier, &error),
+        },
+    )
 }
 
 pub(super) fn delete(request: &Request, client: &[u8], identifier: &[u8]) -> Result<Reply, MailboxError> {
     if !request.service.options.allowsetacl {
-        return Ok(Reply::no("SETACL is disabled"));
+        return Ok(Reply::no("Command is disabled by configuration"));
     }
     let name = request.name(client)?;
     let store = &request.service.store;

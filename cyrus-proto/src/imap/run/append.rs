@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use cyrus_store::{Level, Mailbox, MailboxError, MailboxName, StagingFile};
 
 use super::catenate::Maker;
-use super::{Outcome, Request, annotation, completed, try_create};
+use super::{Outcome, Request, annotation, completed, explain, try_create};
 use crate::frame::Sink;
 use crate::imap::command::AppendMessage;
 use crate::imap::intake::Intake;
@@ -115,7 +115,12 @@ pub(super) fn add(
     staged: Vec<io::Result<StagedMessage>>,
 ) -> Result<Added, Refused> {
     let name = request.name(target)?;
-    let mut mailbox = request.service.store.open_mailbox(&name, &request.user.auth)?;
+    let mut mailbox = match request.service.store.open_mailbox(&name, &request.user.auth) {
+        Err(error @ MailboxError::NotFound) => {
+            return Err(explain::missing_inbox(request, &name).map_or(error.into(), Refused::Reply));
+        }
+        mailbox => mailbox?,
+    };
     let new = make(request, &name, messages, staged)?;
     let appended = mailbox.append(new)?;
     let uids = uid_set(appended.uids.iter().map(|uid| uid.get()));

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cyrus_acl::AuthState;
+use cyrus_store::{Level, Occasion};
 
 use super::{Outcome, referral};
 use crate::imap::session::{ImapService, User};
@@ -106,6 +107,7 @@ fn outcome(service: &ImapService, peer: &Peer, turn: Result<Turn, SaslError>) ->
             Ok(mut user) => match surroundings.admit(&user.name, peer) {
                 Ok(seat) => {
                     user.seat = seat.map(Mutex::new);
+                    welcome(service, &user);
                     let notice = surroundings.message_of_the_day();
                     LoginTurn::Done { login, user, notice }
                 }
@@ -125,7 +127,7 @@ fn identity(service: &ImapService, login: &Login) -> Result<User, String> {
         "anonymous" => AuthState::anonymous(),
         name => service.store.auth(name).map_err(|error| error.to_string())?,
     };
-    let admin = service.options.admins.contains(&name);
+    let admin = auth.is_one_of(&service.options.admins);
     Ok(User {
         referral: referral::home(&service.store, &name),
         auth: auth.with_admin(admin),
@@ -134,6 +136,28 @@ fn identity(service: &ImapService, login: &Login) -> Result<User, String> {
         warned: Mutex::new(None),
         session_id: session_id(&service.options.servername),
     })
+}
+
+/// Makes the INBOX of a user who has none, if the site wants that; else notes that he has none, gets no mail, and cannot say
+/// why.
+fn welcome(service: &ImapService, user: &User) {
+    if user.is_admin() || user.auth.is_anonymous() {
+        return;
+    }
+    let namespace = &service.options.namespace;
+    let name = &user.name;
+    if let Err(error) = service.store.autocreate(name, Occasion::Login, namespace) {
+        let what = format_args!("no INBOX could be made for {name}: {error}");
+        return service.log.record(Level::Error, what);
+    }
+    let Ok(inbox) = namespace.inbox(name) else { return };
+    if let Ok(None) = service.store.lookup(&inbox) {
+        // As an administrator writes it.
+        let shown = namespace.to_client(&inbox, None, true);
+        let what =
+            format_args!("{name} has logged in and has no INBOX; `createmailbox {shown}` in cyradm makes it");
+        service.log.record(Level::Notice, what);
+    }
 }
 
 /// `server-time-process-number-random`, as log readers know it.

@@ -2,7 +2,7 @@
 
 use cyrus_store::{CreateOptions, MailboxError, MailboxName, Partition, Step};
 
-use super::{Request, completed};
+use super::{Request, completed, explain};
 use crate::imap::command::StatusItems;
 use crate::imap::response::{Code, Reply, StatusData, put_namespace, put_status};
 
@@ -89,7 +89,8 @@ pub(super) fn rename(
         let text = "Cross-server or cross-partition move w/rename not supported";
         return Ok(Reply::no(text));
     }
-    let moves_inbox = from.is_user_inbox();
+    // Renaming one's own INBOX moves its messages, and gives nothing another name.
+    let moves_inbox = from.is_user_inbox() && from.owner().as_deref() == Some(request.user.auth.userid());
     let renamed = request
         .service
         .store
@@ -131,7 +132,12 @@ pub(super) fn status(
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
     let name = request.name(client)?;
-    let data = status_data(request, &name, items)?;
+    let data = match status_data(request, &name, items) {
+        Err(error @ MailboxError::NotFound) => {
+            return explain::missing_inbox(request, &name).ok_or(error);
+        }
+        data => data?,
+    };
     put_status(out, client, items, &data);
     Ok(completed())
 }

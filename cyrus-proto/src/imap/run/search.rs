@@ -11,7 +11,7 @@ use self::answer::Results;
 use self::program::{Program, Terms};
 use self::scan::Scan;
 use super::{Chain, Pieces, Request, completed, seconds};
-use crate::imap::command::{Numbering, SearchProgram, SearchReturn, SortCriterion, ThreadAlgorithm};
+use crate::imap::command::{Numbering, SearchProgram, SearchReturn, SortCriterion, SortKey, ThreadAlgorithm};
 use crate::imap::enabled::Enabled;
 use crate::imap::response::{Code, Reply, put_search, put_sort, put_thread};
 use crate::imap::selected::{News, Selected};
@@ -76,6 +76,17 @@ impl Asked {
         }
     }
 
+    /// Whether it matters how relevant results are.
+    fn rates(&self) -> bool {
+        let by_relevancy = match &self.order {
+            Order::Sorted(criteria) => criteria
+                .iter()
+                .any(|criterion| criterion.key == SortKey::Relevancy),
+            Order::Mailbox | Order::Threads(_) => false,
+        };
+        by_relevancy || self.returns.is_some_and(|returns| returns.relevancy)
+    }
+
     /// Whether the client wants to hear of changes to the results.
     fn updates(&self) -> bool {
         self.returns.is_some_and(|returns| returns.update)
@@ -96,6 +107,8 @@ impl Asked {
 struct Hit {
     seqno: u32,
     uid: u32,
+    /// From 1 to 100; see [`Scan::rate`].
+    relevancy: u8,
 }
 
 impl Hit {
@@ -160,23 +173,36 @@ impl Pieces for Search {
                     store: &service.store,
                     auth: &user.auth,
                     comparison,
+                    fuzzy: service.options.search_fuzzy_always,
                     now: now(),
                     left: Cell::new(SearchProgram::MAX_KEYS),
                 };
-                let program = match Program::compile(&self.asked.program, &terms) {
+                let mut program = match Program::compile(&self.asked.program, &terms) {
                     Ok(program) => program,
                     Err(why) => return why.reply().map(Some),
                 };
+                let narrowed =
+                    match program.wants_index(view.uids().len() >= service.options.search_index_least) {
+                        true => mailbox.search_index()?.and_then(|index| program.consult(&index)),
+                        false => None,
+                    };
                 if self.asked.returns.is_some_and(|returns| returns.save) {
                     // Until the search has succeeded there is no result (RFC 5182, section 2.1).
                     view.saved = UidSet::new();
                 }
-                self.scan.insert(Scan::new(program, view))
+                self.scan.insert(Scan::new(program, view, narrowed))
             }
         };
         let read = mailbox.read()?;
         read.load_seen()?;
         if !scan.go_on(&read, view, &service)? {
+            if service
+                .options
+                .search_maxtime
+                .is_some_and(|limit| self.started.elapsed() >= limit)
+            {
+                return Ok(Some(Reply::no("Search takes too long").with(Code::Limit)));
+            }
             if self.reported.elapsed() >= PROGRESS {
                 self.reported = Instant::now();
                 let mut out = Vec::new();
@@ -191,6 +217,9 @@ impl Pieces for Search {
         let unreadable = scan.unreadable.reply();
         let whole = unreadable.is_none();
         let count = scan.hits.len();
+        if self.asked.rates() {
+            scan.rate();
+        }
         let modseq = Some(scan.modseq).filter(|&modseq| modseq > 0 && self.asked.program.names_modseq());
         let mut hits = std::mem::take(&mut scan.hits);
         let mut out = Vec::with_capacity(count * 7 + 64);

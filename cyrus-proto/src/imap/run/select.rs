@@ -7,7 +7,7 @@ use cyrus_acl::Rights;
 use cyrus_store::{Expunge, Level, Mailbox, MailboxError, MailboxName, Resource, SystemFlags, Uid};
 
 use super::fetch::Fetch;
-use super::{Chain, Pieces, Request, completed};
+use super::{Chain, Pieces, Request, completed, explain};
 use crate::imap::command::{Access, FetchAttributes, FetchItems, FetchModifiers, Numbering, Qresync};
 use crate::imap::enabled::Enabled;
 use crate::imap::response::{Code, Reply, put_exists, put_flags_line, put_list, put_recent};
@@ -28,8 +28,10 @@ pub(super) fn select(
     }
     let name = request.name(name)?;
     let opened = request.service.store.open_mailbox(&name, &request.user.auth);
-    if matches!(opened, Err(MailboxError::NotFound)) {
-        note_missing_inbox(request, &name);
+    if matches!(opened, Err(MailboxError::NotFound))
+        && let Some(told) = explain::missing_inbox(request, &name)
+    {
+        return Ok(told);
     }
     let mut mailbox = opened?;
     let rights = mailbox.rights();
@@ -183,19 +185,6 @@ fn known_uids(view: &View, known: &Qresync) -> Vec<(Uid, Uid)> {
     match &known.known {
         Some(set) => view.resolve(set, Numbering::Uid),
         None => vec![(Uid::MIN, Uid::MAX)],
-    }
-}
-
-/// A user without INBOX gets no mail, and cannot say why.
-fn note_missing_inbox(request: &Request, name: &MailboxName) {
-    let user = &request.user.name;
-    if MailboxName::inbox_of(user).is_ok_and(|inbox| inbox == *name) && !request.user.is_admin() {
-        // As an administrator writes it.
-        let name = request.service.options.namespace.to_client(name, None, true);
-        request.service.log.record(
-            Level::Notice,
-            format_args!("{user} has logged in and has no INBOX; `createmailbox {name}` in cyradm makes it"),
-        );
     }
 }
 

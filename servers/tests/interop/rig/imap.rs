@@ -155,6 +155,27 @@ impl Imap {
         self.send(&[head.as_bytes(), message])
     }
 
+    /// Sends one command and returns the whole answer as text, literals inline, the tagged response last and without its
+    /// tag.
+    pub(crate) fn lines(&mut self, line: &str) -> io::Result<Vec<String>> {
+        self.tags += 1;
+        let tag = format!("t{} ", self.tags);
+        self.stream
+            .get_mut()
+            .write_all(format!("{tag}{line}\r\n").as_bytes())?;
+        let mut lines = Vec::new();
+        loop {
+            let response = self.response()?;
+            match response.strip_prefix(tag.as_bytes()) {
+                Some(status) => {
+                    lines.push(latin1(status));
+                    return Ok(lines);
+                }
+                None => lines.push(latin1(&response)),
+            }
+        }
+    }
+
     /// Begins IDLE.
     pub(crate) fn idle(&mut self) -> io::Result<()> {
         self.tags += 1;

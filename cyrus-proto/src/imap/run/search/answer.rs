@@ -53,7 +53,7 @@ impl Results<'_> {
             line.partial(range, &numbers);
         }
         if returns.relevancy && !self.hits.is_empty() {
-            line.relevancy(self.hits.iter().map(|_| EXACT));
+            line.relevancy(self.hits.iter().map(|hit| hit.relevancy));
         }
         if let Some(modseq) = self.modseq.and_then(|all| self.modseq_of(all, returns, read)) {
             line.number("MODSEQ", modseq);
@@ -103,6 +103,3 @@ pub(super) fn saved(hits: &[Hit], returns: &SearchReturn) -> UidSet {
         false => set(&mut hits.iter()),
     }
 }
-
-/// How relevant a result is that holds what was asked for.
-const EXACT: u8 = 100;

@@ -83,6 +83,10 @@ impl Pieces for Multi {
             self.goal = names.len();
             self.left = Some(names.into_iter().collect());
         }
+        let limit = request.service.options.search_maxtime;
+        if limit.is_some_and(|limit| self.started.elapsed() >= limit) {
+            return Ok(Some(Reply::no("Search takes too long").with(Code::Limit)));
+        }
         if self.reported.elapsed() >= PROGRESS {
             self.reported = Instant::now();
             let left = self.left.as_ref().map_or(0, VecDeque::len);
@@ -177,14 +181,20 @@ impl Current {
             store,
             auth: &request.user.auth,
             comparison: request.comparison(),
+            fuzzy: request.service.options.search_fuzzy_always,
             now: now(),
             left: Cell::new(SearchProgram::MAX_KEYS),
         };
-        let program = match Program::compile(program, &terms) {
+        let mut program = match Program::compile(program, &terms) {
             Ok(program) => program,
             Err(why) => return why.reply().map(Err),
         };
-        let scan = Scan::new(program, known);
+        let is_large = known.uids().len() >= request.service.options.search_index_least;
+        let narrowed = match program.wants_index(is_large) {
+            true => mailbox.search_index()?.and_then(|index| program.consult(&index)),
+            false => None,
+        };
+        let scan = Scan::new(program, known, narrowed);
         Ok(Ok(Self { mailbox, view, scan }))
     }
 
@@ -203,6 +213,9 @@ impl Current {
         let view = own.as_deref().map_or(&self.view, |selected| &selected.view);
         if !self.scan.go_on(&read, view, &request.service)? {
             return Ok(false);
+        }
+        if search.returns.is_some_and(|returns| returns.relevancy) {
+            self.scan.rate();
         }
         let hits = &self.scan.hits;
         let returns = search.returns.unwrap_or(SearchReturn {

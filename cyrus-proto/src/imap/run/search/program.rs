@@ -9,6 +9,7 @@ use cyrus_store::{
     AnnotationScope, Audience, IndexRead, MailboxError, MailboxName, Message, Store, SystemFlags, UidSet,
 };
 
+use self::fuzzy::Like;
 use super::super::annotation;
 use super::text::{Items, Where};
 use crate::imap::command::lex::is_atom_char;
@@ -18,6 +19,11 @@ use crate::imap::command::{
 };
 use crate::imap::response::{Code, Reply};
 use crate::imap::selected::View;
+
+mod fuzzy;
+mod narrow;
+
+pub(super) use self::narrow::EXACT;
 
 /// A compiled program: all tests must hold.
 pub(super) struct Program(Vec<Test>);
@@ -45,6 +51,8 @@ enum Test {
     EmailId(String),
     ThreadId(Option<u64>),
     Text(Where, Box<Pattern>),
+    /// FUZZY.
+    Like(Box<Like>),
     Not(Box<Test>),
     Any(Vec<Test>),
     All(Vec<Test>),
@@ -121,6 +129,8 @@ pub(super) struct Terms<'t> {
     pub(super) comparison: Comparison,
     /// The present, Unix seconds.
     pub(super) now: i64,
+    /// `search_fuzzy_always`: every string is looked for as FUZZY does.
+    pub(super) fuzzy: bool,
     /// How many keys may still come out of filters.
     pub(super) left: Cell<usize>,
 }
@@ -128,7 +138,9 @@ pub(super) struct Terms<'t> {
 impl Program {
     /// Compiles a program for what the client knows.
     pub(super) fn compile(source: &SearchProgram, terms: &Terms<'_>) -> Result<Self, Unsearchable> {
-        Ok(Self(Compiler::new(terms, source, 0)?.all(&source.keys)?))
+        Ok(Self(
+            Compiler::new(terms, source, 0, terms.fuzzy)?.all(&source.keys)?,
+        ))
     }
 
     /// Finds out where the mailbox keeps what the tests name; to be called whenever it is read anew.
@@ -175,16 +187,24 @@ struct Compiler<'c> {
     terms: &'c Terms<'c>,
     /// How many filters deep this is.
     depth: usize,
+    /// Whether this is within a FUZZY key.
+    fuzzy: Cell<bool>,
 }
 
 impl<'c> Compiler<'c> {
-    fn new(terms: &'c Terms<'c>, source: &SearchProgram, depth: usize) -> Result<Self, Unsearchable> {
+    fn new(
+        terms: &'c Terms<'c>,
+        source: &SearchProgram,
+        depth: usize,
+        fuzzy: bool,
+    ) -> Result<Self, Unsearchable> {
         let name = source.charset.as_deref().unwrap_or(b"utf-8");
         let charset = Charset::by_name(name).ok_or(Unsearchable::Charset)?;
         Ok(Self {
             charset,
             terms,
             depth,
+            fuzzy: Cell::new(fuzzy),
         })
     }
 
@@ -199,8 +219,12 @@ impl<'c> Compiler<'c> {
 
     fn key(&self, key: &SearchKey) -> Result<Test, Unsearchable> {
         let text = |place, text: &[u8]| {
-            let pattern = Pattern::with(&self.charset.decode(text), self.terms.comparison);
-            Test::Text(place, Box::new(pattern))
+            let text = self.charset.decode(text);
+            let pattern = Pattern::with(&text, self.terms.comparison);
+            match self.fuzzy.get() {
+                true => Test::Like(Box::new(Like::new(place, pattern, &text))),
+                false => Test::Text(place, Box::new(pattern)),
+            }
         };
         let view = self.terms.view;
         let keyword = |keyword: &cyrus_store::Keyword, wanted| Test::Keyword {
@@ -265,9 +289,13 @@ impl<'c> Compiler<'c> {
             SearchKey::EmailId(id) => Test::EmailId(String::from_utf8_lossy(id).into_owned()),
             SearchKey::ThreadId(id) => Test::ThreadId(thread_id(id)),
             SearchKey::Filter(name) => self.filter(name)?,
-            // Without an index of words, what is like a string is what holds it.
             SearchKey::Annotation(key) => self.annotation(key)?,
-            SearchKey::Fuzzy(key) => self.key(key)?,
+            SearchKey::Fuzzy(key) => {
+                let outer = self.fuzzy.replace(true);
+                let test = self.key(key);
+                self.fuzzy.set(outer);
+                test?
+            }
             SearchKey::Not(key) => Test::Not(Box::new(self.key(key)?)),
             SearchKey::Or(keys) => Test::Any(self.all([&keys.0, &keys.1])?),
             SearchKey::And(keys) => Test::All(self.all(keys)?),
@@ -327,7 +355,7 @@ impl<'c> Compiler<'c> {
                     return Err(Unsearchable::BrokenFilter(name));
                 };
                 self.terms.left.set(left);
-                let inner = Compiler::new(self.terms, &program, self.depth + 1)?;
+                let inner = Compiler::new(self.terms, &program, self.depth + 1, self.fuzzy.get())?;
                 Ok(Test::All(inner.all(&program.keys)?))
             }
             _ => Err(Unsearchable::BrokenFilter(name)),
@@ -354,7 +382,8 @@ impl Test {
     fn cost(&self) -> Cost {
         match self {
             Self::Text(place, _) if place.is_cached() => Cost::Cache,
-            Self::Text(..) => Cost::File,
+            Self::Like(like) if like.place.is_cached() => Cost::Cache,
+            Self::Text(..) | Self::Like(_) => Cost::File,
             Self::Not(test) => test.cost(),
             Self::Any(tests) | Self::All(tests) => tests.iter().map(Self::cost).max().unwrap_or(Cost::Index),
             Self::Constant(_)
@@ -409,6 +438,7 @@ impl Test {
             Self::ThreadId(id) => id.is_some_and(|id| message.thread_id() == id),
             Self::Uids(uids) => uids.contains(message.uid()),
             Self::Text(place, pattern) => items.contain(place, pattern)?,
+            Self::Like(like) => like.holds(message, items)?,
             Self::Not(test) => !test.holds(message, items)?,
             Self::Any(tests) => {
                 for test in tests {

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use cyrus_store::{IndexRead, MailboxError, Message, Uid, UidSet};
 
-use super::program::{Cost, Program};
+use super::program::{Cost, EXACT, Program};
 use super::text::Items;
 use super::{Hit, Progress};
 use crate::imap::run::unreadable::Unreadable;
@@ -41,9 +41,10 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    pub(super) fn new(program: Program, view: &View) -> Self {
+    /// `narrowed` is what an index says of the program.
+    pub(super) fn new(program: Program, view: &View, narrowed: Option<UidSet>) -> Self {
         let all = view.uids().last().map(|last| (Uid::MIN, last));
-        let left = match candidates(&program) {
+        let left = match candidates(&program, narrowed, all) {
             Some(uids) => uids
                 .ranges()
                 .map(|range| (*range.start(), *range.end()))
@@ -69,49 +70,62 @@ impl Scan {
         self.program.bind(read);
         let is_cheap = self.program.cost() == Cost::Index;
         let same = Arc::ptr_eq(read.uids(), view.uids());
-        let mut octets = 0;
-        while let Some((first, last)) = self.left.pop_front() {
+        // Nothing is visible that the client was not told of, so numbers run on if nothing is missing.
+        let numbered = |first: Uid, last: Uid| {
             let before = Uid::new(first.get() - 1).map_or(0, |uid| view.uids().count_through(uid));
-            // Nothing is visible that the client was not told of, so numbers run on if nothing is missing.
             let numbered = (before + 1..).zip(read.range(first..=last));
-            let mut numbered = numbered.filter_map(|(number, message)| match same {
+            numbered.filter_map(move |(number, message)| match same {
                 true => Some((number, message)),
                 false => Some((view.uids().seqno(message.uid())?, message)),
-            });
-            if is_cheap {
-                for (seqno, message) in numbered {
+            })
+        };
+        if is_cheap {
+            while let Some((first, last)) = self.left.pop_front() {
+                for (seqno, message) in numbered(first, last) {
                     let found = self.program.matches(&message, &mut Items::new(&message));
                     self.take(seqno, &message, found, service)?;
                 }
-                continue;
             }
-            loop {
-                let mut batch = Vec::new();
-                let mut expected = 0;
-                while expected < BATCH && batch.len() < BATCH_MESSAGES {
-                    let Some(next) = numbered.next() else { break };
-                    expected += self.program.cost().octets(&next.1);
-                    batch.push(next);
-                }
-                if batch.is_empty() {
-                    break;
-                }
-                octets += expected;
-                for (place, found) in look(&self.program, &batch) {
-                    if let Some((seqno, message)) = batch.get(place) {
-                        self.take(*seqno, message, found.map(|()| true), service)?;
+            return Ok(true);
+        }
+        let mut octets = 0;
+        loop {
+            let mut batch = Vec::new();
+            let mut expected = 0;
+            // Candidates of an index are ranges of one or a few messages: a batch is made of many.
+            while expected < BATCH
+                && batch.len() < BATCH_MESSAGES
+                && let Some((first, last)) = self.left.pop_front()
+            {
+                for (seqno, message) in numbered(first, last) {
+                    if expected >= BATCH || batch.len() >= BATCH_MESSAGES {
+                        self.left.push_front((message.uid(), last));
+                        break;
                     }
+                    expected += self.program.cost().octets(&message);
+                    batch.push((seqno, message));
                 }
-                let done = batch.last().and_then(|(_, message)| message.uid().next());
-                if octets >= PIECE
-                    && let Some(next) = done.filter(|next| *next <= last)
-                {
-                    self.left.push_front((next, last));
-                    return Ok(false);
+            }
+            if batch.is_empty() {
+                return Ok(true);
+            }
+            octets += expected;
+            for (place, found) in look(&self.program, &batch) {
+                if let Some((seqno, message)) = batch.get(place) {
+                    self.take(*seqno, message, found.map(|()| true), service)?;
                 }
+            }
+            if octets >= PIECE && !self.left.is_empty() {
+                return Ok(false);
             }
         }
-        Ok(true)
+    }
+
+    /// Finds out how relevant each result is.
+    pub(super) fn rate(&mut self) {
+        for hit in &mut self.hits {
+            hit.relevancy = Uid::new(hit.uid).map_or(EXACT, |uid| self.program.relevancy(uid));
+        }
     }
 
     fn take(
@@ -125,6 +139,7 @@ impl Scan {
             Ok(true) => {
                 self.modseq = self.modseq.max(message.modseq().0);
                 self.hits.push(Hit {
+                    relevancy: EXACT,
                     seqno,
                     uid: message.uid().get(),
                 });
@@ -146,9 +161,20 @@ impl Scan {
 
 /// The UIDs that a program can match at all, where something quicker than looking says so.
 ///
-/// This is the one place where candidates are narrowed: today by the UIDs and sequence numbers that the program itself names.
-fn candidates(program: &Program) -> Option<UidSet> {
-    program.uids()
+/// This is the one place where candidates are narrowed: by the UIDs and sequence numbers that the program itself names, and by
+/// an index of texts.
+fn candidates(program: &Program, narrowed: Option<UidSet>, all: Option<(Uid, Uid)>) -> Option<UidSet> {
+    let within = |mut uids: UidSet| {
+        if let Some((first, last)) = all {
+            uids.keep_all(&UidSet::from(first..=last));
+        }
+        uids
+    };
+    let sets = [program.uids(), narrowed.map(within)];
+    sets.into_iter().flatten().reduce(|mut both, other| {
+        both.keep_all(&other);
+        both
+    })
 }
 
 /// What was found in a batch, by place: matches, and messages that cannot be read.

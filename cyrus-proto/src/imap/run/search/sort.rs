@@ -5,6 +5,7 @@ use cyrus_store::search::Comparison;
 use cyrus_store::{IndexRead, MailboxError, Message, Uid};
 
 use super::Hit;
+use super::program::EXACT;
 use super::scan::in_parallel;
 use super::subject::BaseSubject;
 use super::text::Items;
@@ -18,7 +19,10 @@ pub(super) fn sort(
     criteria: &[SortCriterion],
     comparison: Comparison,
 ) -> Result<(), MailboxError> {
-    let is_equal = |criterion: &SortCriterion| matches!(Column::new(criterion.key), Column::Equal);
+    // Without an index every match is as good as any other.
+    let is_equal = |criterion: &SortCriterion| {
+        criterion.key == SortKey::Relevancy && hits.iter().all(|hit| hit.relevancy == EXACT)
+    };
     let criteria: Vec<SortCriterion> = criteria
         .iter()
         .filter(|criterion| !is_equal(criterion))
@@ -81,9 +85,14 @@ fn add_all(
     messages: &[(Hit, Message<'_>)],
     comparison: Comparison,
 ) -> Result<(), MailboxError> {
-    for (_, message) in messages {
+    for (hit, message) in messages {
         let mut items = Items::new(message);
         for ((column, _), criterion) in columns.iter_mut().zip(criteria) {
+            if let (Column::Numbers(numbers), SortKey::Relevancy) = (&mut *column, criterion.key) {
+                // The most relevant come first (RFC 6203, section 5).
+                numbers.push(u64::from(EXACT - hit.relevancy.min(EXACT)));
+                continue;
+            }
             match column.add(criterion.key, message, &mut items, comparison) {
                 Ok(()) => {}
                 // A message that cannot be read any more sorts as one without content.
@@ -118,7 +127,6 @@ impl Keys {
         let mut items = Items::new(message);
         let key = |criterion: &SortCriterion| {
             Ok(match Column::new(criterion.key) {
-                Column::Equal => Key::Number(0),
                 Column::Numbers(_) => Key::Number(number(criterion.key, message)),
                 Column::Texts(_) => Key::Text(comparison.form(&text(criterion.key, &mut items)?)),
             })
@@ -161,8 +169,6 @@ fn ordered(hits: &[Hit], columns: &[(Column, bool)]) -> Vec<Hit> {
 
 /// What one criterion compares, by place in the list of hits.
 enum Column {
-    /// All are equal, or already in order.
-    Equal,
     Numbers(Vec<u64>),
     Texts(Texts),
 }
@@ -193,11 +199,12 @@ impl Texts {
 impl Column {
     fn new(key: SortKey) -> Self {
         match key {
-            // Without an index every match is as good as any other.
-            SortKey::Relevancy => Self::Equal,
-            SortKey::Arrival | SortKey::Date | SortKey::ModSeq | SortKey::Size | SortKey::Uid => {
-                Self::Numbers(Vec::new())
-            }
+            SortKey::Relevancy
+            | SortKey::Arrival
+            | SortKey::Date
+            | SortKey::ModSeq
+            | SortKey::Size
+            | SortKey::Uid => Self::Numbers(Vec::new()),
             SortKey::Cc
             | SortKey::DisplayFrom
             | SortKey::DisplayTo
@@ -215,7 +222,6 @@ impl Column {
         comparison: Comparison,
     ) -> Result<(), MailboxError> {
         match self {
-            Self::Equal => {}
             Self::Numbers(numbers) => numbers.push(number(key, message)),
             Self::Texts(texts) => texts.push(&comparison.form(&text(key, items)?)),
         }
@@ -236,7 +242,6 @@ impl Column {
 
     fn add_nothing(&mut self) {
         match self {
-            Self::Equal => {}
             Self::Numbers(numbers) => numbers.push(0),
             Self::Texts(texts) => texts.push(""),
         }
@@ -244,7 +249,6 @@ impl Column {
 
     fn compare(&self, a: usize, b: usize) -> std::cmp::Ordering {
         match self {
-            Self::Equal => std::cmp::Ordering::Equal,
             Self::Numbers(numbers) => numbers.get(a).cmp(&numbers.get(b)),
             Self::Texts(texts) => texts.get(a).cmp(texts.get(b)),
         }

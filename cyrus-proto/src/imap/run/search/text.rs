@@ -1,6 +1,7 @@
 //! What one message says, read as far as a search needs it: cache record, then message file.
 
 use cyrus_store::message::{CacheRecord, Fields, field_values, select_fields};
+use cyrus_store::search::index::{Place, has_words};
 use cyrus_store::search::{Pattern, Scope};
 use cyrus_store::{CachedRecord, MailboxError, Message, MessageFile};
 
@@ -21,6 +22,20 @@ pub(super) enum Where {
 }
 
 impl Where {
+    /// Where an index of texts has it.
+    pub(super) fn in_index(&self) -> Place {
+        match self {
+            Self::Bcc => Place::Bcc,
+            Self::Cc => Place::Cc,
+            Self::From => Place::From,
+            Self::To => Place::To,
+            Self::Subject => Place::Subject,
+            Self::Header(_) => Place::Header,
+            Self::Body => Place::Body,
+            Self::Text => Place::Text,
+        }
+    }
+
     /// Whether the cache answers.
     pub(super) fn is_cached(&self) -> bool {
         match self {
@@ -74,6 +89,15 @@ impl<'m, 'r> Items<'m, 'r> {
             Where::Body => self.in_message(pattern, Scope::Body),
             Where::Text => self.in_message(pattern, Scope::Text),
         }
+    }
+
+    /// Whether all words of these stems are there, in any form.
+    pub(super) fn have_words(&mut self, place: &Where, words: &[String]) -> Result<bool, MailboxError> {
+        self.file()?;
+        let Some(file) = self.file.clone() else {
+            return Ok(false);
+        };
+        Ok(has_words(&file, &self.cached()?, place.in_index(), words))
     }
 
     /// The header fields of this name, as they stand in the message.
