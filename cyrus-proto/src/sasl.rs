@@ -18,12 +18,16 @@ use std::sync::Arc;
 pub use self::attempt::Attempt;
 pub use self::backoff::{Backoff, BackoffLimits};
 #[cfg(feature = "sasl")]
+pub use self::client::{ClientError, ClientLogin, ClientSecurity, Credentials};
+#[cfg(feature = "sasl")]
 pub use self::cyrus::{CyrusSasl, CyrusSaslOptions, LogLevel, SaslLog};
 pub use self::password::PasswordCheck;
 use crate::job::{ChannelBinding, Peer, SecurityLayer, TlsFacts};
 
 mod attempt;
 mod backoff;
+#[cfg(feature = "sasl")]
+mod client;
 #[cfg(feature = "sasl")]
 mod cyrus;
 #[cfg(feature = "sasl")]

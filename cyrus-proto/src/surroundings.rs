@@ -25,6 +25,12 @@ pub trait Surroundings: Debug + Send + Sync {
         None
     }
 
+    /// Why this user, who is logged in and no administrator, must leave. Asked at each command: be quick and do not block.
+    fn shut_out(&self, user: &str) -> Option<Arc<str>> {
+        let _ = user;
+        None
+    }
+
     /// Lets a user in who has proved who he is; what comes back is dropped when he leaves. May block: asked in jobs.
     ///
     /// # Errors

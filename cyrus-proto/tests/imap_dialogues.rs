@@ -28,6 +28,7 @@ dialogues!(
     fetch,
     fetch_cyrus,
     fuzzy,
+    fuzzy_always,
     gone,
     limit,
     listing,

@@ -516,6 +516,34 @@ impl Store {
         Ok(txn.commit()?)
     }
 
+    /// Gives the annotations of a mailbox to another unique id.
+    pub(crate) fn move_annotations(&self, from: &MailboxId, to: &MailboxId) -> Result<(), MailboxError> {
+        let path = self.annotations_path();
+        let mut db = match self
+            .databases()
+            .open(&path, self.options().databases.annotation, Create::No)
+        {
+            Ok(db) => db,
+            Err(DbError::Missing { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut txn = db.begin()?;
+        let mut rows = Vec::new();
+        txn.scan(&[from.as_str().as_bytes(), b"\0"].concat(), &mut |key, value| {
+            rows.push((key.to_vec(), value.to_vec()));
+            ControlFlow::Continue(())
+        })?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for (old, value) in &rows {
+            let rest = old.get(from.as_str().len()..).unwrap_or_default();
+            txn.put(&[to.as_str().as_bytes(), rest].concat(), value)?;
+            txn.remove(old)?;
+        }
+        Ok(txn.commit()?)
+    }
+
     pub(crate) fn annotations_path(&self) -> PathBuf {
         let options = self.options();
         options.database_path(options.databases.annotation_path.as_ref(), "annotations.db")

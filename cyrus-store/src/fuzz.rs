@@ -45,6 +45,17 @@ pub fn counters(data: &[u8]) {
     crate::format::counters::fuzz(data);
 }
 
+/// What an index of texts says of itself.
+#[cfg(feature = "search-index")]
+pub fn search_index(data: &[u8]) {
+    crate::search::index::fuzz(data);
+}
+
+/// Logs of changes.
+pub fn sync_log(data: &[u8]) {
+    crate::sync_log::fuzz(data);
+}
+
 /// Keys and values of conversations databases.
 pub fn conversations(data: &[u8]) {
     crate::format::conversations::fuzz(data);

@@ -30,6 +30,7 @@ mod commit;
 mod conversations;
 pub mod db;
 mod deliver;
+mod deny;
 mod error;
 mod flags;
 pub mod format;
@@ -70,6 +71,7 @@ pub use archiving::Archiving;
 pub use autocreate::{Autocreate, Occasion};
 pub use conversations::{ConversationDifference, Pruned, Splitting};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
+pub use deny::Denial;
 pub use error::{ErrorClass, MailboxError};
 pub use flags::{FlagNames, Flags, Keyword, KeywordBits, SystemFlags};
 pub use format::mboxentry::{MailboxKind, MailboxType};
@@ -80,9 +82,9 @@ pub use log::{Level, Log};
 pub use mailbox::{
     Appended, Archive, Archived, CachedRecord, Change, Copied, CopyMode, Expired, Expiry, Expunge,
     ExpungedMessage, FlagChange, FlagMode, FlagsStored, IndexRead, Mailbox, MailboxStatus, Message,
-    MessageFile, NewMessage,
+    MessageFile, NewMessage, Redated,
 };
-pub use mboxlist::{CreateOptions, MailboxEntry, Step};
+pub use mboxlist::{CreateOptions, MailboxEntry, Moved, Relocated, Step};
 pub use name::{MailboxName, NameError};
 pub use namespace::{ClientName, Namespace, Pattern, Separator, VirtualDomains};
 pub use options::{SearchOptions, StoreOptions};

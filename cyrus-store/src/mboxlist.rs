@@ -9,6 +9,7 @@ mod hold;
 mod inbox;
 mod list;
 mod lost;
+mod relocate;
 mod rename;
 mod rows;
 
@@ -31,6 +32,7 @@ use crate::uid::{ModSeq, UidValidity};
 
 pub use create::CreateOptions;
 pub use list::Step;
+pub use relocate::{Moved, Relocated};
 
 pub(crate) use delete::{SPECIAL_USE_CONFLICT, whole_usage};
 pub(crate) use rows::RowChange;

@@ -261,6 +261,10 @@ pub struct Databases {
     pub conversations: Engine,
     /// `mboxkey_db`
     pub mboxkey: Engine,
+    /// `userdeny_db`
+    pub userdeny: Engine,
+    /// `userdeny_db_path`
+    pub userdeny_path: Option<PathBuf>,
 }
 
 impl Default for Databases {
@@ -280,6 +284,8 @@ impl Default for Databases {
             subscription: Engine::Flat,
             conversations: Engine::Skiplist,
             mboxkey: Engine::Twoskip,
+            userdeny: Engine::Flat,
+            userdeny_path: None,
         }
     }
 }

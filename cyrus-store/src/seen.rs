@@ -1,5 +1,7 @@
 //! What users have seen in mailboxes that are not their own: rows of their seen databases.
 
+use std::ops::ControlFlow;
+
 use crate::db::{Create, DbError};
 use crate::error::MailboxError;
 use crate::format::seen::SeenState;
@@ -51,6 +53,53 @@ impl Store {
             txn.commit()?;
         }
         Ok(())
+    }
+
+    /// What a user has seen in each mailbox that is not his own; rows of mailboxes that are gone among them.
+    ///
+    /// # Errors
+    /// His seen database cannot be read. A damaged row is logged and left out.
+    pub fn seen_states(&self, userid: &str) -> Result<Vec<(MailboxId, SeenState)>, MailboxError> {
+        let path = self.user_file(userid, "seen")?;
+        let engine = self.options().databases.seen;
+        let mut db = match self.databases().open(&path, engine, Create::No) {
+            Ok(db) => db,
+            Err(DbError::Missing { .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut rows = Vec::new();
+        db.scan(b"", &mut |key, value| {
+            if let Some(id) = std::str::from_utf8(key).ok().and_then(MailboxId::new) {
+                rows.push((id, value.to_vec()));
+            }
+            ControlFlow::Continue(())
+        })?;
+        drop(db);
+        let rows = rows.into_iter().map(|(id, value)| {
+            let state = self.parsed(userid, &id, &value);
+            (id, state)
+        });
+        Ok(rows.collect())
+    }
+
+    /// Forgets what a user has seen in a mailbox; says whether there was anything.
+    ///
+    /// # Errors
+    /// His seen database cannot be written.
+    pub fn forget_seen(&self, userid: &str, mailbox: &MailboxId) -> Result<bool, MailboxError> {
+        let path = self.user_file(userid, "seen")?;
+        let engine = self.options().databases.seen;
+        let mut db = match self.databases().open(&path, engine, Create::No) {
+            Ok(db) => db,
+            Err(DbError::Missing { .. }) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let mut txn = db.begin()?;
+        let there = txn.remove(mailbox.as_str().as_bytes())?;
+        if there {
+            txn.commit()?;
+        }
+        Ok(there)
     }
 
     /// The path of a user's file of this kind.

@@ -160,7 +160,7 @@ impl Store {
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|_, known| Arc::strong_count(known) > 1);
         self.0.databases.close_idle();
-        self.0.indexes.close();
+        self.indexes().close();
     }
 
     /// How long to wait for a lock that is asked for now.

@@ -164,6 +164,19 @@ fn words(line: &[u8]) -> Vec<String> {
     words
 }
 
+/// For the fuzz target: whatever the words of a line are, they can be written and read back.
+pub(crate) fn fuzz(data: &[u8]) {
+    for line in data.split(|&byte| byte == b'\n') {
+        let known = words(line);
+        let written: Vec<String> = known.iter().map(|word| quoted(word)).collect();
+        assert_eq!(
+            words(written.join(" ").as_bytes()),
+            known,
+            "what was written reads back"
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +220,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_line_can_be_written_and_read_back(line in ".*|(\"[^\n]*\"?| |\\\\|[a-z]+)*") {
+            fuzz(line.as_bytes());
+        }
+
         #[test]
         fn any_name_can_be_read_back(name in "[^\n\r\t]{1,20}") {
             let line = format!("APPEND {}", quoted(&name));

@@ -1,8 +1,7 @@
-//! Files of one user: subscriptions, seen state and the like, and who is shut out.
+//! Files of one user: subscriptions, seen state and the like.
 
 use std::path::{Path, PathBuf};
 
-use crate::db::{Create, DbError, Engine};
 use crate::error::MailboxError;
 use crate::mboxlist::MailboxEntry;
 use crate::name::MailboxName;
@@ -99,34 +98,6 @@ impl Store {
         }
         Ok(())
     }
-
-    /// Why a user may not use a service (`imap`, `pop3`, ...), if the administrator has shut him out of it.
-    ///
-    /// # Errors
-    /// `user_deny.db` cannot be read. The caller should let nobody in then.
-    pub fn user_denied(&self, userid: &str, service: &str) -> Result<Option<String>, MailboxError> {
-        let path = self.options().config_dir.join("user_deny.db");
-        let mut db = match self.databases().open(&path, Engine::Flat, Create::No) {
-            Ok(db) => db,
-            Err(DbError::Missing { .. }) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let value = db.get(userid.as_bytes())?;
-        Ok(value.and_then(|value| denial(&value, service)))
-    }
-}
-
-/// The message of a row of `user_deny.db`, `version TAB services TAB message`, if it is about this service.
-fn denial(value: &[u8], service: &str) -> Option<String> {
-    let text = String::from_utf8_lossy(value);
-    let mut fields = text.splitn(3, '\t');
-    let (_version, services) = (fields.next()?, fields.next().unwrap_or("*"));
-    let message = fields.next().unwrap_or("Access to this service has been blocked");
-    let denied = services
-        .split(',')
-        .map(str::trim)
-        .any(|denied| denied == "*" || denied == service);
-    denied.then(|| message.to_owned())
 }
 
 /// The kinds of file that a user has.
@@ -139,22 +110,3 @@ const KINDS: [&str; 7] = [
     "dav",
     "xapianactive",
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_denial_names_services_or_all() {
-        assert_eq!(
-            denial(b"2\timap,pop3\tgo away", "pop3").as_deref(),
-            Some("go away")
-        );
-        assert_eq!(denial(b"2\timap,pop3\tgo away", "lmtp"), None);
-        assert_eq!(denial(b"2\t*\tgo\taway", "nntp").as_deref(), Some("go\taway"));
-        assert_eq!(
-            denial(b"", "imap").as_deref(),
-            Some("Access to this service has been blocked")
-        );
-    }
-}

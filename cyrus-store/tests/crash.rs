@@ -371,3 +371,59 @@ fn crash_during_repack_changes_nothing_that_can_be_seen() {
         open(store, "user.a").close().unwrap();
     });
 }
+
+#[cfg(feature = "search-index")]
+#[test]
+fn crash_while_an_index_is_written_leaves_the_old_one_or_the_new() {
+    use cyrus_store::search::Pattern;
+    use cyrus_store::search::index::{Indexing, Place, Wanted};
+
+    let sim = disk_with_mailboxes(12);
+    let options = |disk: &SimDisk| {
+        let mut options = options(disk);
+        options.search.engine = true;
+        options
+    };
+    let how = Indexing {
+        anew: false,
+        compact: false,
+        wait: true,
+    };
+    let store = Store::open(options(&sim)).unwrap();
+    store.index_mailbox(&mut open(&store, "user.a"), how).unwrap();
+    open(&store, "user.a")
+        .append([
+            NewMessage::from_bytes(message(100)),
+            NewMessage::from_bytes(message(101)),
+        ])
+        .unwrap();
+    open(&store, "user.a")
+        .expunge(Expunge::Uids(&UidSet::from_iter(Uid::new(1))))
+        .unwrap();
+    sim.settle();
+    store.index_mailbox(&mut open(&store, "user.a"), how).unwrap();
+    let pattern = Pattern::new("<100@x>");
+    let holder = Uid::new(13).unwrap();
+    let mut states = (0, 0);
+    for crash in sim.crash_states(80) {
+        let store = Store::open(options(&crash.disk)).unwrap();
+        let mut mailbox = open(&store, "user.a");
+        let index = mailbox.search_index().unwrap();
+        if let Some(index) = index {
+            let narrowed = index.narrow(&Wanted::Holds(Place::Text, &pattern)).unwrap();
+            assert!(narrowed.contains(holder), "{}", crash.story);
+            assert!(!narrowed.contains(Uid::new(5).unwrap()), "{}", crash.story);
+            // The old one does not know the last two messages.
+            match index.unknown().contains(holder) {
+                true => states.0 += 1,
+                false => states.1 += 1,
+            }
+        } else {
+            panic!("no index: {}\n{}", crash.story, sim.journal().join("\n"));
+        }
+        store.index_mailbox(&mut mailbox, how).unwrap();
+        let index = mailbox.search_index().unwrap().unwrap();
+        assert!(!index.unknown().contains(holder), "{}", crash.story);
+    }
+    assert!(states.0 > 5 && states.1 > 0, "{states:?}");
+}

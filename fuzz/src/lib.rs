@@ -37,8 +37,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("oauth", cyrus_proto::fuzz::oauth),
     ("quota", cyrus_store::fuzz::quota),
     ("sasl", proto::sasl),
+    ("search_index", cyrus_store::fuzz::search_index),
     ("seen", cyrus_store::fuzz::seen),
     ("skiplist", store::skiplist),
+    ("sync_log", cyrus_store::fuzz::sync_log),
     ("twoskip", store::twoskip),
     ("utf7", store::utf7),
 ];

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -66,28 +68,39 @@ impl Bulletin {
     }
 }
 
-/// Has every session look around when a message of a site is put up, so that those who idle hear of a shutdown at once.
+/// Has every session look around when a message of a site is put up or the list of denied users changes, so that those who
+/// idle hear of it at once.
 ///
-/// Without a directory `msg` there is nothing to watch; sessions then look at their next command.
+/// Without a directory `msg` there is nothing to watch there; sessions then look at their next command.
 ///
 /// # Errors
 /// There can be no such watch.
-pub fn watch(configdirectory: &Path, handle: Handle) -> io::Result<()> {
+pub fn watch(configdirectory: &Path, denied: PathBuf, handle: Handle) -> io::Result<()> {
     let directory = configdirectory.join("msg");
-    if !directory.is_dir() {
-        return Ok(());
-    }
     let watch = inotify::init(CreateFlags::CLOEXEC)?;
-    inotify::add_watch(
-        &watch,
-        &directory,
-        WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::CREATE,
-    )?;
+    let changes = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::CREATE;
+    let messages = match directory.is_dir() {
+        true => Some(inotify::add_watch(&watch, &directory, changes)?),
+        false => None,
+    };
+    if let Some(directory) = denied.parent() {
+        inotify::add_watch(&watch, directory, WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE)?;
+    }
     thread::Builder::new()
         .name("bulletin".to_owned())
         .spawn(move || {
-            let mut buffer = [0; 4096];
-            while rustix::io::read(&watch, &mut buffer).is_ok_and(|size| size > 0) {
+            let mut buffer = [MaybeUninit::uninit(); 4096];
+            let mut events = inotify::Reader::new(&watch, &mut buffer);
+            while let Ok(event) = events.next() {
+                let is_list = event.file_name().is_some_and(|name| {
+                    denied
+                        .file_name()
+                        .is_some_and(|list| list.as_bytes() == name.to_bytes())
+                });
+                // Other databases lie beside the list.
+                if Some(event.wd()) != messages && !is_list {
+                    continue;
+                }
                 // What was read a moment ago is believed until it is no longer fresh.
                 thread::sleep(FRESH + Duration::from_millis(50));
                 handle.look_around();

@@ -591,6 +591,11 @@ impl Config {
         self.other(&format!("archivepartition-{name}")).map(Path::new)
     }
 
+    /// The lines `xlist-USE: NAME`: uses in small letters, and the names of folders that have them.
+    pub fn xlist(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.family("xlist-")
+    }
+
     /// Where the search indexes of a partition lie, of those in `tier`.
     pub fn searchpartition(&self, tier: &str, name: &str) -> Option<&Path> {
         self.other(&format!("{tier}searchpartition-{name}"))

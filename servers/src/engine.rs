@@ -78,11 +78,7 @@ impl Engine {
         let tls = tls(config, switches)?;
         let mut options = settings::imap(config, tls.is_some() && !switches.implicit_tls);
         options.external_strength = switches.external_strength;
-        options.surroundings = Arc::new(ServiceSurroundings::new(
-            config,
-            Arc::clone(&self.names),
-            Arc::clone(&self.crowd),
-        ));
+        options.surroundings = Arc::new(self.surroundings(config));
         let shared = Arc::new(ImapService {
             store: self.store.clone(),
             options,
@@ -115,13 +111,24 @@ impl Engine {
             true => None,
             false => Some(Arc::new(self.authenticator(config, "lmtp")?)),
         };
-        let deliverer = StoreDeliverer::new(self.store.clone(), settings::delivery(config));
+        let mut delivery = settings::delivery(config);
+        delivery.surroundings = Some(Arc::new(self.surroundings(config)));
+        let deliverer = StoreDeliverer::new(self.store.clone(), delivery);
         let shared = LmtpService::new(deliverer, authenticator, options);
         let mut service = Service::new(config.service(), move |_| Box::new(shared.session()));
         service.tls = tls;
         service.implicit_tls = switches.implicit_tls;
         service.refusal = b"421 4.3.2 too many connections; try again later\r\n".to_vec();
         Ok(service)
+    }
+
+    fn surroundings(&self, config: &Config) -> ServiceSurroundings {
+        ServiceSurroundings::new(
+            config,
+            &self.store,
+            Arc::clone(&self.names),
+            Arc::clone(&self.crowd),
+        )
     }
 
     fn authenticator(

@@ -3,10 +3,12 @@
 pub mod bulletin;
 pub mod config;
 pub mod crowd;
+pub mod cyradm;
 pub mod cyrus_conf;
 pub mod cyrusd;
 pub mod daemon;
 pub mod deliver;
+pub mod denied;
 pub mod engine;
 pub mod environment;
 #[doc(hidden)]

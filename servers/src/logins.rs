@@ -16,9 +16,12 @@ use crate::config::{Config, Opt};
 use crate::settings;
 use crate::syslog::{Level, log};
 
+use self::denied::Barred;
 use self::doubts::Setup;
 use self::limit::Limited;
+use crate::denied::Denied;
 
+mod denied;
 mod doubts;
 pub(crate) mod keytab;
 mod limit;
@@ -60,7 +63,13 @@ pub fn authenticator(
         longest: config.duration(Opt::FailedloginLongestWait).unwrap_or_default(),
         ..BackoffLimits::default()
     };
-    Ok(Limited::new(Backoff::new(authenticator, limits), AT_ONCE))
+    let barred = Barred::new(
+        authenticator,
+        Denied::new(store.clone(), config.service()),
+        settings::admins(config),
+        config.service(),
+    );
+    Ok(Limited::new(Backoff::new(barred, limits), AT_ONCE))
 }
 
 /// Logins that are verified at a time: more than the workers that always run, fewer than there can be in need.

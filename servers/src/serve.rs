@@ -71,7 +71,13 @@ fn run(
     signal_hook::flag::register(SIGPIPE, Arc::new(AtomicBool::new(false))).map_err(os("signals"))?;
     let server = Server::new(&net_options(), observer.clone()).map_err(os("event loop"))?;
     let handle = server.handle();
-    if let Err(error) = bulletin::watch(&config.configdirectory(), handle.clone()) {
+    if let Err(error) = bulletin::watch(
+        &config.configdirectory(),
+        config
+            .file(Opt::UserdenyDbPath)
+            .unwrap_or_else(|| config.configdirectory().join("user_deny.db")),
+        handle.clone(),
+    ) {
         log(
             Level::Warning,
             &format!("msg/shutdown is noticed late by idle sessions: {error}"),

@@ -283,6 +283,8 @@ fn databases(config: &Config) -> Result<Databases, SettingError> {
         quota_path: config.file(Opt::QuotaDbPath),
         seen: engine(Opt::SeenstateDb)?,
         mboxkey: engine(Opt::MboxkeyDb)?,
+        userdeny: engine(Opt::UserdenyDb)?,
+        userdeny_path: config.file(Opt::UserdenyDbPath),
         subscription: engine(Opt::SubscriptionDb)?,
         conversations: match config.switch(Opt::Conversations) {
             true => engine(Opt::ConversationsDb)?,
@@ -473,5 +475,6 @@ pub fn delivery(config: &Config) -> DeliveryOptions {
         fuzzy: config.switch(Opt::LmtpFuzzyMailboxMatch),
         catchall: config.text(Opt::LmtpCatchallMailbox).map(Into::into),
         excluded_uses: config.words(Opt::LmtpExcludeSpecialuse),
+        surroundings: None,
     }
 }

@@ -5,23 +5,26 @@ use std::sync::Arc;
 
 use cyrus_proto::job::Peer;
 use cyrus_proto::surroundings::{Seat, Surroundings};
+use cyrus_store::Store;
 
 use crate::bulletin::Bulletin;
 use crate::config::{Config, Opt};
 use crate::crowd::{Crowd, Limits};
+use crate::denied::Denied;
 use crate::environment::HostNames;
 
 /// The surroundings of one service.
 pub struct ServiceSurroundings {
     names: Arc<HostNames>,
     bulletin: Bulletin,
+    denied: Denied,
     crowd: Arc<Crowd>,
     limits: Option<Limits>,
 }
 
 impl ServiceSurroundings {
     /// For the service that `config` was read for; `names` and `crowd` are those of the process.
-    pub fn new(config: &Config, names: Arc<HostNames>, crowd: Arc<Crowd>) -> Self {
+    pub fn new(config: &Config, store: &Store, names: Arc<HostNames>, crowd: Arc<Crowd>) -> Self {
         let most = |option| usize::try_from(config.int(option)).unwrap_or_default();
         let (per_user, per_host) = (most(Opt::MaxloginsPerUser), most(Opt::MaxloginsPerHost));
         let limits = (per_user > 0 || per_host > 0).then(|| Limits {
@@ -32,6 +35,7 @@ impl ServiceSurroundings {
         Self {
             names,
             bulletin: Bulletin::new(&config.configdirectory(), config.service()),
+            denied: Denied::new(store.clone(), config.service()),
             crowd,
             limits,
         }
@@ -57,6 +61,10 @@ impl Surroundings for ServiceSurroundings {
 
     fn shutdown(&self) -> Option<Arc<str>> {
         self.bulletin.shutdown()
+    }
+
+    fn shut_out(&self, user: &str) -> Option<Arc<str>> {
+        self.denied.why(user)
     }
 
     fn admit(&self, user: &str, peer: &Peer) -> Result<Option<Seat>, String> {

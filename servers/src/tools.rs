@@ -1,20 +1,35 @@
 //! The administrator's and user's programs: each a function from arguments to an exit code.
 
+pub mod arbitron;
+pub mod arbitronsort;
+pub mod chk_cyrus;
 pub mod ctl_conversationsdb;
 pub mod ctl_cyrusdb;
+pub mod ctl_deliver;
 pub mod ctl_mboxlist;
 pub mod cvt_cyrusdb;
+pub mod cvt_xlist_specialuse;
 pub mod cyr_buildinfo;
 pub mod cyr_dbtool;
+pub mod cyr_deny;
+pub mod cyr_df;
 pub mod cyr_expire;
 pub mod cyr_info;
+pub mod cyr_userseen;
+pub mod cyr_withlock_run;
 mod databases;
+pub mod ipurge;
+mod matching;
 pub mod mbexamine;
 pub mod mbpath;
+pub mod mbtool;
 pub mod mkimap;
 pub mod quota;
 pub mod reconstruct;
+pub mod relocate_by_id;
+
 pub mod squatter;
+mod time;
 pub mod unexpunge;
 
 use cyrus_store::{Store, StoreOptions};

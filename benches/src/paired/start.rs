@@ -1,5 +1,6 @@
 //! Servers that the driver starts itself: real Cyrus, this project's, Dovecot; each with its own configuration and spool.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_p
 
 use super::Error;
 use super::arguments::Arguments;
-use super::target::Target;
+use super::target::{Indexer, Target};
 use super::wire::Imap;
 
 /// How many users every server has: user1, user2, ...
@@ -93,6 +94,24 @@ fn cyrus(arguments: &Arguments, name: &str, programs: PathBuf) -> Result<Started
          sasl_pwcheck_method: auxprop\nsasl_auxprop_plugin: sasldb\nsasl_sasldb_path: {root}/sasldb2\n\
          sasl_mech_list: PLAIN LOGIN\n"
     );
+    let indexer = (name == "ours").then(|| {
+        // Without an index, which comes later, nothing is different; real Cyrus's searches would find nothing.
+        conf.push_str("search_engine: squat\n");
+        let mut command: Vec<OsString> = Vec::new();
+        if is_root() {
+            command
+                .extend(["setpriv", "--reuid=cyrus", "--regid=mail", "--init-groups", "--"].map(Into::into));
+        }
+        command.extend([
+            programs.join("squatter").into(),
+            "-C".into(),
+            folder.join("imapd.conf").into(),
+        ]);
+        Indexer {
+            command,
+            folder: folder.join("conf/search"),
+        }
+    });
     if !is_root() {
         conf.push_str(&format!(
             "cyrus_user: {}\n",
@@ -144,6 +163,7 @@ fn cyrus(arguments: &Arguments, name: &str, programs: PathBuf) -> Result<Started
         imap: port,
         lmtp: folder.join("lmtp.sock"),
         pid_file: folder.join("master.pid"),
+        indexer,
     };
     let started = launch(command, target, folder.clone(), keep)?;
     let mut admin = Imap::login(&started.target, "admin")?;
@@ -187,6 +207,7 @@ fn dovecot(arguments: &Arguments) -> Result<Started, Error> {
         imap: port,
         lmtp: folder.join("lmtp.sock"),
         pid_file: folder.join("run/master.pid"),
+        indexer: None,
     };
     launch(command, target, folder, keep)
 }

@@ -1,6 +1,7 @@
 //! A server under measurement: where it listens, and what its processes cost.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::Error;
@@ -13,6 +14,17 @@ pub(super) struct Target {
     pub(super) lmtp: PathBuf,
     /// The file that holds the process id of its first process.
     pub(super) pid_file: PathBuf,
+    /// What writes an index of the texts of all mailboxes, and where that is.
+    pub(super) indexer: Option<Indexer>,
+}
+
+/// Writes an index for searches.
+#[derive(Clone, Debug)]
+pub(super) struct Indexer {
+    /// A program and its arguments.
+    pub(super) command: Vec<OsString>,
+    /// The folder of the index, which may not be there.
+    pub(super) folder: PathBuf,
 }
 
 impl Target {
@@ -25,6 +37,7 @@ impl Target {
             imap: 0,
             lmtp: PathBuf::new(),
             pid_file: PathBuf::new(),
+            indexer: None,
         };
         for part in parts {
             match part.split_once('=') {

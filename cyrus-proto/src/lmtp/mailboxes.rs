@@ -11,6 +11,7 @@ use cyrus_store::{
 use super::deliverer::{Deliverer, Envelope};
 use super::response::Reply;
 use crate::frame::Sink;
+use crate::surroundings::Surroundings;
 
 /// How addresses mean mailboxes; the settings of imapd.conf, with Cyrus 3.6's defaults.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +32,8 @@ pub struct DeliveryOptions {
     pub catchall: Option<String>,
     /// `lmtp_exclude_specialuse`: folders with one of these special uses get no mail by plus addresses; the INBOX does.
     pub excluded_uses: Vec<String>,
+    /// Knows which users are shut out of the service: they get no mail through it.
+    pub surroundings: Option<Arc<dyn Surroundings>>,
 }
 
 /// A [`Deliverer`] into a [`Store`].
@@ -163,6 +166,15 @@ impl StoreDeliverer {
         }
     }
 
+    /// Mail for users who are shut out waits with the peer.
+    fn open_to_mail(&self, found: Destination) -> Result<Destination, Reply> {
+        let shut_out = |owner: String| self.options.surroundings.as_ref()?.shut_out(&owner);
+        match found.mailbox.owner().and_then(shut_out) {
+            Some(_) => Err(Reply::disabled()),
+            None => Ok(found),
+        }
+    }
+
     fn reply(&self, error: &MailboxError) -> Reply {
         match error {
             MailboxError::NotFound
@@ -249,6 +261,7 @@ impl Deliverer for StoreDeliverer {
             (found, _) => found,
         }
         .map_err(|error| self.reply(&error))
+        .and_then(|found| self.open_to_mail(found))
     }
 
     fn stage(&self, _envelope: &Envelope, recipients: &[Destination]) -> Result<StagingFile, Reply> {

@@ -67,6 +67,11 @@ impl Reply {
         )
     }
 
+    /// The administrator has shut the recipient out of this service.
+    pub const fn disabled() -> Self {
+        Self::fixed(451, "4.2.1 Delivery to mailbox is disabled")
+    }
+
     /// The recipient is over quota; the peer should try again later.
     pub const fn over_quota() -> Self {
         Self::traced(452, "4.2.2 Over quota")

@@ -14,6 +14,8 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use sasl2_sys::sasl::*;
 
+pub(super) mod client;
+
 /// What the callbacks of the library ask.
 pub(super) struct Hooks {
     /// Values by lower-case name, without the `sasl_` that imapd.conf writes before them.

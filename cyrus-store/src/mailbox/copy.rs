@@ -7,7 +7,7 @@ use cyrus_acl::Rights;
 use super::{IndexRead, IndexWrite, Mailbox, annotations};
 use crate::commit::{AppendRequest, Held, Incoming, Source};
 use crate::error::MailboxError;
-use crate::flags::{FlagNames, Flags, Keyword};
+use crate::flags::{FlagNames, Flags, Keyword, SystemFlags};
 use crate::hot::NameLocks;
 use crate::name::MailboxName;
 use crate::quota::QuotaPolicy;
@@ -205,7 +205,7 @@ impl Mailbox {
             .lock_index(locks.source.clone(), Mode::Exclusive, self.store.wait())?;
         let mut write = IndexWrite::begin(&self.store, &self.hot, index)?;
         let uids: UidSet = originals.iter().copied().collect();
-        self.mark_expunged(&mut write, &uids, |_| true)?;
+        self.mark_expunged(&mut write, &uids, SystemFlags::DELETED, |_| true)?;
         write.commit(&self.entry.name, &self.id)
     }
 }

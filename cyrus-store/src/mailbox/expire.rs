@@ -4,7 +4,7 @@
 use super::read::header_of;
 use super::{IndexWrite, Mailbox, NewMessage};
 use crate::error::MailboxError;
-use crate::flags::{FlagNames, KeywordBits};
+use crate::flags::{FlagNames, KeywordBits, SystemFlags};
 use crate::format::cache::CacheView;
 use crate::format::index::{Record, options};
 use crate::sys::Mode;
@@ -62,7 +62,8 @@ impl Mailbox {
         let mut done = Expired::default();
         if let Some(before) = how.sent_before {
             let whole = UidSet::from(Uid::MIN..=Uid::MAX);
-            let expired = self.expunge_where(&whole, |record| record.gmtime < before)?;
+            let expired =
+                self.expunge_where(&whole, SystemFlags::default(), |record| record.gmtime < before)?;
             done.expired = u32::try_from(expired.len()).unwrap_or(u32::MAX);
         }
         let locks = self.lock(Mode::Exclusive)?;
@@ -247,10 +248,11 @@ impl Mailbox {
             if wanted && record.is_expunged() && !record.is_unlinked() {
                 let old = record.clone();
                 record.flags |= Record::UNLINKED | Record::NEEDS_CLEANUP;
+                (record.modseq, record.last_updated) = (write.next_modseq(), write.now());
                 write.replace_counted(number, old, record);
             }
         }
-        write.header.options |= options::NEEDS_UNLINK | options::NEEDS_REPACK;
+        write.header.options |= options::NEEDS_UNLINK;
         write.commit(&self.entry.name, &self.id)
     }
 

@@ -35,32 +35,35 @@ impl Mailbox {
             Expunge::Uids(uids) => uids,
             Expunge::Replaced(uids) => {
                 self.require(Rights::DELETE_MESSAGES)?;
-                return self.expunge_where(uids, |_| true);
+                return self.expunge_where(uids, SystemFlags::DELETED, |_| true);
             }
         };
-        self.expunge_where(uids, |record| {
+        self.expunge_where(uids, SystemFlags::DELETED, |record| {
             record.system_flags().contains(SystemFlags::DELETED)
         })
     }
 
-    /// Expunges those messages among `uids` that `wanted` picks.
+    /// Expunges those messages among `uids` that `wanted` picks, and gives them these flags.
     pub(super) fn expunge_where(
         &mut self,
         uids: &UidSet,
+        flags: SystemFlags,
         wanted: impl Fn(&Record) -> bool,
     ) -> Result<UidSet, MailboxError> {
         let locks = self.lock(Mode::Exclusive)?;
         let mut write = IndexWrite::begin(&self.store, &self.hot, locks)?;
-        let expunged = self.mark_expunged(&mut write, uids, wanted)?;
+        let expunged = self.mark_expunged(&mut write, uids, flags, wanted)?;
         write.commit(&self.entry.name, &self.id)?;
         Ok(expunged)
     }
 
-    /// Marks records as expunged, in a change that the caller commits.
+    /// Marks records as expunged, in a change that the caller commits. They get these flags, too: as in Cyrus, those that were
+    /// moved are `\\Deleted` then, and those that expired are not.
     pub(super) fn mark_expunged(
         &self,
         write: &mut IndexWrite,
         uids: &UidSet,
+        marked: SystemFlags,
         wanted: impl Fn(&Record) -> bool,
     ) -> Result<UidSet, MailboxError> {
         let mode = self.store.options().expunge_mode;
@@ -75,8 +78,7 @@ impl Mailbox {
         while let Some((number, uid, old)) = messages.next(write)? {
             if wanted(&old) {
                 let mut new = old.clone();
-                // Those that were moved get the flag now, as in Cyrus.
-                new.flags |= flags | SystemFlags::DELETED.bits();
+                new.flags |= flags | marked.bits();
                 write.change(number, &old, new);
                 expunged.insert(uid);
             }

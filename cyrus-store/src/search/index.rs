@@ -251,6 +251,20 @@ fn form_of(pattern: &Pattern, indexed: super::Comparison) -> Option<Vec<u8>> {
     }
 }
 
+/// For the fuzz target: what can be read is written as it was.
+pub(crate) fn fuzz(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(state) = text.parse::<state::State>()
+    {
+        assert_eq!(
+            state.to_string().parse().as_ref(),
+            Ok(&state),
+            "what was written reads back"
+        );
+    }
+    let _ = stems(&String::from_utf8_lossy(data));
+}
+
 /// What two ascending lists have in common.
 fn both(one: &[u32], other: &[u32]) -> Vec<u32> {
     let mut rest = other.iter().copied().peekable();

@@ -113,7 +113,7 @@ areas! {
     Backup false "backups";
     Conversations true "conversations";
     Dav false "the HTTP server";
-    Deny false "the list of denied users";
+    Deny true "the list of denied users";
     Events false "event notifications";
     Imap true "IMAP";
     Jmap false "JMAP";

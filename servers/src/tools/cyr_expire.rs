@@ -53,16 +53,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>, err: &mut dyn Write) -> u8 
         Err(code) => return code,
     };
     let auth = AuthState::system();
+    let selected = Selection::of(&store, &config, &line)
+        .and_then(|selection| Ok((selection.mailboxes(&store)?, selection)));
+    let (mailboxes, selection) = match selected {
+        Ok(selected) => selected,
+        Err(error) => return fatal(&error, TEMPORARY),
+    };
     let mut run = Run {
-        mailboxes: match mailboxes(&store, &config, &line) {
-            Ok(mailboxes) => mailboxes,
-            Err(error) => return fatal(&error, TEMPORARY),
-        },
+        mailboxes,
+        selection,
         store,
         auth,
         wanted,
         kept: HashMap::new(),
-        selective: line.has('p') || line.has('u'),
         failed: false,
         err,
     };
@@ -132,39 +135,61 @@ fn seconds(text: &str) -> Option<f64> {
 }
 
 /// The mailboxes that `-p` or `-u` select; all without.
-fn mailboxes(store: &Store, config: &Config, line: &CommandLine) -> Result<Vec<MailboxEntry>, MailboxError> {
-    let namespace = settings::namespace(config);
-    let prefix = line.argument('p').map(|prefix| prefix.replace('/', "."));
-    let owner = match line.argument('u') {
-        Some(user) => Some(namespace.inbox(user).map_err(MailboxError::BadName)?.owner()),
-        None => None,
-    };
-    let deleted_prefix = &store.options().deleted_prefix;
-    let mut found = Vec::new();
-    store.list("", &AuthState::system(), &mut |entry, _| {
-        let by_prefix = prefix
+struct Selection {
+    prefix: Option<String>,
+    owner: Option<Option<String>>,
+    deleted_prefix: String,
+}
+
+impl Selection {
+    fn of(store: &Store, config: &Config, line: &CommandLine) -> Result<Self, MailboxError> {
+        let namespace = settings::namespace(config);
+        let owner = match line.argument('u') {
+            Some(user) => Some(namespace.inbox(user).map_err(MailboxError::BadName)?.owner()),
+            None => None,
+        };
+        Ok(Self {
+            prefix: line
+                .argument('p')
+                .map(|prefix| prefix.trim_end_matches('/').replace('/', ".")),
+            owner,
+            deleted_prefix: store.options().deleted_prefix.clone(),
+        })
+    }
+
+    fn has(&self, name: &MailboxName) -> bool {
+        let by_prefix = self
+            .prefix
             .as_deref()
-            .is_none_or(|prefix| entry.name.as_str().starts_with(prefix));
-        let by_owner = owner
-            .as_ref()
-            .is_none_or(|owner| entry.name.owner_even_deleted(deleted_prefix) == *owner);
-        if by_prefix && by_owner && !entry.mbtype.remote {
-            found.push(entry);
+            .is_none_or(|prefix| name.as_str().starts_with(prefix));
+        let owner = || name.owner_even_deleted(&self.deleted_prefix);
+        by_prefix && self.owner.as_ref().is_none_or(|wanted| owner() == *wanted)
+    }
+
+    /// Those among all mailboxes; of a user, those that he has come before those that were deleted.
+    fn mailboxes(&self, store: &Store) -> Result<Vec<MailboxEntry>, MailboxError> {
+        let mut found = Vec::new();
+        store.list("", &AuthState::system(), &mut |entry, _| {
+            if self.has(&entry.name) && !entry.mbtype.remote {
+                found.push(entry);
+            }
+            ControlFlow::Continue(())
+        })?;
+        if self.owner.is_some() {
+            found.sort_by_key(|entry| entry.name.is_deleted(&self.deleted_prefix));
         }
-        ControlFlow::Continue(())
-    })?;
-    Ok(found)
+        Ok(found)
+    }
 }
 
 struct Run<'e> {
     store: Store,
     auth: AuthState,
     mailboxes: Vec<MailboxEntry>,
+    selection: Selection,
     wanted: Wanted,
     /// How long deliveries to a mailbox are remembered, in seconds, by unique id; 0 for ever.
     kept: HashMap<String, f64>,
-    /// Whether only some mailboxes are looked at.
-    selective: bool,
     failed: bool,
     err: &'e mut dyn Write,
 }
@@ -174,12 +199,12 @@ impl Run<'_> {
         if let Some(seconds) = self.wanted.archived {
             match self.store.options().archiving.enabled {
                 true => self.archive(seconds),
-                false => self.say(format_args!("Nothing is archived: archive_enabled is off\n")),
+                false => self.say(format_args!("Nothing is archived: archive_enabled is off")),
             }
         }
         if let Some(seconds) = self.wanted.expunged.filter(|_| self.wanted.messages) {
             self.say(format_args!(
-                "Expunging deleted messages in mailboxes older than {:.2} days\n",
+                "Expunging deleted messages in mailboxes older than {:.2} days",
                 seconds / DAY
             ));
         }
@@ -192,7 +217,8 @@ impl Run<'_> {
         if let Some(seconds) = self.wanted.deleted {
             self.deleted(seconds);
         }
-        if let Some(seconds) = self.wanted.deliveries {
+        // As with the annotations: 0 is for ever.
+        if let Some(seconds) = self.wanted.deliveries.filter(|&seconds| seconds > 0.0) {
             self.deliveries(seconds);
         }
     }
@@ -218,7 +244,7 @@ impl Run<'_> {
                 });
             match moved {
                 Ok(moved) if moved.moved > 0 => self.say(format_args!(
-                    "archived {} out of {} messages in {}\n",
+                    "archived {} out of {} messages in {}",
                     moved.moved, moved.seen, entry.name
                 )),
                 Ok(_) | Err(MailboxError::NotFound | MailboxError::Deleted) => {}
@@ -258,7 +284,7 @@ impl Run<'_> {
 
     fn say(&mut self, text: std::fmt::Arguments<'_>) {
         if self.wanted.verbose {
-            let _ = writeln!(self.err, "{text}");
+            let _ = writeln!(self.err, "{text}\n");
         }
     }
 
@@ -275,6 +301,9 @@ impl Run<'_> {
     fn messages(&mut self) {
         let (mut seen, mut expired, mut removed, mut keywords) = (0_u64, 0_u64, 0_u64, 0_u64);
         let mut inherited: HashMap<MailboxName, Option<f64>> = HashMap::new();
+        if self.wanted.messages {
+            self.tombstones();
+        }
         for entry in std::mem::take(&mut self.mailboxes) {
             let lifetime = match self.wanted.annotations {
                 true => self.duration_of(EXPIRE, &entry.name, &mut inherited),
@@ -302,10 +331,10 @@ impl Run<'_> {
         if self.wanted.messages {
             let count = self.mailboxes.len();
             self.say(format_args!(
-                "\nExpired {expired} and expunged {removed} out of {seen} messages from {count} mailboxes\n"
+                "\nExpired {expired} and expunged {removed} out of {seen} messages from {count} mailboxes"
             ));
             if self.wanted.unused_keywords {
-                self.say(format_args!("Expunged {keywords} user flags\n"));
+                self.say(format_args!("Expunged {keywords} user flags"));
             }
         }
     }
@@ -318,7 +347,7 @@ impl Run<'_> {
         let name = &entry.name;
         if let Some(seconds) = lifetime {
             self.say(format_args!(
-                "expiring messages in {name} older than {:.2} days\n",
+                "expiring messages in {name} older than {:.2} days",
                 seconds / DAY
             ));
         }
@@ -331,7 +360,7 @@ impl Run<'_> {
         for (slot, keyword) in &done.keywords {
             self.say(format_args!("Expunging userflag {slot} ({keyword}) from {name}"));
         }
-        self.say(format_args!("cleaning up expunged messages in {name}\n"));
+        self.say(format_args!("cleaning up expunged messages in {name}"));
         mailbox.close()?;
         Ok(done)
     }
@@ -368,7 +397,7 @@ impl Run<'_> {
     /// Mailboxes that were deleted longer ago than this.
     fn deleted(&mut self, seconds: f64) {
         self.say(format_args!(
-            "Removing deleted mailboxes older than {:.2} days\n",
+            "Removing deleted mailboxes older than {:.2} days",
             seconds / DAY
         ));
         let before = u64::from(Self::cutoff(seconds));
@@ -376,24 +405,33 @@ impl Run<'_> {
         let mut removed = 0;
         let mut gone: Vec<MailboxName> = self.mailboxes.iter().map(|entry| entry.name.clone()).collect();
         gone.retain(|name| name.deleted_at(&prefix).is_some_and(|time| time <= before));
-        // Those below others first.
-        for name in gone.iter().rev() {
+        if self.wanted.annotations {
+            let mut inherited = HashMap::new();
+            gone.retain(|name| {
+                let own = self.duration_of(DELETE, name, &mut inherited);
+                let own = own.map(Self::cutoff);
+                own.is_none_or(|before| name.deleted_at(&prefix).is_some_and(|time| time <= before.into()))
+            });
+        }
+        for name in &gone {
             self.say(format_args!("Cleaning up {name}"));
-            self.say(format_args!("Removing: {name}\n"));
-            match self.store.delete(name, &self.auth) {
+        }
+        for name in &gone {
+            self.say(format_args!("Removing: {name}"));
+            // Whoever wants to hear of it looks for the name that it had before.
+            let deleted = self.store.delete(name, &self.auth);
+            match deleted.and_then(|()| self.store.forget_rows([name])) {
                 Ok(()) => removed += 1,
                 Err(MailboxError::NotFound) => {}
                 Err(error) => self.fail(format_args!("{name}: {error}")),
             }
         }
-        self.say(format_args!("Removed {removed} deleted mailboxes\n"));
-        if !self.selective {
-            self.tombstones(before);
-        }
+        self.say(format_args!("Removed {removed} deleted mailboxes"));
     }
 
-    /// Traces of mailboxes that are gone for as long.
-    fn tombstones(&mut self, before: u64) {
+    /// Traces of mailboxes that have been gone for a week, as long as which others may want to hear of it.
+    fn tombstones(&mut self) {
+        let before = u64::from(Self::cutoff(TOMBSTONES_LAST));
         let rows = match self.store.rows() {
             Ok(rows) => rows,
             Err(error) => return self.fail(format_args!("{error}")),
@@ -403,6 +441,7 @@ impl Run<'_> {
             .filter(|(_, row)| {
                 row.mbtype.deleted && u64::try_from(row.mtime).is_ok_and(|mtime| mtime < before)
             })
+            .filter(|(name, _)| self.selection.has(name))
             .map(|(name, _)| name)
             .collect();
         for name in &stale {
@@ -443,7 +482,10 @@ fn usage() -> u8 {
 }
 
 const DAY: f64 = 86_400.0;
+/// How long there is a trace of a deleted mailbox, in seconds.
+const TOMBSTONES_LAST: f64 = 7.0 * DAY;
 const EXPIRE: &str = "/vendor/cmu/cyrus-imapd/expire";
+const DELETE: &str = "/vendor/cmu/cyrus-imapd/delete";
 const ARCHIVE: &str = "/vendor/cmu/cyrus-imapd/archive";
 
 const USAGE: &str = "Usage: cyr_expire [OPTIONS] {mailbox|users}

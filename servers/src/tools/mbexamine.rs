@@ -7,9 +7,9 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use cyrus_acl::AuthState;
-use cyrus_store::{Mailbox, MailboxError, MailboxName, Namespace, Pattern, Store};
+use cyrus_store::{Mailbox, MailboxError, MailboxName, Store};
 
-use super::{BAD_USAGE, DATA_ERROR, TEMPORARY, enter, fatal, open_store};
+use super::{BAD_USAGE, DATA_ERROR, TEMPORARY, enter, fatal, matching, open_store};
 use crate::getopt;
 use crate::settings;
 use crate::syslog::{Level, log};
@@ -60,11 +60,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> u8 
     };
     let mut code = 0;
     for pattern in patterns {
-        let names = match matching(&store, &namespace, pattern) {
-            Ok(names) => names,
+        let entries = match matching::mailboxes(&store, &namespace, pattern) {
+            Ok(entries) => entries,
             Err(error) => return fatal(&error, TEMPORARY),
         };
-        for (shown, name) in names {
+        for name in entries.into_iter().map(|entry| entry.name) {
+            let shown = namespace.to_client(&name, None, true);
             let _ = write!(out, "Examining {shown}...");
             if let Err(error) = examine(&store, &name, what, wanted, out) {
                 let _ = writeln!(out).and_then(|()| out.flush());
@@ -102,38 +103,6 @@ impl Wanted {
             Self::Number(wanted) => wanted == number,
         }
     }
-}
-
-/// The mailboxes whose names match, in Cyrus's order: those of users, those of nobody, the deleted ones.
-fn matching(
-    store: &Store,
-    namespace: &Namespace,
-    pattern: &str,
-) -> Result<Vec<(String, MailboxName)>, MailboxError> {
-    let pattern = Pattern::new("", pattern, namespace.separator).map_err(MailboxError::BadName)?;
-    let mut found = Vec::new();
-    let prefix = &store.options().deleted_prefix;
-    store.list("", &AuthState::system(), &mut |entry, _| {
-        let shown = namespace.to_client(&entry.name, None, true);
-        if pattern.matches(&shown) {
-            let class = match (entry.name.is_deleted(prefix), entry.name.owner()) {
-                (true, _) => Class::Deleted,
-                (false, Some(_)) => Class::Users,
-                (false, None) => Class::Shared,
-            };
-            found.push((class, shown, entry.name));
-        }
-        std::ops::ControlFlow::Continue(())
-    })?;
-    found.sort_by_key(|(class, ..)| *class);
-    Ok(found.into_iter().map(|(_, shown, name)| (shown, name)).collect())
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Class {
-    Users,
-    Shared,
-    Deleted,
 }
 
 fn examine(

@@ -241,8 +241,8 @@ impl Squatter<'_> {
     fn sync_log(&mut self, path: &Path) {
         match self.store.read_sync_events(path) {
             Ok(events) => {
-                let names = rolling::mailboxes(&events.events);
-                for entry in self.sources.named(&self.store, &names) {
+                let (grown, changed) = rolling::mailboxes(&events.events);
+                for entry in self.sources.named(&self.store, &[grown, changed].concat()) {
                     self.write(&entry, ADD);
                 }
             }

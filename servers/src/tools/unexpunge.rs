@@ -8,7 +8,7 @@ use cyrus_acl::AuthState;
 use cyrus_store::message::CacheRecord;
 use cyrus_store::{ExpungedMessage, FlagNames, Keyword, Mailbox, SystemFlags, Uid, UidSet};
 
-use super::{TEMPORARY, USAGE as WRONG_SWITCHES, enter, fatal, open_store};
+use super::{SOFTWARE, TEMPORARY, USAGE as WRONG_SWITCHES, enter, fatal, open_store};
 use crate::getopt;
 use crate::settings;
 
@@ -45,12 +45,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> u8 
             return usage();
         }
     };
-    let flag = match line.argument('f').map(parse_flag) {
-        Some(None) => {
-            eprintln!("unexpunge: -f takes the name of a flag");
-            return usage();
-        }
-        flag => flag.flatten(),
+    let flag = match line.argument('f') {
+        Some(name) if name.starts_with('\\') => return fatal(&"can't set a system flag", SOFTWARE),
+        Some(name) => match Keyword::new(name) {
+            Some(keyword) => Some(keyword),
+            None => {
+                eprintln!("unexpunge: -f takes the name of a flag");
+                return usage();
+            }
+        },
+        None => None,
     };
     let config = match enter(line.argument('C'), "unexpunge") {
         Ok(config) => config,
@@ -104,10 +108,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> u8 
         if clear_deleted {
             flags.system = flags.system.without(SystemFlags::DELETED);
         }
-        if let Some(flag) = &flag {
-            flags.system |= flag.system;
-            flags.keywords.extend(flag.keywords.iter().cloned());
-        }
+        flags.keywords.extend(flag.clone());
     });
     match restored {
         Ok(restored) => {
@@ -210,21 +211,6 @@ fn interval(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
-/// A flag by name, with or without a backslash.
-fn parse_flag(name: &str) -> Option<FlagNames> {
-    let mut flags = FlagNames::default();
-    let system = SystemFlags::NAMES.into_iter().find(|(_, known)| {
-        known
-            .trim_start_matches('\\')
-            .eq_ignore_ascii_case(name.trim_start_matches('\\'))
-    });
-    match system {
-        Some((flag, _)) => flags.system |= flag,
-        None => flags.keywords.push(Keyword::new(name)?),
-    }
-    Some(flags)
-}
-
 fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -259,17 +245,5 @@ mod tests {
         assert_eq!(interval("90"), Some(90));
         assert_eq!(interval("2w"), Some(1_209_600));
         assert_eq!(interval("w"), None);
-    }
-
-    #[test]
-    fn flags_are_system_flags_or_keywords() {
-        assert!(
-            parse_flag("flagged")
-                .unwrap()
-                .system
-                .contains(SystemFlags::FLAGGED)
-        );
-        assert_eq!(parse_flag("Found").unwrap().keywords.len(), 1);
-        assert_eq!(parse_flag("a b"), None);
     }
 }

@@ -7,6 +7,7 @@ mod imaplib;
 mod mbsync;
 mod mutt;
 mod offlineimap;
+mod our_cyradm;
 mod perl;
 mod sasl;
 mod smtp_source;

@@ -192,7 +192,10 @@ fn expunged_messages_are_listed_as_real_cyrus_lists_them_and_come_back() {
          restored 1 expunged messages\n"
     );
     assert_eq!(site.tool_ok(&real, "unexpunge", &list), "");
-    assert_sound(&site, &real);
+    // Records of messages without files stay until the next repack, as in Cyrus, and that is told.
+    let mut complained = complaints(&site, &real);
+    complained.retain(|complaint| !complaint.starts_with("mbexamine -c"));
+    assert_eq!(complained, [""; 0]);
     let after = seen_by(&site, &real);
     assert_eq!(after[..before.len()], before);
     let back = after.last().expect("the restored message");

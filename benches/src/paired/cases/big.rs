@@ -1,6 +1,8 @@
 //! One large mailbox: SELECT, FETCH, SEARCH, SORT, THREAD, STORE, COPY, EXPUNGE.
 
 use std::io;
+use std::process::Command;
+use std::time::Instant;
 
 use super::{fresh_mailbox, messages, rounds};
 use crate::paired::answers::{count_of, fetched, number_of};
@@ -8,7 +10,7 @@ use crate::paired::arguments::Arguments;
 use crate::paired::mail::big;
 use crate::paired::meter::{Cost, time};
 use crate::paired::report::{Better, Report};
-use crate::paired::target::Target;
+use crate::paired::target::{Indexer, Target};
 use crate::paired::wire::Imap;
 
 const USER: &str = "user50";
@@ -28,6 +30,28 @@ const STEPS: [(&str, &str); 10] = [
     ("STORE 1:* -FLAGS.SILENT", "STORE 1:* -FLAGS.SILENT (\\Flagged)"),
 ];
 
+/// Searches with an index: of what no message holds, of what some hold, of what nearly all may hold, and of words.
+const INDEXED: [(&str, &str); 6] = [
+    (
+        "SEARCH TEXT with an index",
+        "SEARCH TEXT \"kitchen harbourmaster\"",
+    ),
+    (
+        "SEARCH TEXT of a few with an index",
+        "SEARCH TEXT \"<big.777@bench.example>\"",
+    ),
+    (
+        "SEARCH TEXT of many with an index",
+        "SEARCH TEXT \"kitchen harbour\"",
+    ),
+    ("SEARCH FROM with an index", "SEARCH FROM number77"),
+    ("SEARCH SUBJECT with an index", "SEARCH SUBJECT harbour"),
+    (
+        "SEARCH FUZZY",
+        "SEARCH RETURN (RELEVANCY ALL) FUZZY SUBJECT \"harbours meetings\"",
+    ),
+];
+
 /// Searches whose answers are compared.
 const SAME: [&str; 4] = [
     "SEARCH SUBJECT harbour",
@@ -39,6 +63,10 @@ const SAME: [&str; 4] = [
 pub(super) fn run(targets: &[Target], arguments: &Arguments, report: &mut Report) -> io::Result<()> {
     let many = arguments.big;
     for target in targets {
+        if let Some(indexer) = &target.indexer {
+            // Of an earlier run in the same folder.
+            let _ = std::fs::remove_dir_all(&indexer.folder);
+        }
         build(target, many)?;
     }
     same_answers(targets, many, report)?;
@@ -88,7 +116,69 @@ pub(super) fn run(targets: &[Target], arguments: &Arguments, report: &mut Report
         }
         imap.command(b"UNSELECT")?;
         imap.command(b"DELETE Half").map(drop)
+    })?;
+    for target in targets {
+        if let Some(indexer) = &target.indexer {
+            indexed(target, indexer, arguments, report)?;
+        }
+    }
+    Ok(())
+}
+
+/// The same searches, and others, with an index, which must not change what they find.
+fn indexed(target: &Target, indexer: &Indexer, arguments: &Arguments, report: &mut Report) -> io::Result<()> {
+    let many = arguments.big;
+    let plain: Vec<Vec<u8>> = found(target)?;
+    let started = Instant::now();
+    let program = indexer.command.first().cloned().unwrap_or_default();
+    let status = Command::new(program)
+        .args(indexer.command.iter().skip(1))
+        .status()?;
+    let case = |case: &str| format!("{many} messages: {case}");
+    report.add(
+        target,
+        &case("writing the index"),
+        "s",
+        Better::Lower,
+        started.elapsed().as_secs_f64(),
+    );
+    if !status.success() {
+        report.fault(format!("{}: {:?}: {status}", target.name, indexer.command));
+    }
+    if found(target)? != plain {
+        report.fault(format!(
+            "{}: searches with an index find something else",
+            target.name
+        ));
+    }
+    rounds(std::slice::from_ref(target), arguments.rounds, |round, target| {
+        let mut imap = Imap::login(target, USER)?;
+        imap.command(b"SELECT Big")?;
+        for (name, command) in INDEXED {
+            let (cost, _) = time(target, || imap.command(command.as_bytes()))?;
+            if round > 0 {
+                let milliseconds = cost.wall.as_secs_f64() * 1000.0;
+                report.add(target, &case(name), "ms", Better::Lower, milliseconds);
+            }
+        }
+        Ok(())
     })
+}
+
+/// What searches find, without what they say of themselves.
+fn found(target: &Target) -> io::Result<Vec<Vec<u8>>> {
+    let mut imap = Imap::login(target, USER)?;
+    imap.command(b"SELECT Big")?;
+    let commands = INDEXED.iter().filter(|(_, command)| !command.contains("FUZZY"));
+    let answers = commands.map(|(_, command)| imap.answer(command));
+    let first_line = |answer: Vec<u8>| {
+        answer
+            .split(|&byte| byte == b'\n')
+            .next()
+            .unwrap_or_default()
+            .to_vec()
+    };
+    answers.map(|answer| answer.map(first_line)).collect()
 }
 
 /// Fills the mailbox, unless an earlier run did.

@@ -15,14 +15,23 @@ pub(super) struct Timed {
 }
 
 impl ImapSession {
-    /// Why the client has to leave, if everybody but administrators has.
+    /// Why the client has to leave, if everybody but administrators has, or this user.
     pub(super) fn sent_away(&self) -> Option<Arc<str>> {
         let user = self.current_user()?;
         if user.is_admin() {
             return None;
         }
-        let why = self.options().surroundings.shutdown()?;
+        let surroundings = &self.options().surroundings;
         let log = &self.service.log;
+        let Some(why) = surroundings.shutdown() else {
+            let why = surroundings.shut_out(&user.name)?;
+            let name = &user.name;
+            log.record(
+                Level::Notice,
+                format_args!("{name} is shut out: {why}, closing connection"),
+            );
+            return Some(why);
+        };
         log.record(
             Level::Debug,
             format_args!("Shutdown file: {why}, closing connection"),

@@ -262,6 +262,10 @@ impl Build<'_> {
         };
         let old = old.filter(|old| self.can_be_added_to(&old.state, &goal));
         let plan = self.plan(old.as_ref(), &goal, how.anew);
+        if old.is_none() && goal.messages.is_empty() && !how.anew {
+            // Nothing to find, and so no need of files.
+            return Ok(Indexed::default());
+        }
         if old.is_none() {
             // What is there, if anything, is of no use.
             self.store.wipe(&self.path, false).map_err(MailboxError::from)?;

@@ -69,9 +69,14 @@ pub(super) fn run(squatter: &mut Squatter<'_>) -> u8 {
         }
         match squatter.store.take_sync_events(&channel) {
             Ok(Some(events)) => {
-                let names = mailboxes(&events.events);
-                let entries = squatter.sources.named(&squatter.store, &names);
+                let (grown, changed) = mailboxes(&events.events);
+                let entries = squatter.sources.named(&squatter.store, &grown);
                 work(squatter, entries, &mut later, &stop);
+                for entry in squatter.sources.named(&squatter.store, &changed) {
+                    later.wait(entry);
+                }
+                let due = later.due();
+                work(squatter, due, &mut later, &stop);
                 // What is cut short is done again.
                 if !stop.load(Ordering::Relaxed)
                     && let Err(error) = squatter.store.finish_sync_events(events)
@@ -116,19 +121,23 @@ fn work(squatter: &mut Squatter<'_>, entries: Vec<MailboxEntry>, later: &mut Lat
     squatter.store.forget_idle();
 }
 
-/// The mailboxes that events are about, each once, in the order of the events.
-pub(super) fn mailboxes(events: &[Vec<String>]) -> Vec<MailboxName> {
+/// The mailboxes that got messages, and those that changed otherwise, each once, in the order of the events.
+///
+/// A renamed mailbox keeps its index; one that is gone loses it when all are looked at.
+pub(super) fn mailboxes(events: &[Vec<String>]) -> (Vec<MailboxName>, Vec<MailboxName>) {
     let mut seen = HashSet::new();
-    let about = events.iter().filter_map(|event| match event.as_slice() {
-        [kind, name, ..] if kind == "APPEND" || kind == "MAILBOX" => Some(name),
-        // A renamed mailbox keeps its index; one that is gone loses it when all are looked at.
-        _ => None,
-    });
-    let fresh = about.filter(|name| seen.insert((*name).clone()));
-    fresh.filter_map(|name| MailboxName::parse(name).ok()).collect()
+    let mut about = |wanted: &str| {
+        let names = events.iter().filter_map(|event| match event.as_slice() {
+            [kind, name, ..] if kind == wanted => Some(name.as_str()),
+            _ => None,
+        });
+        let fresh = names.filter(|name| seen.insert((*name).to_owned()));
+        fresh.filter_map(|name| MailboxName::parse(name).ok()).collect()
+    };
+    (about("APPEND"), about("MAILBOX"))
 }
 
-/// Mailboxes whose indexes could not be written, and when to try again.
+/// Mailboxes of which something may have been expunged, or whose indexes could not be written, and when to look at them.
 #[derive(Default)]
 struct Later(BTreeMap<MailboxName, (Instant, u32, MailboxEntry)>);
 
@@ -143,6 +152,14 @@ impl Later {
         }
         let due = Instant::now() + RETRY * (tries + 1);
         self.0.insert(entry.name.clone(), (due, tries + 1, entry));
+    }
+
+    /// Notes a mailbox that changed, if it does not wait yet: whoever sets flags does so often.
+    fn wait(&mut self, entry: MailboxEntry) {
+        if self.0.len() < MAX_WAITING {
+            let due = Instant::now() + CALM;
+            self.0.entry(entry.name.clone()).or_insert((due, 0, entry));
+        }
     }
 
     fn remove(&mut self, name: &MailboxName) {
@@ -163,7 +180,40 @@ const BACKGROUND: &str = "CYRUS_SQUATTER_BACKGROUND";
 const PAUSE: Duration = Duration::from_millis(100);
 const LONG_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long flags may change, and messages be expunged, before an index is looked at: they are not shown meanwhile.
+const CALM: Duration = Duration::from_secs(5);
+
 /// When to try again what failed, and how often.
 const RETRY: Duration = Duration::from_secs(2);
 const MAX_TRIES: u32 = 5;
 const MAX_WAITING: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mailbox_is_named_once_however_often_it_changed() {
+        let event = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let events = [
+            event(&["MAILBOX", "user.b"]),
+            event(&["APPEND", "user.a"]),
+            event(&["MAILBOX", "user.a"]),
+            event(&["QUOTA", "user.c"]),
+            event(&["APPEND", "user.a"]),
+            event(&["MAILBOX", "user.b"]),
+            event(&["MAILBOX"]),
+        ];
+        let (grown, changed) = mailboxes(&events);
+        let names = |names: &[MailboxName]| {
+            names
+                .iter()
+                .map(|name| name.as_str().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (names(&grown), names(&changed)),
+            (vec!["user.a".to_owned()], vec!["user.b".to_owned()])
+        );
+    }
+}

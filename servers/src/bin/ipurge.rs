@@ -1,0 +1,10 @@
+//! Expunges messages by age or size.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(cyrus_servers::tools::ipurge::run(
+        std::env::args_os().skip(1),
+        &mut std::io::BufWriter::new(std::io::stdout().lock()),
+    ))
+}
