@@ -165,10 +165,10 @@ impl Watched {
         let now = Instant::now();
         match end {
             Ok(login) => self.lock().succeeded(self.host, &login.authenticated_as, now),
-            Err(SaslError::BadCredentials(_) | SaslError::NotAuthorized(_)) => {
+            Err(SaslError::BadCredentials(_)) => {
                 self.lock().failed(self.host, self.attempt.user(), now);
             }
-            // Nobody's guess was wrong.
+            // Nobody's guess was wrong: whoever may not do something has proved who he is.
             Err(_) => {}
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! libsasl2 has neither, so they are put beside its mechanisms: [`OAuth`] offers both, and asks a [`TokenVerifier`] whose
 //! token it was given. [`Jwt`] verifies tokens itself against the issuer's keys; [`Introspection`] asks the
-//! issuer about each (RFC 7662). Tokens are as good as passwords, so both need TLS wherever passwords do.
+//! issuer about each (RFC 7662). Whoever hears a token can use it, so both need TLS always (RFC 7628, section 4).
 //!
 //! ```text
 //!   client's message ----> token, user wanted ----> TokenVerifier ----> whose ----> Policy: may act as the one wanted
@@ -121,7 +121,7 @@ impl<A> OAuth<A> {
 impl<A: Authenticator> Authenticator for OAuth<A> {
     fn mechanisms(&self, facts: &ConnectionFacts) -> Arc<[String]> {
         let others = self.others.mechanisms(facts);
-        if !facts.plaintext_is_fine() || self.shared.offered.is_empty() {
+        if !is_private(facts) || self.shared.offered.is_empty() {
             return others;
         }
         let own = self.shared.offered.iter().map(|own| own.name().to_owned());
@@ -138,7 +138,7 @@ impl<A: Authenticator> Authenticator for OAuth<A> {
         let Some(&own) = offered.find(|own| own.name().eq_ignore_ascii_case(mechanism)) else {
             return self.others.start(facts, mechanism, initial);
         };
-        if !facts.plaintext_is_fine() {
+        if !is_private(facts) {
             return Err(SaslError::TooWeak(format!("{} needs TLS first", own.name())));
         }
         match initial {
@@ -161,6 +161,11 @@ impl<A: Authenticator> Authenticator for OAuth<A> {
     ) -> Result<Login, SaslError> {
         self.others.check_password(facts, user, password)
     }
+}
+
+/// Whether nobody else hears what is said.
+fn is_private(facts: &ConnectionFacts) -> bool {
+    facts.external_strength > 1
 }
 
 /// The client has not said anything yet.
@@ -403,14 +408,17 @@ mod tests {
     }
 
     #[test]
-    fn tokens_need_tls_where_passwords_do_and_other_mechanisms_stay() {
+    fn tokens_need_tls_and_other_mechanisms_stay() {
         let sasl = sasl();
         assert_eq!(
             sasl.mechanisms(&secure()).as_ref(),
             ["PLAIN", "LOGIN", "OAUTHBEARER", "XOAUTH2"]
         );
-        let clear = ConnectionFacts::default();
-        assert!(sasl.mechanisms(&clear).is_empty());
+        let clear = ConnectionFacts {
+            allow_plaintext: true,
+            ..ConnectionFacts::default()
+        };
+        assert_eq!(sasl.mechanisms(&clear).as_ref(), ["PLAIN", "LOGIN"]);
         let refused = sasl.start(&clear, "XOAUTH2", Some(b"user=fred\x01auth=Bearer good\x01\x01"));
         assert!(matches!(refused, Err(SaslError::TooWeak(_))));
         let plain = sasl.start(&secure(), "PLAIN", Some(b"\0fred\0secret"));

@@ -70,7 +70,7 @@ impl Setup {
 
     /// What can be used, in one line.
     pub(super) fn summary(&self, offered: &[String]) -> String {
-        let with_tls = |name: &&String| !self.plaintext && is_clear(name);
+        let with_tls = |name: &&String| !self.plaintext && is_password(name) || is_token(name);
         let (after_tls, always): (Vec<&String>, Vec<&String>) = offered
             .iter()
             .filter(|name| self.anonymous || !name.eq_ignore_ascii_case("ANONYMOUS"))
@@ -90,6 +90,7 @@ impl Setup {
             list(&always),
             match after_tls.as_slice() {
                 [] => String::new(),
+                names if self.plaintext => format!(", and under TLS by {}", list(names)),
                 names => format!(", and under TLS by LOGIN and {}", list(names)),
             }
         )
@@ -255,11 +256,18 @@ fn words<'o>(options: &'o HashMap<String, String>, name: &str, default: &'o str)
     text.split_whitespace().collect()
 }
 
-/// Whether a mechanism shows what it is about to whoever listens.
-fn is_clear(mechanism: &str) -> bool {
-    ["PLAIN", "LOGIN", "OAUTHBEARER", "XOAUTH2"]
-        .iter()
-        .any(|clear| clear.eq_ignore_ascii_case(mechanism))
+/// Whether a mechanism sends the password as it is.
+fn is_password(mechanism: &str) -> bool {
+    is_any(mechanism, &["PLAIN", "LOGIN"])
+}
+
+/// Whether a mechanism sends a token, which never goes in clear.
+fn is_token(mechanism: &str) -> bool {
+    is_any(mechanism, &["OAUTHBEARER", "XOAUTH2"])
+}
+
+fn is_any(mechanism: &str, names: &[&str]) -> bool {
+    names.iter().any(|name| name.eq_ignore_ascii_case(mechanism))
 }
 
 /// Mechanisms for which the server must know a secret of each user.
@@ -343,7 +351,7 @@ mod tests {
         );
         assert_eq!(
             setup("allowplaintext: yes\nallowanonymouslogin: yes\n").summary(&offered),
-            "imap: logins by PLAIN SCRAM-SHA-256 OAUTHBEARER ANONYMOUS; passwords are verified by auxprop"
+            "imap: logins by PLAIN SCRAM-SHA-256 ANONYMOUS, and under TLS by OAUTHBEARER; passwords are verified by auxprop"
         );
     }
 

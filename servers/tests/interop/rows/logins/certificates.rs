@@ -355,6 +355,15 @@ fn a_new_certificate_is_used_at_once_and_ends_no_session() {
     }
     assert_eq!(common_name(&implicit(&server, tls()).unwrap()), "renewed");
     assert!(old.say("c NOOP").contains("c OK"));
+    // At SIGHUP a new process takes over, with whatever there is then; the old one stays with its sessions.
+    replace(&authority.issue("last", "/CN=last", "DNS:localhost"));
+    for pid in server.children() {
+        let pid = rustix::process::Pid::from_raw(pid).expect("a process");
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("SIGHUP");
+    }
+    wait_for(&server, "last");
+    assert!(old.say("d SELECT INBOX").contains("d "));
+    assert_eq!(common_name(&old), "localhost");
 }
 
 /// What openssl says of a handshake for which it has, or keeps, a session.

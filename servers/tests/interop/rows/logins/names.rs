@@ -187,7 +187,7 @@ fn s080_imap_and_lmtp_ask_the_same_layer() {
         drop(server);
         site.configure(&own);
         let lmtp = free_port();
-        let _server = serve_with(
+        let server = serve_with(
             &site,
             &programs,
             &[],
@@ -202,6 +202,16 @@ fn s080_imap_and_lmtp_ask_the_same_layer() {
         assert!(reply.starts_with("235"), "{name}: {reply}");
         let reply = wire.say("MAIL FROM:<a@b>");
         assert!(reply.starts_with("250"), "{name}: {reply}");
+        let mut stranger = Wire::connect(lmtp);
+        stranger.say("LHLO there");
+        let reply = stranger.say(&format!("AUTH PLAIN {}", b64("\0postman\0wrong")));
+        assert!(reply.starts_with("501"), "{name}: {reply}");
+        if name == "ours" {
+            let log = server.log();
+            let failed = "[127.0.0.1] PLAIN (postman) [SASL(-13): authentication failure: ";
+            assert!(log.contains("badlogin: ") && log.contains(failed), "{log}");
+            assert!(log.contains("[127.0.0.1] postman PLAIN User logged in"), "{log}");
+        }
     }
 }
 

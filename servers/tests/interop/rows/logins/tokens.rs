@@ -99,6 +99,8 @@ fn tokens_with_a_good_signature_log_in_and_others_are_told_what_is_needed() {
     ));
     site.unset("sasl_mech_list");
     let server = start(&site, &programs, &["alice"]);
+    let clear = Wire::connect(server.imap_port);
+    assert!(!clear.greeting.contains("OAUTHBEARER"), "{}", clear.greeting);
     let mut wire = secure(&server);
     assert!(
         wire.greeting.contains("AUTH=OAUTHBEARER AUTH=XOAUTH2"),
