@@ -12,7 +12,7 @@
 //! ```
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 pub use self::attempt::Attempt;
@@ -205,6 +205,12 @@ pub trait Policy: Send + Sync {
     fn canonical_user(&self, user: &str, realm: Option<&str>) -> Option<String> {
         let _ = realm;
         Some(user.to_owned())
+    }
+
+    /// [`Policy::canonical_user`] of somebody who came to this address of ours, which may decide about his domain.
+    fn canonical_user_at(&self, user: &str, realm: Option<&str>, local: IpAddr) -> Option<String> {
+        let _ = local;
+        self.canonical_user(user, realm)
     }
 
     /// Whether somebody with the credentials of `authenticated_as` may act as `user` (another one).

@@ -163,8 +163,11 @@ impl Store {
         Ok(self.lookup(&name)?.filter(|entry| entry.id.as_ref() == Some(id)))
     }
 
-    /// What a user may do with a mailbox.
+    /// What a user may do with a mailbox. With a deleted one, nobody but administrators may do anything.
     pub fn rights(&self, entry: &MailboxEntry, auth: &AuthState) -> Rights {
+        if !auth.is_admin() && entry.name.is_deleted(&self.options().deleted_prefix) {
+            return Rights::NONE;
+        }
         let owner = entry.name.owner_even_deleted(&self.options().deleted_prefix);
         let relation = match owner {
             Some(owner) if owner == auth.userid() && !auth.is_system() => Relation::Owner,

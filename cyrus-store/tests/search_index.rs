@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use cyrus_acl::AuthState;
 use cyrus_store::log::MemoryLog;
+use cyrus_store::message::{Fields, field_values, select_fields};
 use cyrus_store::search::index::{IndexError, Indexed, Indexing, Place, Wanted, stems};
 use cyrus_store::search::{Collation, Comparison, Pattern, Scope, Whitespace};
 use cyrus_store::{
@@ -108,6 +109,30 @@ impl Site {
             let cached = message.cache().unwrap();
             let file = message.file().unwrap();
             pattern.in_message(&file, &cached.record().sections().unwrap(), scope)
+        };
+        let found = read.messages().filter(holds);
+        found.map(|message| message.uid().get()).collect()
+    }
+
+    /// The messages that hold a string in a field of their header, each of them looked at.
+    fn field_holders(&self, place: Place, pattern: &Pattern) -> Vec<u32> {
+        let mut mailbox = self.mailbox();
+        let read = mailbox.read().unwrap();
+        let holds = |message: &cyrus_store::Message<'_>| {
+            let cached = message.cache().unwrap();
+            let record = cached.record();
+            match place {
+                Place::To => pattern.in_utf8(record.to()),
+                Place::Subject => pattern.in_utf8(record.subject_text().unwrap_or_default()),
+                _ => {
+                    let file = message.file().unwrap();
+                    let header = &file[..message.header_size() as usize];
+                    let fields = cached
+                        .header_fields(&["x-other"])
+                        .unwrap_or_else(|| select_fields(header, Fields::Only(&["x-other"])));
+                    field_values(&fields, b"x-other").any(|value| pattern.in_header(value))
+                }
+            }
         };
         let found = read.messages().filter(holds);
         found.map(|message| message.uid().get()).collect()
@@ -483,6 +508,13 @@ proptest! {
                         if let Some(narrowed) = site.narrowed(place, &pattern) {
                             for uid in site.holders(scope, &pattern) {
                                 prop_assert!(narrowed.contains(&uid), "{needle:?} {scope:?} {comparison:?}: {uid}");
+                            }
+                        }
+                    }
+                    for place in [Place::To, Place::Subject, Place::Header] {
+                        if let Some(narrowed) = site.narrowed(place, &pattern) {
+                            for uid in site.field_holders(place, &pattern) {
+                                prop_assert!(narrowed.contains(&uid), "{needle:?} {place:?} {comparison:?}: {uid}");
                             }
                         }
                     }

@@ -74,7 +74,7 @@ struct Known {
 
 impl Default for HostNames {
     fn default() -> Self {
-        Self::new(resolve)
+        Self::asking(resolve)
     }
 }
 
@@ -89,7 +89,8 @@ impl HostNames {
     /// An answer that takes longer than this is slow.
     const SLOW: Duration = Duration::from_millis(200);
 
-    fn new(ask: fn(IpAddr) -> Option<String>) -> Self {
+    /// Names from somewhere else than the system.
+    pub(crate) fn asking(ask: fn(IpAddr) -> Option<String>) -> Self {
         Self {
             ask,
             known: Mutex::default(),
@@ -184,7 +185,7 @@ mod tests {
 
     #[test]
     fn names_are_asked_for_once_and_their_number_is_bounded() {
-        let names = HostNames::new(counted);
+        let names = HostNames::asking(counted);
         let (named, nameless) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
         for _ in 0..3 {
             assert_eq!(names.of(named.into()).as_deref(), Some("mail.example.com"));

@@ -2,6 +2,7 @@
 //! act for whom, and patience with those who guess.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use cyrus_acl::{AuthState, Identifier, Mechanism, Rights};
@@ -13,6 +14,7 @@ use cyrus_proto::sasl::{
 use cyrus_store::{MailboxName, Store};
 
 use crate::config::{Config, Opt};
+use crate::environment::HostNames;
 use crate::settings;
 use crate::syslog::{Level, log};
 
@@ -89,15 +91,16 @@ fn everything(protocol: &str) -> ConnectionFacts {
 /// The site's rules about user names.
 struct SitePolicy {
     mechanism: Arc<dyn Mechanism>,
-    store: Store,
     /// `loginuseacl`: whoever administers a user's INBOX may act as that user.
-    by_acl: bool,
+    by_acl: Option<Store>,
     admins: Vec<String>,
     proxies: Vec<String>,
     default_domain: Option<String>,
     virtual_domains: bool,
     realms: Vec<String>,
     server_name: String,
+    /// `virtdomains: on`: whoever names no domain is of that of the address that he came to.
+    names: Option<HostNames>,
 }
 
 impl Policy for SitePolicy {
@@ -121,17 +124,24 @@ impl Policy for SitePolicy {
         self.mechanism.canonical(&user).ok()
     }
 
+    fn canonical_user_at(&self, user: &str, realm: Option<&str>, local: IpAddr) -> Option<String> {
+        let own_realm = realm.is_none_or(|realm| realm.is_empty() || self.is_own_realm(realm));
+        let domain = self.names.as_ref().filter(|_| own_realm && !user.contains('@'));
+        match domain.and_then(|names| domain_of(&names.of(local)?)) {
+            Some(domain) => self.canonical_user(&format!("{user}@{domain}"), None),
+            None => self.canonical_user(user, realm),
+        }
+    }
+
     fn may_act_as(&self, authenticated_as: &str, user: &str) -> bool {
-        let auth = match self.store.auth(authenticated_as) {
+        let auth = match self.mechanism.auth_state(authenticated_as) {
             Ok(auth) => auth,
             Err(error) => {
                 log(Level::Warning, &format!("groups of {authenticated_as}: {error}"));
                 return false;
             }
         };
-        is_listed(&self.admins, &auth)
-            || is_listed(&self.proxies, &auth)
-            || self.by_acl && self.administers(&auth, user)
+        is_listed(&self.admins, &auth) || is_listed(&self.proxies, &auth) || self.administers(&auth, user)
     }
 }
 
@@ -143,26 +153,33 @@ fn is_listed(list: &[String], auth: &AuthState) -> bool {
     list.iter().any(has)
 }
 
+/// The domain of a host: `example.org` of `mail.example.org`.
+fn domain_of(host: &str) -> Option<String> {
+    let (_, domain) = host.trim_end_matches('.').split_once('.')?;
+    Some(domain.to_ascii_lowercase()).filter(|domain| !domain.is_empty())
+}
+
 impl SitePolicy {
     fn new(config: &Config, store: &Store) -> Self {
         Self {
             mechanism: Arc::clone(&store.options().mechanism),
-            store: store.clone(),
-            by_acl: config.switch(Opt::Loginuseacl),
+            by_acl: config.switch(Opt::Loginuseacl).then(|| store.clone()),
             admins: settings::admins(config),
             proxies: config.words(Opt::Proxyservers),
             default_domain: config.text(Opt::Defaultdomain).map(Into::into),
             virtual_domains: config.choice(Opt::Virtdomains) != "off",
             realms: config.words(Opt::Loginrealms),
             server_name: settings::servername(config),
+            names: (config.choice(Opt::Virtdomains) == "on").then(HostNames::default),
         }
     }
 
-    /// Whether the INBOX of `user` gives the right to administer it.
+    /// Whether the INBOX of `user` gives the right to administer it, where that counts.
     fn administers(&self, auth: &AuthState, user: &str) -> bool {
+        let Some(store) = &self.by_acl else { return false };
         let rights = || -> Result<Rights, Box<dyn std::error::Error>> {
-            let entry = self.store.lookup(&MailboxName::inbox_of(user)?)?;
-            Ok(entry.map_or(Rights::NONE, |entry| self.store.rights(&entry, auth)))
+            let entry = store.lookup(&MailboxName::inbox_of(user)?)?;
+            Ok(entry.map_or(Rights::NONE, |entry| store.rights(&entry, auth)))
         };
         match rights() {
             Ok(rights) => rights.contains(Rights::ADMIN),
@@ -202,5 +219,48 @@ impl SaslLog for LibraryLog {
             LogLevel::Debug => Level::Debug,
         };
         log(level, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyrus_store::StoreOptions;
+
+    /// A site with virtual domains where addresses have the name of their last number.
+    fn policy(named: bool) -> SitePolicy {
+        SitePolicy {
+            mechanism: Arc::clone(&StoreOptions::new("/nonexistent").mechanism),
+            by_acl: None,
+            admins: Vec::new(),
+            proxies: Vec::new(),
+            default_domain: Some("example.test".to_owned()),
+            virtual_domains: true,
+            realms: Vec::new(),
+            server_name: "localhost".to_owned(),
+            names: named.then(|| {
+                HostNames::asking(|address| match address.to_string().as_str() {
+                    "127.0.0.2" => Some("mail.Other.test".to_owned()),
+                    "127.0.0.3" => Some("imap.example.test".to_owned()),
+                    _ => Some("localhost".to_owned()),
+                })
+            }),
+        }
+    }
+
+    #[test]
+    fn where_domains_follow_addresses_they_are_those_of_the_names_of_the_addresses() {
+        for (named, user, address, canonical) in [
+            (true, "bovik", "127.0.0.2", "bovik@other.test"),
+            (true, "bovik", "127.0.0.3", "bovik"),
+            (true, "bovik", "127.0.0.1", "bovik"),
+            (true, "bovik@example.test", "127.0.0.2", "bovik"),
+            (true, "bovik@third.test", "127.0.0.2", "bovik@third.test"),
+            (false, "bovik", "127.0.0.2", "bovik"),
+        ] {
+            let address = address.parse().unwrap();
+            let found = policy(named).canonical_user_at(user, None, address);
+            assert_eq!(found.as_deref(), Some(canonical), "{user} at {address}");
+        }
     }
 }

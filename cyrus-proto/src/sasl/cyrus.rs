@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_int, c_uint};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sasl2_sys::sasl::*;
@@ -120,8 +120,11 @@ struct Site {
 }
 
 impl Answers for Site {
-    fn canonical_user(&self, user: &str, realm: Option<&str>) -> Option<String> {
-        self.policy.canonical_user(user, realm)
+    fn canonical_user(&self, user: &str, realm: Option<&str>, local: Option<IpAddr>) -> Option<String> {
+        match local {
+            Some(local) => self.policy.canonical_user_at(user, realm, local),
+            None => self.policy.canonical_user(user, realm),
+        }
     }
 
     fn may_act_as(&self, authenticated_as: &str, user: &str) -> bool {

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulong, c_void};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
@@ -26,8 +27,8 @@ pub(super) struct Hooks {
 
 /// The questions of the library that are not about options.
 pub(super) trait Answers: Send + Sync {
-    /// The canonical form of a user name, given the realm.
-    fn canonical_user(&self, user: &str, realm: Option<&str>) -> Option<String>;
+    /// The canonical form of a user name, given the realm and the address of ours that the client came to.
+    fn canonical_user(&self, user: &str, realm: Option<&str>, local: Option<IpAddr>) -> Option<String>;
     /// Whether the first may act as the second.
     fn may_act_as(&self, authenticated_as: &str, user: &str) -> bool;
     /// Takes one of the library's messages.
@@ -646,7 +647,8 @@ unsafe extern "C" fn canon_user(
         unsafe {
             let (hooks, realm) = (hooks(context)?, owned(realm));
             let user = String::from_utf8(bytes(input, input_len)).ok()?;
-            let canonical = hooks.answers.canonical_user(&user, realm.as_deref())?;
+            let local = local_address(conn);
+            let canonical = hooks.answers.canonical_user(&user, realm.as_deref(), local)?;
             let len = c_uint::try_from(canonical.len())
                 .ok()
                 .filter(|len| *len < out_max)?;
@@ -668,6 +670,22 @@ unsafe extern "C" fn canon_user(
             SASL_BADAUTH
         }
     }
+}
+
+/// Our end of a connection, if it is TCP.
+///
+/// # Safety
+/// `conn` is live, and used by no other thread.
+unsafe fn local_address(conn: *mut sasl_conn_t) -> Option<IpAddr> {
+    let mut value = ptr::null();
+    // SAFETY: `conn` is live, as the caller says; the property is a text that the library keeps, or null.
+    let code = unsafe { sasl_getprop(conn, SASL_IPLOCALPORT as c_int, &raw mut value) };
+    if code != SASL_OK {
+        return None;
+    }
+    // SAFETY: see above; it is copied before anything else is called.
+    let text = unsafe { owned(value.cast()) }?;
+    text.split_once(';')?.0.parse().ok()
 }
 
 /// A mutex that is locked and unlocked by two calls.

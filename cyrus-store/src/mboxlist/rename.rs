@@ -51,11 +51,13 @@ impl Store {
             }
         } else if from == to {
             self.visible(from, auth)?;
-            return Err(if auth.is_admin() {
-                MailboxError::Exists
-            } else {
-                MailboxError::PermissionDenied
-            });
+            return Err(
+                if auth.is_admin() || from.owner().as_deref() == Some(auth.userid()) && from.is_user_inbox() {
+                    MailboxError::Exists
+                } else {
+                    MailboxError::PermissionDenied
+                },
+            );
         }
         if from.is_user_inbox() && partition.is_none() {
             if from.owner().as_deref() == Some(auth.userid()) && !auth.is_system() {

@@ -81,8 +81,8 @@ fn sections() -> Sections {
         (
             "search",
             vec![
-                ("squat", "false"),
-                ("xapian", has(Area::Search)),
+                ("squat", has(Area::Search)),
+                ("xapian", "false"),
                 ("xapian_cjk_tokens", "\"none\""),
             ],
         ),

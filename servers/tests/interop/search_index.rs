@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::rig::imap::Imap;
 use crate::rig::programs::{Programs, as_service_user};
-use crate::rig::server::Server;
+use crate::rig::server::{Server, Start};
 use crate::rig::site::Site;
 
 const OPTIONS: &[(&str, &str)] = &[
@@ -73,17 +73,6 @@ fn site(programs: &Programs) -> (Site, Server) {
     (site, server)
 }
 
-/// Whether a process of the server has files of an index open.
-fn uses_an_index(server: &Server) -> bool {
-    server.children().iter().any(|pid| {
-        let files = std::fs::read_dir(format!("/proc/{pid}/fd"));
-        files.into_iter().flatten().flatten().any(|file| {
-            let target = std::fs::read_link(file.path());
-            target.is_ok_and(|target| target.to_string_lossy().contains("text-index"))
-        })
-    })
-}
-
 #[test]
 fn searches_with_an_index_answer_what_real_cyrus_answers() {
     let (Some(real), Some(ours)) = (Programs::real(), Programs::ours()) else {
@@ -106,10 +95,13 @@ fn searches_with_an_index_answer_what_real_cyrus_answers() {
     let path = site.tool_ok(&ours, "squatter", &["-l", "-u", "alice"]);
     assert!(Path::new(path.trim()).join("meta.json").exists(), "{path}");
     assert_eq!(site.tool_ok(&ours, "squatter", &["-A"]), "");
+    // Made again by whoever opens the index.
+    let opened = Path::new(path.trim()).join(".tantivy-meta.lock");
+    std::fs::remove_file(&opened).expect("a squatter opened the index");
     let server = site.start(&ours);
     let mut alice = server.imap("alice");
     assert_eq!(answers(&mut alice), expected);
-    assert!(uses_an_index(&server));
+    assert!(opened.exists(), "imapd opened the index");
     // What came and went since is found, and not found, at once.
     fill(&server, 120..123);
     alice.ok("STORE 51 +FLAGS (\\Deleted)");
@@ -194,7 +186,13 @@ fn a_rolling_squatter_follows_what_either_side_delivers() {
     fill(&server, 2..4);
     until("real imapd's APPEND", Duration::from_secs(30), is_whole);
     server.stop();
-    let server = site.start(&ours);
+    drop(rolling);
+    // And as a daemon of master.
+    let start = Start {
+        squatter: true,
+        ..Start::default()
+    };
+    let server = Server::start(&site, &ours, start);
     server
         .lmtp()
         .deliver(&["alice"], message(4).as_bytes())
@@ -205,8 +203,9 @@ fn a_rolling_squatter_follows_what_either_side_delivers() {
         Duration::from_secs(30),
         is_whole,
     );
-    drop(rolling);
-    // And real Cyrus's squatter follows ours.
+    server.stop();
+    // Real Cyrus's squatter follows our daemons.
+    let server = site.start(&ours);
     server
         .lmtp()
         .deliver(&["alice"], message(7).as_bytes())
@@ -218,4 +217,78 @@ fn a_rolling_squatter_follows_what_either_side_delivers() {
     site.tool_ok(&real, "squatter", &["-f", &log.to_string_lossy()]);
     assert!(squat.exists());
     server.stop();
+}
+
+/// The mailboxes that a `squatter -v` told of, and how it ended.
+fn told(site: &Site, programs: &Programs, switches: &[&str]) -> (Option<i32>, Vec<String>) {
+    let output = site.tool(programs, "squatter", &[&["-v"], switches].concat());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let names = text.split("Indexing mailbox ").skip(1);
+    let names = names
+        .filter_map(|rest| rest.split_once("..."))
+        .map(|(name, _)| name.to_owned());
+    (output.status.code(), names.collect())
+}
+
+#[test]
+fn the_switches_of_squatter_mean_the_mailboxes_that_real_squatter_means() {
+    let (Some(real), Some(ours)) = (Programs::real(), Programs::ours()) else {
+        return;
+    };
+    let (site, server) = site(&real);
+    let mut admin = server.imap("admin");
+    for name in [
+        "user/alice/Box",
+        "user/alice/Box/deep",
+        "user/alice/Off",
+        "user/alicia",
+        "user/bob",
+        "shared",
+    ] {
+        admin.ok(&format!("CREATE {name}"));
+    }
+    for (name, value) in [
+        ("user/alice/Box", "true"),
+        ("user/bob", "TRUE"),
+        ("user/alice/Off", "false"),
+    ] {
+        admin.ok(&format!(
+            "SETMETADATA {name} (/shared/vendor/cmu/cyrus-imapd/squat \"{value}\")"
+        ));
+    }
+    admin.ok("SETACL shared admin lrswipkxtecda");
+    admin.ok("DELETE shared");
+    admin.ok("CREATE shared");
+    admin.ok("LOGOUT");
+    server.stop();
+    site.configure(INDEXED);
+    for switches in [
+        &[][..],
+        &["user/alice"],
+        &["user/bob", "user/alice", "user/nobody"],
+        &["-r", "user/alice"],
+        &["--recursive", "--incremental", "user/alice/Box", "user/bob"],
+        &["-r", "user/ali"],
+        &["-u", "alice"],
+        &["-i", "-u", "bob", "alicia", "nobody"],
+        &["-N", "user.alice.Box"],
+        &["--name=user.b", "-i"],
+        &["-N", "zzz"],
+        &["-a"],
+        &["-a", "-r", "user/alice"],
+        &["-S", "0.01", "-p", "-Z", "-P", "user/alice"],
+        &["-h"],
+        &["--no-such-switch"],
+    ] {
+        let expected = told(&site, &real, switches);
+        assert_eq!(told(&site, &ours, switches), expected, "{switches:?}");
+    }
+    let refused = site.tool(&ours, "squatter", &["-t", "other", "-z", "other"]);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && why.contains("there is no tier 'other'"),
+        "{why}"
+    );
+    site.configure("search_index_skip_users: bob alicia\n");
+    assert_eq!(told(&site, &ours, &["-N", "user.alicia"]).1, ["shared"; 0]);
 }

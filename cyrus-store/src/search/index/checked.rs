@@ -8,7 +8,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::sys::{Disk, DiskError, DiskResult, File, Open};
 
@@ -76,9 +76,21 @@ impl Writer {
 /// A whole file that can be read in places.
 #[derive(Debug)]
 pub(super) struct Reader {
-    file: File,
-    sums: Vec<u8>,
+    content: Content,
     length: usize,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// A small one is read at once, so that many can be open without a descriptor each.
+    Small {
+        path: PathBuf,
+        bytes: Vec<u8>,
+    },
+    Large {
+        file: File,
+        sums: Vec<u8>,
+    },
 }
 
 impl Reader {
@@ -89,7 +101,7 @@ impl Reader {
     pub(super) fn open(disk: &dyn Disk, path: &Path) -> DiskResult<Self> {
         let file = disk.open(path, Open::read())?;
         let size = file.size()?;
-        let damaged = |what: &str| Err(damage(&file, what));
+        let damaged = |what: &str| Err(damage(file.path(), what));
         let Some(end) = size.checked_sub(TAIL as u64) else {
             return damaged("is cut short");
         };
@@ -117,7 +129,14 @@ impl Reader {
         if sum.finalize().to_le_bytes() != *own {
             return damaged("has wrong checksums");
         }
-        Ok(Self { file, sums, length })
+        if length > SMALL {
+            let content = Content::Large { file, sums };
+            return Ok(Self { content, length });
+        }
+        let bytes = read_blocks(&file, &sums, 0, length)?;
+        let path = file.path().to_owned();
+        let content = Content::Small { path, bytes };
+        Ok(Self { content, length })
     }
 
     /// Octets of the content.
@@ -131,34 +150,55 @@ impl Reader {
     /// It is not within the file, or the file was changed after it was written.
     pub(super) fn read(&self, range: Range<usize>) -> DiskResult<Vec<u8>> {
         if range.start > range.end || range.end > self.length {
-            return Err(damage(&self.file, "is read beyond its end"));
+            return Err(damage(self.path(), "is read beyond its end"));
         }
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        let first = range.start / BLOCK;
-        let start = first * BLOCK;
-        let end = range.end.next_multiple_of(BLOCK).min(self.length);
-        let mut bytes = vec![0; end - start];
-        self.file.read_exact_at(&mut bytes, start as u64)?;
-        for (number, block) in bytes.chunks(BLOCK).enumerate() {
-            let at = (first + number) * 4;
-            if self.sums.get(at..at + 4) != Some(&crc32fast::hash(block).to_le_bytes()) {
-                return Err(damage(&self.file, "has a block with a wrong checksum"));
+        match &self.content {
+            Content::Small { bytes, .. } => Ok(bytes.get(range).unwrap_or_default().to_vec()),
+            Content::Large { file, sums } => {
+                let start = range.start / BLOCK * BLOCK;
+                let end = range.end.next_multiple_of(BLOCK).min(self.length);
+                let mut bytes = read_blocks(file, sums, start, end)?;
+                bytes.truncate(range.end - start);
+                bytes.drain(..range.start - start);
+                Ok(bytes)
             }
         }
-        bytes.truncate(range.end - start);
-        bytes.drain(..range.start - start);
-        Ok(bytes)
+    }
+
+    fn path(&self) -> &Path {
+        match &self.content {
+            Content::Small { path, .. } => path,
+            Content::Large { file, .. } => file.path(),
+        }
     }
 }
 
-fn damage(file: &File, what: &str) -> DiskError {
+/// Whole blocks from `start`, which is where one begins, to `end`, where one or the content ends.
+fn read_blocks(file: &File, sums: &[u8], start: usize, end: usize) -> DiskResult<Vec<u8>> {
+    let mut bytes = vec![0; end - start];
+    file.read_exact_at(&mut bytes, start as u64)?;
+    for (number, block) in bytes.chunks(BLOCK).enumerate() {
+        let at = (start / BLOCK + number) * 4;
+        if sums.get(at..at + 4) != Some(&crc32fast::hash(block).to_le_bytes()) {
+            return Err(damage(file.path(), "has a block with a wrong checksum"));
+        }
+    }
+    Ok(bytes)
+}
+
+fn damage(path: &Path, what: &str) -> DiskError {
     let source = io::Error::new(io::ErrorKind::InvalidData, format!("the file {what}"));
-    DiskError::new("read", file.path(), source)
+    DiskError::new("read", path, source)
 }
 
 const BLOCK: usize = 16 << 10;
+
+/// Files of no more octets are kept in memory.
+const SMALL: usize = 32 << 10;
+
 const MAGIC: &[u8; 8] = b"cyrTxt1\n";
 const TAIL: usize = MAGIC.len() + 8 + 4;
 
@@ -196,7 +236,7 @@ mod tests {
         }
 
         #[test]
-        fn no_change_goes_unnoticed(count in 0_usize..40_000, at in 0.0..1.0, bit in 0_u8..8, cut in any::<bool>()) {
+        fn no_change_goes_unnoticed(count in 0_usize..60_000, at in 0.0..1.0, bit in 0_u8..8, cut in any::<bool>()) {
             let disk = SimDisk::new();
             let path = Path::new("/file");
             written(&disk, path, &[vec![7; count]]);

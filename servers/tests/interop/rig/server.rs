@@ -20,6 +20,8 @@ use super::site::Site;
 pub(crate) struct Start {
     /// Recover the databases first; not when other daemons are at work on the site.
     pub(crate) recover: bool,
+    /// Run a rolling `squatter`.
+    pub(crate) squatter: bool,
     /// Listen for implicit TLS as well.
     pub(crate) tls: bool,
     /// The ports for IMAP and IMAPS; free ones otherwise.
@@ -36,6 +38,7 @@ impl Default for Start {
     fn default() -> Self {
         Self {
             recover: true,
+            squatter: false,
             tls: false,
             ports: None,
             lmtp: None,
@@ -92,6 +95,12 @@ impl Server {
             "  {name}lmtp cmd=\"{lmtpd}\" listen=\"{}\"\n}}\nEVENTS {{\n}}\n",
             lmtp_socket.display()
         ));
+        if start.squatter {
+            cyrus_conf.push_str(&format!(
+                "DAEMON {{\n  squatter cmd=\"{} -R\"\n}}\n",
+                program("squatter")
+            ));
+        }
         let cyrus_conf_path = site.root().join(format!("{name}.cyrus.conf"));
         std::fs::write(&cyrus_conf_path, cyrus_conf).expect("cyrus.conf");
         let log_path = site.root().join(format!("{name}.log"));

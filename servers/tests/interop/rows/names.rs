@@ -492,3 +492,180 @@ fn s015_names_in_utf8_are_kept_in_modified_utf7() {
         row.login("bovik").ok("SELECT Entw&APw-rfe");
     });
 }
+
+const DOMAINS: Options = &[
+    ("virtdomains", "userid"),
+    ("defaultdomain", "example.test"),
+    ("realimap_admins", "admin chief@other.test"),
+    ("oursimap_admins", "admin chief@other.test"),
+];
+
+/// Users and mailboxes of one domain, and of another.
+fn domains(row: &Row) {
+    let mut admin = row.admin();
+    for name in [
+        "user/bovik",
+        "bboard",
+        "user/bovik@other.test",
+        "user/fred@other.test",
+        "bboard@other.test",
+    ] {
+        admin.ok(&format!("CREATE {name}"));
+    }
+}
+
+#[test]
+fn s022_each_domain_has_users_and_mailboxes_of_its_own() {
+    row("S0221", DOMAINS, |row| {
+        domains(row);
+        for (address, reply) in [
+            ("bovik@other.test", "250"),
+            ("bovik@OTHER.test", "250"),
+            ("bovik@example.test", "250"),
+            ("fred", "550 5.1.1"),
+            ("fred@example.test", "550 5.1.1"),
+            ("fred@third.test", "550 5.1.1"),
+        ] {
+            let said = row.deliver(address, &format!("Subject: for {address}\r\n\r\nHello.\r\n"));
+            assert!(said.starts_with(reply), "{address}: {said}");
+        }
+        for (user, messages) in [("bovik", 1), ("bovik@example.test", 1), ("bovik@other.test", 2)] {
+            assert_eq!(
+                row.login(user).ok("STATUS INBOX (MESSAGES)"),
+                [format!("* STATUS INBOX (MESSAGES {messages})")],
+                "{user}"
+            );
+        }
+        // Nobody sees into another domain.
+        let mut fred = row.login("fred@other.test");
+        fred.ok("SETACL INBOX anyone lrs");
+        assert_eq!(fred.list("*"), ["INBOX", "Shared Folders/bboard"]);
+        assert_eq!(
+            row.login("bovik@other.test").list("*"),
+            ["INBOX", "Other Users/fred", "Shared Folders/bboard"]
+        );
+        let mut bovik = row.login("bovik");
+        assert_eq!(bovik.list("*"), ["INBOX", "Shared Folders/bboard"]);
+        for other in [
+            "Other Users/fred@other.test",
+            "Shared Folders/bboard@other.test",
+            "Other Users/fred",
+        ] {
+            assert!(
+                bovik.no(&format!("SELECT \"{other}\"")).starts_with("NO"),
+                "{other}"
+            );
+        }
+    });
+}
+
+#[test]
+fn s023_an_administrator_of_a_domain_has_that_domain() {
+    row("S0233", DOMAINS, |row| {
+        domains(row);
+        let mut chief = row.login("chief@other.test");
+        let mut listed = chief.list("*");
+        // Real Cyrus lists some INBOXes of the default domain as well, which are not his.
+        listed.retain(|name| !row.is_real() || name.contains('@'));
+        assert_eq!(
+            listed,
+            [
+                "user/bovik@other.test",
+                "user/fred@other.test",
+                "bboard@other.test"
+            ]
+        );
+        chief.ok("CREATE user/carol");
+        assert!(
+            row.names().contains(&"other.test!user.carol".to_owned()),
+            "{:?}",
+            row.names()
+        );
+        assert_eq!(chief.my_rights("user/fred"), "la");
+    });
+}
+
+#[test]
+fn s062_an_identifier_of_another_domain_is_written_with_it() {
+    row("S0621", DOMAINS, |row| {
+        domains(row);
+        let mut bovik = row.login("bovik@other.test");
+        for identifier in ["fred@other.test", "carol", "carol@example.test", "bovik"] {
+            bovik.ok(&format!("SETACL INBOX {identifier} lr"));
+        }
+        assert_eq!(
+            bovik.ok("GETACL INBOX"),
+            [
+                "* ACL INBOX bovik@other.test lrswipkxtecdan fred@other.test lr carol lr carol@example.test lr bovik lr"
+            ]
+        );
+        row.login("fred@other.test").ok("EXAMINE \"Other Users/bovik\"");
+    });
+}
+
+#[test]
+fn s025_where_domains_follow_addresses_a_name_without_one_is_of_the_default_domain() {
+    const ON: Options = &[("virtdomains", "on"), ("defaultdomain", "example.test")];
+    row("S0251", ON, |row| {
+        // The address of the rig has a name without a domain.
+        let mut admin = row.admin();
+        admin.ok("CREATE user/bovik");
+        admin.ok("CREATE user/fred@other.test");
+        assert_eq!(row.login("bovik").list("*"), ["INBOX"]);
+        assert_eq!(row.login("bovik@example.test").list("*"), ["INBOX"]);
+        assert_eq!(row.login("fred@other.test").list("*"), ["INBOX"]);
+        assert!(row.login("fred").list("*").is_empty());
+    });
+}
+
+#[test]
+fn s011_userids_have_small_letters_unless_the_site_says_otherwise() {
+    row("S0111", DEFAULTS, |row| {
+        row.admin().ok("CREATE user/bovik");
+        // The words of a row are in small letters.
+        let upper = format!("BOVIK{}", row.number());
+        assert_eq!(row.login(&upper).list("*"), ["INBOX"]);
+        assert!(
+            row.deliver(&upper, "Subject: hello\r\n\r\nHello.\r\n")
+                .starts_with("250")
+        );
+    });
+    const AS_THEY_ARE: Options = &[("username_tolower", "no"), ("lmtp_downcase_rcpt", "no")];
+    row("S0111", AS_THEY_ARE, |row| {
+        row.admin().ok("CREATE user/bovik");
+        let upper = format!("BOVIK{}", row.number());
+        assert!(row.login(&upper).list("*").is_empty());
+        let reply = row.deliver(&upper, "Subject: hello\r\n\r\nHello.\r\n");
+        assert!(reply.starts_with("550 5.1.1"), "{reply}");
+    });
+}
+
+#[test]
+fn s026_a_deleted_mailbox_is_for_administrators_who_can_bring_it_back() {
+    row("S0265", DEFAULTS, |row| {
+        row.admin().ok("CREATE user/bovik");
+        let mut bovik = row.login("bovik");
+        bovik.ok("CREATE work");
+        assert!(bovik.append("work").starts_with("OK"));
+        bovik.ok("DELETE work");
+        assert_eq!(bovik.list("*"), ["INBOX"]);
+        let mut admin = row.admin();
+        let deleted = admin.list("DELETED/user/bovik/*");
+        let [deleted] = deleted.as_slice() else {
+            panic!("{deleted:?}");
+        };
+        assert!(bovik.no(&format!("SELECT \"{deleted}\"")).starts_with("NO"));
+        assert!(
+            bovik
+                .no(&format!("SELECT \"Shared Folders/{deleted}\""))
+                .starts_with("NO")
+        );
+        admin.ok(&format!("SETACL {deleted} admin lrswipkxtea"));
+        admin.ok(&format!("RENAME {deleted} user/bovik/again"));
+        assert_eq!(
+            bovik.ok("STATUS again (MESSAGES)"),
+            ["* STATUS again (MESSAGES 1)"]
+        );
+        assert!(admin.list("DELETED/user/bovik/*").is_empty());
+    });
+}
