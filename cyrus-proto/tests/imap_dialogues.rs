@@ -30,6 +30,7 @@ dialogues!(
     fuzzy,
     fuzzy_always,
     gone,
+    letter,
     limit,
     listing,
     login,
@@ -52,7 +53,8 @@ dialogues!(
     store,
     uidonly,
     urlauth,
-    utf8
+    utf8,
+    utf8_only
 );
 
 /// What sessions see of each other's changes is the same when they are in different processes.

@@ -133,6 +133,7 @@ FETCH 1 BODY[ => Invalid body section
 FETCH 1 BODY[]< => Invalid body partial
 FETCH 1 BODY[]<1> => Invalid body partial
 FETCH 1 BODY[]<1.0> => Invalid body partial
+FETCH 1 BODY[]<9223372036854775808.1> => Invalid body partial
 FETCH 1 BODY[]<1.2>x => Junk after body section
 FETCH 1 BODY.PEEK[HEADER.FIELDS ()] => Invalid field-name in Fetch BODY[HEADER.FIELDS
 FETCH 1 BODY.PEEK[HEADER.FIELDS] => Invalid body section
@@ -559,13 +560,13 @@ fn search_key() -> impl Strategy<Value = SearchKey> {
         (date, test, day()).prop_map(|(date, test, day)| SearchKey::Date(date, test, day)),
         (field, text()).prop_map(|(field, text)| SearchKey::Contains(field, text)),
         (text(), text()).prop_map(|(name, text)| SearchKey::Header(name, text)),
-        (age, any::<u64>()).prop_map(|(age, seconds)| SearchKey::Within(age, seconds)),
+        (age, 0..1_u64 << 63).prop_map(|(age, seconds)| SearchKey::Within(age, seconds)),
         text().prop_map(SearchKey::EmailId),
         text().prop_map(SearchKey::ThreadId),
         text().prop_map(SearchKey::Filter),
         Just(SearchKey::SaveDateSupported),
-        any::<u64>().prop_map(SearchKey::Larger),
-        any::<u64>().prop_map(SearchKey::Smaller),
+        (0..1_u64 << 63).prop_map(SearchKey::Larger),
+        (0..1_u64 << 63).prop_map(SearchKey::Smaller),
         set().prop_map(SearchKey::Sequence),
         set().prop_map(SearchKey::Uid),
         (option::of(modseq_entry()), any::<u64>()).prop_map(|(entry, since)| SearchKey::ModSeq(entry, since)),
@@ -604,13 +605,16 @@ fn section() -> impl Strategy<Value = BodySection> {
         }
         Section { part, text }
     });
-    (section, any::<bool>(), option::of((any::<u32>(), 1_u32..))).prop_map(|(section, peek, partial)| {
-        BodySection {
+    (
+        section,
+        any::<bool>(),
+        option::of((0..1_u64 << 63, 1..1_u64 << 63)),
+    )
+        .prop_map(|(section, peek, partial)| BodySection {
             section,
             peek,
             partial,
-        }
-    })
+        })
 }
 
 fn in_memory(octets: &[u8]) -> AppendContent {

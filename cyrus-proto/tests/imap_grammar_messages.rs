@@ -131,7 +131,7 @@ fn message() -> impl Strategy<Value = AppendMessage> {
 fn attributes() -> impl Strategy<Value = FetchAttributes> {
     let wanted = prop_oneof![
         Just(BinaryWanted::Size),
-        (any::<bool>(), option::of((any::<u32>(), 1_u32..)))
+        (any::<bool>(), option::of((0..=u64::MAX >> 1, 1..=u64::MAX >> 1)))
             .prop_map(|(peek, partial)| BinaryWanted::Octets { peek, partial }),
     ];
     let binary = (vec(1_u32.., 0..4), wanted).prop_map(|(part, wanted)| BinarySection { part, wanted });

@@ -27,7 +27,7 @@ const UNKNOWN_DATA: &[(&str, &str)] = &[
     ("* FILTER ", "RFC 5466, section 3.3"),
     ("* XLIST ", "before RFC 6154"),
     ("* RLIST ", "RFC 2193, section 4"),
-    ("* UIDBATCHES ", "RFC 9985"),
+    ("* UIDBATCHES ", "RFC 10022"),
     ("* ENABLED\r\n", "RFC 5161, section 3.2: nothing new was enabled"),
 ];
 
@@ -59,6 +59,7 @@ const UNKNOWN_PARTS: &[(&str, &str)] = &[
     ("Entwürfe", "RFC 9051, section 9: a quoted string in UTF-8"),
     ("OLDNAME", "RFC 5465, section 5.4, in LIST"),
     ("MYRIGHTS", "RFC 8440, in LIST"),
+    ("<4294967296>", "RFC 9051, appendix D: sizes of 63 bits"),
     ("QUOTA shared ()", "RFC 2087, section 5.1: a root without limits"),
 ];
 

@@ -168,7 +168,7 @@ fn metadata_uses_a_literal8_only_for_nul() {
     assert_eq!(text, b"* METADATA INBOX (\"/shared/x\" ~{3}\r\na\0b)\r\n");
 }
 
-fn section(part: &[u32], text: SectionText, partial: Option<(u32, u32)>) -> BodySection {
+fn section(part: &[u32], text: SectionText, partial: Option<(u64, u64)>) -> BodySection {
     BodySection {
         section: Section {
             part: part.to_vec(),

@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 
 use cyrus_proto::imap::command::{
-    Command, CommandBody, MultiSearch, Numbering, PartialRange, SearchKey, SearchProgram, SearchReturn,
-    SearchSource, SortCriterion, SortKey, Tag, ThreadAlgorithm, parse,
+    Command, CommandBody, FetchAttributes, FetchItems, MultiSearch, Numbering, PartialRange, SearchKey,
+    SearchProgram, SearchReturn, SearchSource, SortCriterion, SortKey, Tag, ThreadAlgorithm, parse,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -27,8 +27,12 @@ fn partial() -> impl Strategy<Value = PartialRange> {
 }
 
 fn returns() -> impl Strategy<Value = SearchReturn> {
-    (any::<[bool; 7]>(), option::of(partial())).prop_map(|(flags, partial)| {
-        let [min, max, count, save, context, update, relevancy] = flags;
+    (any::<[bool; 8]>(), option::of(partial())).prop_map(|(flags, partial)| {
+        let [min, max, count, save, context, update, relevancy, fetch] = flags;
+        let wanted = FetchAttributes {
+            items: FetchItems::UID.with(FetchItems::FLAGS),
+            ..FetchAttributes::default()
+        };
         let returns = SearchReturn {
             min,
             max,
@@ -37,6 +41,7 @@ fn returns() -> impl Strategy<Value = SearchReturn> {
             save,
             context,
             update,
+            fetch: (update && fetch).then(|| Box::new(wanted)),
             relevancy,
             partial,
         };
@@ -51,7 +56,7 @@ fn program() -> impl Strategy<Value = SearchProgram> {
     let key = prop_oneof![
         Just(SearchKey::All),
         text().prop_map(SearchKey::EmailId),
-        any::<u64>().prop_map(SearchKey::Larger)
+        (0..1_u64 << 63).prop_map(SearchKey::Larger)
     ];
     (text(), vec(key, 1..4)).prop_map(|(charset, keys)| SearchProgram {
         charset: Some(charset),

@@ -10,11 +10,13 @@
 //! - `threading.rs`: which conversation a new message joins;
 //! - `update.rs`: what a change of a record changes in the counts;
 //! - `counters.rs`: modification sequences of a user;
+//! - `lookup.rs`: what clients are told of it;
 //! - `maintain.rs`: what `ctl_conversationsdb` does.
 
 mod counters;
 mod facts;
 mod ids;
+mod lookup;
 mod maintain;
 mod subject;
 mod threading;
@@ -37,6 +39,7 @@ use crate::store::Store;
 pub(crate) use counters::CounterKind;
 pub(crate) use counters::{RaiseCounters, StagedCounters};
 pub(crate) use facts::Facts;
+pub use lookup::ConversationCounts;
 pub use maintain::{ConversationDifference, Pruned, Splitting};
 pub(crate) use threading::BASE_ENTRY;
 pub(crate) use update::Place;

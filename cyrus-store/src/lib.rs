@@ -69,7 +69,7 @@ pub use annotate::{
 };
 pub use archiving::Archiving;
 pub use autocreate::{Autocreate, Occasion};
-pub use conversations::{ConversationDifference, Pruned, Splitting};
+pub use conversations::{ConversationCounts, ConversationDifference, Pruned, Splitting};
 pub use deliver::{DeliverOptions, Delivered, Recipient};
 pub use deny::Denial;
 pub use error::{ErrorClass, MailboxError};

@@ -11,6 +11,8 @@ use crate::annotate::Definitions;
 use crate::archiving::Archiving;
 use crate::autocreate::Autocreate;
 use crate::db::Engine;
+use crate::flags::Keyword;
+use crate::format::mboxentry::MailboxKind;
 use crate::hints::Announcer;
 use crate::ident::Partition;
 use crate::log::{Log, NoLog};
@@ -108,6 +110,14 @@ pub struct StoreOptions {
     pub search: SearchOptions,
     /// `maxword`-like bound on keywords that clients may create in a mailbox; 100 in Cyrus.
     pub max_keywords: usize,
+    /// `mailbox_default_options`: bits that are set in the index of a new mailbox.
+    pub new_mailbox_options: u32,
+    /// `mailbox_initial_flags`: keywords that a new mailbox has from the start.
+    pub new_mailbox_keywords: Vec<Keyword>,
+    /// `mailbox_maxmessages_*`: how many messages a mailbox of a kind holds at most.
+    pub max_messages: BTreeMap<MailboxKind, u32>,
+    /// `lock_debugtime`: a lock that is waited for longer than this is noted.
+    pub lock_debug_time: Option<Duration>,
     /// How long to wait for a mailbox that somebody else holds; `None` is for ever, as Cyrus does.
     pub lock_timeout: Option<Duration>,
     /// The files: those of the machine, or simulated ones.
@@ -368,6 +378,10 @@ impl StoreOptions {
             sync_channels: Vec::new(),
             search: SearchOptions::default(),
             max_keywords: crate::format::header::MAX_CLIENT_KEYWORDS,
+            new_mailbox_options: 0,
+            new_mailbox_keywords: Vec::new(),
+            max_messages: BTreeMap::new(),
+            lock_debug_time: None,
             lock_timeout: None,
             disk: Arc::new(RealDisk),
             log: Arc::new(NoLog),

@@ -53,7 +53,8 @@ impl Store {
         if let Some(partition) = &options.default_partition {
             options.partition_paths(partition)?;
         }
-        let locks = LockTable::new(options.disk.clone());
+        let patience = options.lock_debug_time.map(|limit| (limit, options.log.clone()));
+        let locks = LockTable::with_patience(options.disk.clone(), patience);
         let mut context = DbContext::new(locks.clone());
         context.skipstamp = Some(options.config_dir.join("db/skipstamp"));
         context.full_dir_hash = options.fulldirhash;

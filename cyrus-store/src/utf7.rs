@@ -85,6 +85,13 @@ pub fn encode(text: &str) -> String {
     name
 }
 
+/// Whether a text is fit for the name of a mailbox that clients know in UTF-8: Net-Unicode (RFC 5198, section 2), which is
+/// composed, without control characters and separators of lines and paragraphs (RFC 6855, section 3).
+pub fn is_net_unicode(text: &str) -> bool {
+    let is_control = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    text.is_ascii() || !text.chars().any(is_control) && unicode_normalization::is_nfc(text)
+}
+
 /// A part of a name.
 enum Run<'a> {
     /// Text that stands for itself; `&` for `&-`.
@@ -203,6 +210,16 @@ mod tests {
         let text = "~peter/mail/\u{53f0}\u{5317}/\u{65e5}\u{672c}\u{8a9e}";
         assert_eq!(encode(text), "~peter/mail/&U,BTFw-/&ZeVnLIqe-");
         assert_eq!(decode("~peter/mail/&U,BTFw-/&ZeVnLIqe-").as_deref(), Ok(text));
+    }
+
+    #[test]
+    fn net_unicode_is_composed_and_has_no_control_characters() {
+        assert!(
+            is_net_unicode("INBOX") && is_net_unicode("Entw\u{fc}rfe") && is_net_unicode("\u{65e5}\u{672c}")
+        );
+        for bad in ["Entwu\u{308}rfe", "a\u{85}\u{e9}", "\u{e9}\u{2028}", "\u{212b}"] {
+            assert!(!is_net_unicode(bad), "{bad:?}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! From imapd.conf to the options of the libraries, which read no files of settings themselves.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cyrus_acl::{DeleteRight, Mechanism, Policy, Rights, Unix};
+use cyrus_proto::imap::command::Limit;
 use cyrus_proto::imap::{ImapOptions, ServerInfo};
 use cyrus_proto::lmtp::{DeliveryOptions, EightBitHeaders, LmtpOptions};
 use cyrus_store::db::Engine;
@@ -13,8 +15,8 @@ use cyrus_store::options::{
 };
 use cyrus_store::search::Whitespace;
 use cyrus_store::{
-    Archiving, Autocreate, ChoiceMode, Definitions, Level, Log, Namespace, Partition, PartitionChoice,
-    SearchOptions, Separator, StoreOptions, VirtualDomains,
+    Archiving, Autocreate, ChoiceMode, Definitions, Keyword, Level, Log, MailboxKind, Namespace, Partition,
+    PartitionChoice, SearchOptions, Separator, StoreOptions, VirtualDomains,
 };
 
 pub use self::tls::{outgoing_tls, tls};
@@ -136,11 +138,33 @@ pub fn store(config: &Config) -> Result<StoreOptions, SettingError> {
     options.annotations = annotations(config)?;
     options.allowusermoves = config.switch(Opt::Allowusermoves);
     options.search = search(config)?;
+    options.new_mailbox_options = u32::try_from(config.int(Opt::MailboxDefaultOptions)).unwrap_or(0);
+    let keywords = config.words(Opt::MailboxInitialFlags);
+    options.new_mailbox_keywords = keywords.iter().filter_map(|name| Keyword::new(name)).collect();
+    options.max_messages = max_messages(config);
+    options.lock_debug_time = config
+        .text(Opt::LockDebugtime)
+        .and_then(|seconds| seconds.trim().parse().ok())
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     if config.switch(Opt::SyncLog) {
         options.sync_channels = sync_channels(config);
     }
     options.log = Arc::new(StoreLog);
     Ok(options)
+}
+
+/// How many messages mailboxes hold, by their kind; 0 is no limit.
+fn max_messages(config: &Config) -> BTreeMap<MailboxKind, u32> {
+    let limits = [
+        (MailboxKind::Email, Opt::MailboxMaxmessagesEmail),
+        (MailboxKind::Calendar, Opt::MailboxMaxmessagesCalendar),
+        (MailboxKind::AddressBook, Opt::MailboxMaxmessagesAddressbook),
+    ];
+    let limits = limits.into_iter().filter_map(|(kind, option)| {
+        let most = u32::try_from(config.int(option)).ok().filter(|&most| most > 0)?;
+        Some((kind, most))
+    });
+    limits.collect()
 }
 
 /// Which indexes of texts there are. Cyrus's values other than `none` all mean those of this project.
@@ -402,6 +426,8 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     if let Some(limit) = config.bytesize(Opt::Maxargssize).filter(|&limit| limit > 0) {
         options.limits.command = usize::try_from(limit).unwrap_or(usize::MAX);
     }
+    command_limits(config, &mut options);
+    options.utf8_only = config.switch(Opt::Utf8Only);
     options.eight_bit_headers = eight_bit_headers(config);
     options.quotawarn = u8::try_from(config.int(Opt::Quotawarn).clamp(0, 100)).unwrap_or(90);
     let limit = |option| u32::try_from(config.int(option)).ok().filter(|&limit| limit > 0);
@@ -426,6 +452,48 @@ pub fn imap(config: &Config, tls: bool) -> ImapOptions {
     options.allowallsubscribe = config.switch(Opt::Allowallsubscribe);
     options.namespace = namespace(config);
     options
+}
+
+/// What one command may hold, and one session have at work; nothing below 1 is a limit.
+fn command_limits(config: &Config, options: &mut ImapOptions) {
+    const LIMITS: [(Limit, Opt); 15] = [
+        (Limit::SequenceRanges, Opt::ImapMaxSequenceRanges),
+        (Limit::SearchKeys, Opt::ImapMaxSearchKeys),
+        (Limit::SearchDepth, Opt::ImapMaxSearchDepth),
+        (Limit::SortCriteria, Opt::ImapMaxSortCriteria),
+        (Limit::FetchSections, Opt::ImapMaxFetchSections),
+        (Limit::HeaderFields, Opt::ImapMaxHeaderFields),
+        (Limit::PartDepth, Opt::ImapMaxPartDepth),
+        (Limit::ListPatterns, Opt::ImapMaxListPatterns),
+        (Limit::Mailboxes, Opt::ImapMaxMailboxes),
+        (Limit::AnnotationEntries, Opt::ImapMaxAnnotationEntries),
+        (Limit::AppendMessages, Opt::ImapMaxAppendMessages),
+        (Limit::AppendParts, Opt::ImapMaxAppendParts),
+        (Limit::Flags, Opt::ImapMaxFlags),
+        (Limit::Urls, Opt::ImapMaxUrls),
+        (Limit::Names, Opt::ImapMaxNames),
+    ];
+    let most = |option| usize::try_from(config.int(option)).ok().filter(|&most| most > 0);
+    for (limit, option) in LIMITS {
+        if let Some(most) = most(option) {
+            options.command_limits.set(limit, most);
+        }
+    }
+    for (limit, option) in [(Limit::Word, Opt::Maxword), (Limit::Quoted, Opt::Maxquoted)] {
+        let octets = config.bytesize(option).filter(|&octets| octets > 0);
+        if let Some(octets) = octets {
+            let octets = usize::try_from(octets).unwrap_or(usize::MAX);
+            options.command_limits.set(limit, octets);
+        }
+    }
+    let set = |value: &mut usize, option| *value = most(option).unwrap_or(*value);
+    set(&mut options.limits.line, Opt::ImapMaxLine);
+    set(&mut options.limits.literals, Opt::ImapMaxLiterals);
+    set(&mut options.max_notify_mailboxes, Opt::ImapMaxNotifyMailboxes);
+    set(&mut options.max_searched_mailboxes, Opt::ImapMaxSearchedMailboxes);
+    set(&mut options.max_updated_searches, Opt::ImapMaxUpdatedSearches);
+    let bad = u32::try_from(config.int(Opt::ImapMaxBadCommands)).ok();
+    options.max_bad_commands = bad.filter(|&most| most > 0).unwrap_or(options.max_bad_commands);
 }
 
 /// A STRING that is a number of seconds, with fractions.

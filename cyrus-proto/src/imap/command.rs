@@ -14,6 +14,7 @@ pub use self::append::{AppendContent, AppendMessage, CatenatePart, Literal, Lite
 pub use self::binary::{BinarySection, BinaryWanted};
 pub(crate) use self::fetch::section;
 pub use self::fetch::{AnnotationQuery, BodySection, FetchAttributes, FetchItems, Section, SectionText};
+pub use self::limits::{CommandLimits, Limit, TooMany};
 pub use self::list::{ListCommand, ListForm, ListReturns, ListSelection, StatusItems};
 pub use self::metadata::{
     AnnotationChange, GetAnnotation, GetMetadata, MetadataChange, MetadataDepth, SetAnnotation, SetMetadata,
@@ -38,11 +39,14 @@ mod create;
 mod fetch;
 mod language;
 pub(crate) mod lex;
+mod limits;
 mod list;
 mod metadata;
 mod multisearch;
 mod notify;
 mod parse;
+mod parse_mailboxes;
+mod parse_rights;
 pub(crate) mod search;
 mod sort;
 mod sync;
@@ -221,7 +225,7 @@ pub enum CommandBody {
     Expunge,
     /// RFC 4315.
     UidExpunge(SequenceSet),
-    /// RFC 9985.
+    /// RFC 10022.
     UidBatches(UidBatches),
     Search {
         numbering: Numbering,
@@ -271,6 +275,10 @@ pub enum CommandBody {
     Copy {
         numbering: Numbering,
         set: SequenceSet,
+        mailbox: Vec<u8>,
+    },
+    /// A wish of Cyrus's clients: that a mailbox be in memory soon.
+    Xwarmup {
         mailbox: Vec<u8>,
     },
     /// RFC 6851.
@@ -413,6 +421,7 @@ impl CommandBody {
             Self::Store { .. } | Self::StoreAnnotations { .. } => Verb::Store,
             Self::Copy { .. } => Verb::Copy,
             Self::Move { .. } => Verb::Move,
+            Self::Xwarmup { .. } => Verb::Xwarmup,
             Self::SetAcl { .. } => Verb::SetAcl,
             Self::DeleteAcl { .. } => Verb::DeleteAcl,
             Self::GetAcl { .. } => Verb::GetAcl,
@@ -446,6 +455,21 @@ impl CommandBody {
             } => *numbering == Numbering::Sequence || program.uses_numbers(),
             Self::MultiSearch(search) => search.program.uses_numbers(),
             other => other.numbering() == Some(Numbering::Sequence),
+        }
+    }
+
+    /// What the command asks of conversations, as Cyrus refuses it where there are none.
+    pub(crate) fn names_conversations(&self) -> Option<String> {
+        match self {
+            Self::Fetch { wanted, .. } => {
+                let asked = FetchItems::NAMES.iter().find(|(item, _)| {
+                    wanted.items.contains(*item) && FetchItems::OF_CONVERSATIONS.contains(*item)
+                });
+                asked.map(|(_, name)| format!("Invalid Fetch attribute {name}"))
+            }
+            Self::Status { items, .. } => items.names_conversations(),
+            Self::List(list) => list.returns.status?.names_conversations(),
+            _ => None,
         }
     }
 

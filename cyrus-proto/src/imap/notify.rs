@@ -32,10 +32,23 @@ pub(crate) struct Notify {
     pub(crate) watches: Vec<Watch>,
     /// Names to which this client itself did something since the last look at the list.
     pub(crate) own: Vec<MailboxName>,
+    /// Where the command at hand adds messages, and what it did add there and elsewhere since the last look.
+    pub(crate) target: Option<MailboxName>,
+    pub(crate) added: Vec<Added>,
     /// The mailbox that was selected at the last look.
     pub(crate) was_selected: Option<MailboxId>,
     /// When to look without being told to.
     pub(crate) poll: Instant,
+}
+
+/// Messages that the client itself added to a mailbox.
+pub(crate) struct Added {
+    pub(crate) name: MailboxName,
+    pub(crate) uidvalidity: u32,
+    /// The lowest and the highest UID, and how many they are.
+    pub(crate) first: u32,
+    pub(crate) last: u32,
+    pub(crate) count: u32,
 }
 
 /// Annotations as they were told: of which mailbox (none is the server), entry, and a digest of the value.
@@ -121,6 +134,18 @@ impl From<&MailboxStatus> for Counts {
 }
 
 impl Counts {
+    /// Takes note of messages that the client added itself: of these it need not be told (RFC 5465, section 5). Where others
+    /// did something meanwhile, they are told with that.
+    pub(crate) fn take_own(&mut self, added: &Added, now: &Self) {
+        let alone = self.uidvalidity.0 == added.uidvalidity
+            && self.uidnext <= added.first
+            && now.uidnext == added.last.saturating_add(1)
+            && now.messages == self.messages.saturating_add(added.count);
+        if alone {
+            *self = *now;
+        }
+    }
+
     /// The numbers as STATUS tells them.
     pub(crate) fn data(&self) -> StatusData {
         StatusData {
@@ -192,6 +217,8 @@ impl Notify {
             news: Arc::default(),
             watches: Vec::new(),
             own: Vec::new(),
+            target: None,
+            added: Vec::new(),
             was_selected: None,
             poll: now,
         }
@@ -216,6 +243,24 @@ impl Notify {
     /// Whether annotations matter.
     pub(crate) fn wants_metadata(&self) -> bool {
         self.wants(EventSet::MAILBOX_METADATA_CHANGE.with(EventSet::SERVER_METADATA_CHANGE))
+    }
+
+    /// The client added these messages.
+    pub(crate) fn note_added(&mut self, uidvalidity: u32, uids: &[(u32, u32)]) {
+        let Some(name) = self.target.take() else { return };
+        let (first, last) = (uids.first(), uids.last());
+        if let (Some(&(first, _)), Some(&(_, last))) = (first, last)
+            && self.added.len() < Self::MAX_OWN
+        {
+            let count = uids.iter().map(|&(first, last)| last - first + 1).sum();
+            self.added.push(Added {
+                name,
+                uidvalidity,
+                first,
+                last,
+                count,
+            });
+        }
     }
 
     /// The client itself does something to this name, of which it need not be told.
@@ -309,6 +354,26 @@ mod tests {
     }
 
     const MESSAGES: EventSet = EventSet::MESSAGE_NEW.with(EventSet::MESSAGE_EXPUNGE);
+
+    #[test]
+    fn what_the_client_adds_itself_is_no_news_unless_others_do_something_too() {
+        let added = Added {
+            name: MailboxName::parse("user.a").unwrap(),
+            uidvalidity: 7,
+            first: 3,
+            last: 4,
+            count: 2,
+        };
+        let mut told = counts(2, 3, 1, 9);
+        let now = counts(4, 5, 3, 11);
+        told.take_own(&added, &now);
+        assert_eq!(told, now);
+        for now in [counts(5, 6, 3, 12), counts(3, 5, 3, 12)] {
+            let mut told = counts(2, 3, 1, 9);
+            told.take_own(&added, &now);
+            assert_eq!(told, counts(2, 3, 1, 9));
+        }
+    }
 
     #[test]
     fn a_status_tells_what_the_events_ask_for() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use cyrus_store::Namespace;
 use cyrus_store::search::Comparison;
 
+use super::command::CommandLimits;
 use crate::eight_bit::EightBitHeaders;
 use crate::frame::Limits;
 use crate::surroundings::{Alone, Surroundings};
@@ -57,6 +58,16 @@ pub struct ImapOptions {
     pub maxmessagesize: u64,
     /// `reject8bit` and `munge8bit`: what becomes of 8-bit headers of appended messages.
     pub eight_bit_headers: EightBitHeaders,
+    /// `maxword`, `maxquoted`, and what else a command may hold.
+    pub command_limits: CommandLimits,
+    /// Malformed commands in a row that end the session (`imap_max_bad_commands`).
+    pub max_bad_commands: u32,
+    /// Mailboxes that one ESEARCH goes through (`imap_max_searched_mailboxes`).
+    pub max_searched_mailboxes: usize,
+    /// Searches of one session whose results are kept true (`imap_max_updated_searches`).
+    pub max_updated_searches: usize,
+    /// `utf8_only`: clients must switch on UTF8=ACCEPT before anything that has to do with text (RFC 6855, section 6).
+    pub utf8_only: bool,
     /// `quotawarn`: per cent from which SELECT warns.
     pub quotawarn: u8,
     /// `messagelimit`: messages on which one command works (RFC 9738).
@@ -150,6 +161,11 @@ impl ImapOptions {
             limits: Limits::default(),
             maxmessagesize: 0,
             eight_bit_headers: EightBitHeaders::Munge,
+            command_limits: CommandLimits::default(),
+            max_bad_commands: 10,
+            max_searched_mailboxes: 100_000,
+            max_updated_searches: 16,
+            utf8_only: false,
             quotawarn: 90,
             message_limit: u32::MAX,
             save_limit: None,

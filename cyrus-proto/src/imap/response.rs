@@ -63,6 +63,8 @@ pub enum Code {
     BadCharset(&'static [&'static str]),
     /// What the server can do.
     Capability(String),
+    /// What can never succeed here (RFC 5530).
+    Cannot,
     /// An annotation of a message cannot be stored: `TOOBIG` or `TOOMANY` (RFC 5257).
     Annotate(&'static str),
     /// The most octets of an annotation of a message (RFC 5257).
@@ -111,7 +113,7 @@ pub enum Code {
     Referral(String),
     /// Something the client sent is too big (RFC 4469).
     TooBig,
-    /// A number of something is too low (RFC 9985).
+    /// A number of something is too low (RFC 10022).
     TooFew,
     /// CREATE first.
     TryCreate,
@@ -152,6 +154,7 @@ impl fmt::Display for Code {
             Self::BadUrl(url) => write!(f, "BADURL {url}"),
             Self::BadCharset(charsets) => write!(f, "BADCHARSET ({})", charsets.join(" ")),
             Self::Capability(list) => write!(f, "CAPABILITY {list}"),
+            Self::Cannot => f.write_str("CANNOT"),
             Self::ClientBug => f.write_str("CLIENTBUG"),
             Self::CompressionActive => f.write_str("COMPRESSIONACTIVE"),
             Self::Closed => f.write_str("CLOSED"),
@@ -202,6 +205,15 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// The reply with this code, unless it has one already.
+    #[must_use]
+    pub fn or_code(self, code: Code) -> Self {
+        match self.code {
+            None => self.with(code),
+            Some(_) => self,
+        }
+    }
+
     /// `OK text`
     pub fn ok(text: impl Into<String>) -> Self {
         Self::new(Status::Ok, text)

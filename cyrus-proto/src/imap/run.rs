@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cyrus_store::search::{Collation, Comparison};
 use cyrus_store::{ErrorClass, IndexRead, Level, MailboxError, MailboxName, ModSeq, utf7};
@@ -11,8 +11,9 @@ use cyrus_store::{ErrorClass, IndexRead, Level, MailboxError, MailboxName, ModSe
 use super::command::{CommandBody, Numbering, SearchReturn, SelectParameters, Tag};
 use super::enabled::Enabled;
 use super::notify::Notify;
-use super::response::{Code, Reply, Status};
+use super::response::{Code, FetchLine, Reply, Status};
 use super::selected::{News, Selected, View};
+use super::sequence::SequenceSet;
 use super::session::{ImapService, User};
 use crate::job::{Done, Job, Link, Progress, Work};
 use crate::output::Output;
@@ -41,6 +42,7 @@ mod referral;
 mod replace;
 pub(super) mod search;
 mod select;
+mod threads;
 mod unreadable;
 mod urlauth;
 
@@ -131,10 +133,13 @@ pub(super) fn job(request: Request, body: CommandBody, staged: Vec<io::Result<St
         CommandBody::Select {
             mailbox,
             access,
-            parameters: SelectParameters {
-                qresync: Some(known), ..
-            },
-        } => select::resync_job(request, mailbox, access, known),
+            parameters:
+                SelectParameters {
+                    qresync: Some(known),
+                    annotate,
+                    ..
+                },
+        } => select::resync_job(request, mailbox, access, annotate, known),
         CommandBody::List(command) => list::job(request, command),
         CommandBody::Lsub { reference, pattern } | CommandBody::Rlsub { reference, pattern } => {
             list::lsub_job(request, reference, pattern)
@@ -169,7 +174,11 @@ fn run(
             request.refresh(&News::ALL, out)?;
             Ok(completed())
         }
-        C::Select { mailbox, access, .. } => select::select(request, &mailbox, access, out),
+        C::Select {
+            mailbox,
+            access,
+            parameters,
+        } => select::select(request, &mailbox, access, parameters.annotate, out),
         C::Close => select::close(request),
         C::Unselect => select::unselect(request),
         C::Expunge => copy::expunge(request, None, out),
@@ -210,6 +219,7 @@ fn run(
             mailbox,
             replacement,
         } => replace::replace(request, (numbering, message), &mailbox, *replacement, staged, out),
+        C::Xwarmup { mailbox } => Ok(mailboxes::warm_up(request, &mailbox)),
         C::GenUrlAuth(urls) => urlauth::generate(request, &urls, out),
         C::ResetKey { mailbox, mechanisms } => urlauth::reset(request, mailbox.as_deref(), &mechanisms),
         C::Create {
@@ -358,7 +368,7 @@ impl Request {
         self.shown_form(&self.stored_client_name(name)).into_owned()
     }
 
-    /// [`Request::client_name`] in modified UTF-7, which patterns are matched with.
+    /// [`Request::client_name`] in modified UTF-7.
     fn stored_client_name(&self, name: &MailboxName) -> String {
         self.service
             .options
@@ -398,8 +408,38 @@ impl Request {
                 selected.view.empty(self.enabled, out);
                 Ok(())
             }
+            (Ok(()), _) => self.tell_annotations(out),
             (done, _) => done,
         }
+    }
+
+    /// Tells which annotations changed of messages whose annotations the client watches: by name alone (RFC 5257, section
+    /// 4.4).
+    fn tell_annotations(&mut self, out: &mut Vec<u8>) -> Result<(), MailboxError> {
+        let uid_only = self.enabled.contains(Enabled::UIDONLY);
+        let Some(selected) = self.mailbox.as_deref_mut() else {
+            return Ok(());
+        };
+        let Some((since, uids)) = selected
+            .view
+            .take_annotated()
+            .filter(|(_, uids)| !uids.is_empty())
+        else {
+            return Ok(());
+        };
+        for (uid, entries) in selected.mailbox.annotations_changed(since, &uids)? {
+            let Some(seqno) = selected.view.uids().seqno(uid) else {
+                continue;
+            };
+            let mut line = match uid_only {
+                true => FetchLine::begin_uid(out, uid.get()),
+                false => FetchLine::begin(out, seqno),
+            };
+            line.uid(uid.get());
+            line.annotation_names(entries.iter().map(String::as_str));
+            line.end();
+        }
+        Ok(())
     }
 
     fn look(&mut self, news: &News<'_>, out: &mut Vec<u8>) -> Result<(), MailboxError> {
@@ -414,10 +454,10 @@ impl Request {
             ..
         } = selected.as_mut();
         let mut tell = |read: &IndexRead<'_>, view: &mut View| {
-            let told = view.told();
+            let before = (view.told(), view.uids().last());
             contexts.before_news(read, view, news, out);
             view.refresh(read, news, enabled, out)?;
-            contexts.after_news(read, view, news, told, out);
+            contexts.after_news(read, view, news, before, out);
             Ok(())
         };
         {
@@ -531,32 +571,80 @@ trait Pieces: Send + 'static {
 
     /// How messages were named, which decides whether EXPUNGE may follow.
     fn news(&self) -> News<'_>;
+
+    /// How far it is, for a client that waits long.
+    fn stage(&self) -> Option<Stage> {
+        None
+    }
 }
 
-struct Chain<P>(P);
+/// How far a command is (RFC 9585).
+struct Stage {
+    tag: Tag,
+    done: u32,
+    goal: u32,
+}
+
+impl Stage {
+    fn put(&self, output: &mut Output) {
+        let Some(last) = self.goal.checked_sub(1) else {
+            return;
+        };
+        let mut out = Vec::new();
+        // What is done is less than all, or the command would be over.
+        let code = Code::InProgress(self.tag.to_string(), self.done.min(last), self.goal);
+        Reply::ok("Still on it").with(code).put_untagged(&mut out);
+        output.put_vec(out);
+    }
+}
+
+/// Work in pieces that says now and then how far it is (RFC 9585).
+struct Chain<P> {
+    work: P,
+    /// When the client last heard of it.
+    told: Instant,
+}
+
+/// How often a long command says that it is still at work: RFC 9585 has 10 to 15 seconds.
+const PROGRESS: Duration = Duration::from_secs(10);
+
+impl<P> Chain<P> {
+    fn new(work: P) -> Self {
+        Self {
+            work,
+            told: Instant::now(),
+        }
+    }
+}
 
 impl<P: Pieces> Work for Chain<P> {
     fn run(&mut self, output: &mut Output, budget: usize) -> Progress {
-        let reply = match self.0.piece(output, budget) {
-            Ok(None) => return Progress::More,
+        let reply = match self.work.piece(output, budget) {
+            Ok(None) => {
+                if self.told.elapsed() >= PROGRESS {
+                    self.told = Instant::now();
+                    if let Some(stage) = self.work.stage() {
+                        stage.put(output);
+                    }
+                }
+                return Progress::More;
+            }
             Ok(Some(reply)) => Ok(reply),
             Err(error) => Err(error),
         };
-        let Some(mut request) = self.0.request() else {
+        let Some(mut request) = self.work.request() else {
             return Progress::Done(Done::aborted());
         };
         let reply = reply.unwrap_or_else(|error| request.refusal(&error));
         let mut out = Vec::new();
-        request.tell(&self.0.news(), &mut out);
+        request.tell(&self.work.news(), &mut out);
         output.put_vec(out);
         Progress::Done(Done::new(request.finish(reply)))
     }
 }
 
-/// Whether a numbering is by UID, for replies that differ.
-fn no_match(numbering: Numbering) -> Option<Reply> {
-    match numbering {
-        Numbering::Sequence => Some(Reply::no("No matching messages")),
-        Numbering::Uid => None,
-    }
+/// The refusal of numbers that no message has; UIDs may be nobody's, and so may `$` (RFC 9051, section 6.4.4.1).
+fn no_match(numbering: Numbering, set: &SequenceSet) -> Option<Reply> {
+    let may_be_empty = numbering == Numbering::Uid || set.is_saved();
+    (!may_be_empty).then(|| Reply::no("No matching messages"))
 }

@@ -50,9 +50,12 @@ pub(crate) struct View {
     pub(crate) saved: UidSet,
     /// What the client wants to be told unasked.
     wanted: Wanted,
-    /// Told messages of which something is to be fetched unasked, and those whose annotations are.
+    /// Told messages of which something is to be fetched unasked.
     fresh: UidSet,
-    annotated: UidSet,
+    /// Whether SELECT asked for changes of annotations (RFC 5257, section 4.2).
+    pub(crate) tells_annotations: bool,
+    /// Told messages whose annotations may have changed after a state.
+    annotated: Option<(ModSeq, UidSet)>,
 }
 
 /// What of a selected mailbox a client wants to be told without asking: all of it, unless NOTIFY says otherwise (RFC 5465).
@@ -94,6 +97,8 @@ pub(crate) struct News<'s> {
     pub(crate) changed: Option<&'s UidSet>,
     /// Messages whose flags the client knows, but not their modification sequences.
     pub(crate) silent: Option<&'s UidSet>,
+    /// Messages whose annotations the client itself has just changed.
+    pub(crate) annotated: Option<&'s UidSet>,
 }
 
 impl News<'_> {
@@ -104,6 +109,7 @@ impl News<'_> {
         known: None,
         changed: None,
         silent: None,
+        annotated: None,
     };
 
     /// After a command that names messages so.
@@ -114,6 +120,7 @@ impl News<'_> {
             known: None,
             changed: None,
             silent: None,
+            annotated: None,
         }
     }
 }
@@ -144,7 +151,7 @@ impl Selected {
     /// Whether there is nothing to tell, as far as can be said at once.
     pub(crate) fn is_quiet(&self) -> bool {
         let view = &self.view;
-        let all = view.wanted == Wanted::ALL && view.fresh.is_empty() && view.annotated.is_empty();
+        let all = view.wanted == Wanted::ALL && view.fresh.is_empty();
         all && !view.owes && self.mailbox.modseq_at_once() == Some(self.view.told)
     }
 
@@ -184,7 +191,8 @@ impl View {
             keywords: read.keywords().len(),
             wanted: Wanted::ALL,
             fresh: UidSet::new(),
-            annotated: UidSet::new(),
+            tells_annotations: false,
+            annotated: None,
             saved: UidSet::new(),
         }
     }
@@ -215,19 +223,21 @@ impl View {
 
     /// Whether something is to be fetched unasked.
     pub(crate) fn has_fresh(&self) -> bool {
-        !self.fresh.is_empty() || !self.annotated.is_empty()
+        !self.fresh.is_empty()
     }
 
     pub(crate) fn take_fresh(&mut self) -> UidSet {
         std::mem::take(&mut self.fresh)
     }
 
-    pub(crate) fn take_annotated(&mut self) -> UidSet {
-        std::mem::take(&mut self.annotated)
+    /// These are to be fetched later.
+    pub(crate) fn keep_fresh(&mut self, uids: &UidSet) {
+        self.fresh.extend_from(uids);
     }
 
-    pub(crate) fn annotated(&mut self, uids: &UidSet) {
-        self.annotated.extend_from(uids);
+    /// The messages whose annotations may have changed, and after which state.
+    pub(crate) fn take_annotated(&mut self) -> Option<(ModSeq, UidSet)> {
+        self.annotated.take()
     }
 
     /// The messages by sequence number.
@@ -338,10 +348,12 @@ impl View {
         let mut changed = UidSet::from_ranges(since.map(|change| change.uid..=change.uid));
         if !self.wanted.flags {
             changed = UidSet::new();
-        } else if self.wanted.annotations {
-            let known = changed.iter().filter(|&uid| Some(uid) <= old_last);
-            self.annotated
-                .extend_from(&UidSet::from_ranges(known.map(|uid| uid..=uid)));
+        } else if self.wanted.annotations || self.tells_annotations {
+            let own = |uid| news.annotated.is_some_and(|own| own.contains(uid));
+            let known = changed.iter().filter(|&uid| Some(uid) <= old_last && !own(uid));
+            let known = UidSet::from_ranges(known.map(|uid| uid..=uid));
+            let (_, noted) = self.annotated.get_or_insert_with(|| (told, UidSet::new()));
+            noted.extend_from(&known);
         }
         if let Some(more) = news.changed {
             changed.extend_from(more);
@@ -367,7 +379,10 @@ impl View {
                     |slot| keyword(read, slot),
                 );
             }
-            if news.with_uid || self.wanted.uids || enabled.contains(Enabled::QRESYNC) {
+            // Always with QRESYNC (RFC 7162, section 3.2.4), and in IMAP4rev2 where nobody asked (RFC 9051, appendix E).
+            let asked = news.changed.is_some_and(|changed| changed.contains(uid));
+            let named = enabled.contains(Enabled::QRESYNC) || enabled.contains(Enabled::IMAP4REV2) && !asked;
+            if news.with_uid || self.wanted.uids || named {
                 line.uid(uid.get());
             }
             if enabled.contains(Enabled::CONDSTORE) {
@@ -440,9 +455,17 @@ impl View {
         if !rights.contains(Rights::WRITE) {
             return system.to_string();
         }
-        format!("{} \\*", flag_list(read, system))
+        let flags = flag_list(read, system);
+        // Without room for another keyword, none can be made (RFC 9051, section 7.1).
+        match read.keywords().iter().flatten().count() < MAX_KEYWORDS {
+            true => format!("{flags} \\*"),
+            false => flags,
+        }
     }
 }
+
+/// The keywords for which `cyrus.index` has bits.
+const MAX_KEYWORDS: usize = 128;
 
 /// System flags and all keywords of the mailbox, ready to print.
 pub(crate) fn flag_list(read: &IndexRead<'_>, system: SystemFlags) -> String {

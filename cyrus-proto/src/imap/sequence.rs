@@ -63,6 +63,11 @@ impl SequenceSet {
             .any(|&(a, b)| a == SeqNumber::Last || b == SeqNumber::Last)
     }
 
+    /// How many ranges it has, as the client wrote it.
+    pub fn ranges(&self) -> usize {
+        self.0.len()
+    }
+
     /// `$`: the result of the last search that was saved.
     pub fn saved() -> Self {
         Self(Vec::new())

@@ -10,6 +10,7 @@ use cyrus_store::search::Collation;
 use cyrus_store::{Log, QuotaRoot, Store};
 
 use self::capability::Situation;
+use super::command::lex::Tokens;
 use super::command::{self, CommandBody, Needs, Refusal, Tag, Verb};
 use super::enabled::Enabled;
 use super::notify::Notify;
@@ -116,7 +117,7 @@ pub struct ImapSession {
     /// A command whose time is taken.
     timed: Option<Box<watchman::Timed>>,
     /// Malformed commands in a row.
-    bad_commands: u8,
+    bad_commands: u32,
     /// When the client last said something.
     active: Instant,
     /// Since when nobody is logged in.
@@ -190,9 +191,6 @@ struct Held {
     until: Instant,
     reply: Vec<u8>,
 }
-
-/// Malformed commands in a row that end the session.
-const MAX_BAD_COMMANDS: u8 = 10;
 
 /// Octets that a client may send ahead while its reply is held back.
 const MAX_HELD_INPUT: usize = 64 * 1024;
@@ -313,6 +311,7 @@ impl ImapSession {
             logged_in: self.current_user().is_some(),
             admin: self.current_user().is_some_and(|user| user.is_admin()),
             compressed: self.compressed,
+            conversations: self.service.store.options().conversations,
             secure: self.is_secure(),
             protected: self.is_protected(),
             mechanisms: &mechanisms,
@@ -332,15 +331,39 @@ impl ImapSession {
         self.link.as_ref().map_or(Peer::Unix, |link| link.peer().clone())
     }
 
-    /// One malformed command; ten in a row end the session.
+    /// What is wrong with a command that the grammar allows: it breaks a limit of the administrator's, asks of conversations
+    /// where there are none, or has strings that are not UTF-8 where they must be (RFC 6855, section 3).
+    fn flaw(&self, tokens: &Tokens, body: Option<&CommandBody>) -> Option<Reply> {
+        if self.enabled.utf8_names() && !tokens.is_utf8 {
+            return Some(Reply::bad("Quoted strings must be UTF-8"));
+        }
+        let limits = &self.options().command_limits;
+        if let Err(broken) = limits.check_tokens(tokens) {
+            return Some(Reply::bad(broken.text()).with(Code::TooBig));
+        }
+        let body = body?;
+        if !self.service.store.options().conversations
+            && let Some(text) = body.names_conversations()
+        {
+            return Some(Reply::bad(text));
+        }
+        let broken = limits.check_body(body).err()?;
+        Some(Reply::bad(broken.text()).with(Code::Limit))
+    }
+
+    /// One malformed command; some in a row end the session.
     fn refuse(&mut self, refusal: &Refusal) {
         let reply = Reply::bad(refusal.text.clone());
-        self.write(|out| match &refusal.tag {
+        self.refuse_with(refusal.tag.as_ref(), &reply);
+    }
+
+    fn refuse_with(&mut self, tag: Option<&Tag>, reply: &Reply) {
+        self.write(|out| match tag {
             Some(tag) => reply.put_tagged(out, tag),
             None => reply.put_untagged(out),
         });
-        self.bad_commands += 1;
-        if self.bad_commands >= MAX_BAD_COMMANDS {
+        self.bad_commands = self.bad_commands.saturating_add(1);
+        if self.bad_commands >= self.options().max_bad_commands {
             self.bye(&Reply::bye("Too many bad commands"));
         }
     }
@@ -366,14 +389,7 @@ impl ImapSession {
                 Reply::bad(refused.reason.text()).with(Code::TooBig)
             }
         };
-        self.write(|out| match &tag {
-            Some(tag) => reply.put_tagged(out, tag),
-            None => reply.put_untagged(out),
-        });
-        self.bad_commands += 1;
-        if self.bad_commands >= MAX_BAD_COMMANDS {
-            self.bye(&Reply::bye("Too many bad commands"));
-        }
+        self.refuse_with(tag.as_ref(), &reply);
     }
 
     /// A complete command: answered here, or made a job.
@@ -402,7 +418,14 @@ impl ImapSession {
             self.refuse_tagged(&head.tag, "Unrecognized command");
             return None;
         }
-        let body = match command::arguments(&head, &|at| frame.staged_at(at)) {
+        let tokens = Tokens::of(&frame.text, &|at| frame.staged_at(at).is_some());
+        let body = command::arguments(&head, &|at| frame.staged_at(at));
+        let tag = head.tag;
+        if let Some(reply) = self.flaw(&tokens, body.as_ref().ok()) {
+            self.refuse_with(Some(&tag), &reply);
+            return None;
+        }
+        let body = match body {
             Ok(body) => body,
             Err(refusal) => {
                 self.refuse(&refusal);
@@ -410,7 +433,6 @@ impl ImapSession {
             }
         };
         self.bad_commands = 0;
-        let tag = head.tag;
         let staged = frame.staged.into_iter().map(|staged| staged.sink).collect();
         self.execute(tag, body, staged, now)
     }
@@ -423,6 +445,13 @@ impl ImapSession {
         now: Instant,
     ) -> Option<Step> {
         let completed = Reply::ok("Completed");
+        let only_utf8 = self.options().utf8_only && !self.enabled.contains(Enabled::UTF8_ACCEPT);
+        if only_utf8 && body.verb().needs_utf8() {
+            // RFC 6855, section 6.
+            let text = "ENABLE UTF8=ACCEPT first: this server speaks UTF-8 only";
+            self.reply(&tag, &Reply::no(text).with(Code::Cannot));
+            return None;
+        }
         if let Some(reply) = self.enabled.refusal(&body) {
             self.reply(&tag, &reply);
             return None;

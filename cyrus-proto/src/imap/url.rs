@@ -21,7 +21,7 @@ pub struct ImapUrl {
     /// `;SECTION=`
     pub section: Option<Section>,
     /// `;PARTIAL=`: first octet and, if it ends before the end, count.
-    pub partial: Option<(u32, Option<u32>)>,
+    pub partial: Option<(u64, Option<u64>)>,
     /// `;EXPIRE=`, in seconds since 1970.
     pub expire: Option<i64>,
     /// `;URLAUTH=`
@@ -383,14 +383,17 @@ fn enc_section(value: &[u8]) -> Result<Section, UrlError> {
     }
 }
 
-/// `partial-range = number ["." nz-number]` (RFC 5092, section 11).
-fn partial_range(value: &[u8]) -> Result<(u32, Option<u32>), UrlError> {
+/// `partial-range = number64 ["." nz-number64]` (RFC 9051, section 9, which updates RFC 5092).
+fn partial_range(value: &[u8]) -> Result<(u64, Option<u64>), UrlError> {
     match memchr::memchr(b'.', value) {
-        None => Ok((number(value)?, None)),
+        None => Ok((number64(value)?, None)),
         Some(dot) => {
             let (start, count) = value.split_at(dot);
             let count = count.get(1..).unwrap_or_default();
-            Ok((number(start)?, Some(nz_number(count)?)))
+            match number64(count)? {
+                0 => Err(UrlError::Parameter),
+                count => Ok((number64(start)?, Some(count))),
+            }
         }
     }
 }
@@ -502,6 +505,13 @@ fn put_date_time(out: &mut Vec<u8>, unix: i64) {
 
 fn number(digits: &[u8]) -> Result<u32, UrlError> {
     match super::command::lex::number(digits) {
+        Ok((b"", number)) => Ok(number),
+        _ => Err(UrlError::Parameter),
+    }
+}
+
+fn number64(digits: &[u8]) -> Result<u64, UrlError> {
+    match super::command::lex::number64(digits) {
         Ok((b"", number)) => Ok(number),
         _ => Err(UrlError::Parameter),
     }
@@ -719,7 +729,7 @@ mod tests {
             option(1..=u32::MAX),
             1..=u32::MAX,
             proptest::option::of(section),
-            proptest::option::of((any::<u32>(), option(1..=u32::MAX))),
+            proptest::option::of((0..1_u64 << 63, proptest::option::of(1..1_u64 << 63))),
             proptest::option::of(0_i64..4_000_000_000),
             auth,
         )

@@ -23,6 +23,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use cyrus_acl::AuthState;
+use cyrus_proto::imap::command::Limit;
 use cyrus_proto::imap::{EightBitHeaders, ImapOptions, ImapService, ImapSession};
 use cyrus_proto::job::{Link, Peer, Session, Step};
 use cyrus_proto::output::Output;
@@ -62,6 +63,21 @@ impl Server {
                 "jmap_preview_annot" => options.preview_annotation = Some(value.clone()),
                 "suppress_capabilities" => {
                     options.suppress_capabilities = value.split(' ').map(str::to_owned).collect();
+                }
+                "utf8_only" => options.utf8_only = on,
+                "imap_max_updated_searches" => {
+                    options.max_updated_searches = value.parse().expect("a number");
+                }
+                "maxword" | "maxquoted" | "imap_max_sequence_ranges" | "imap_max_search_keys" => {
+                    let limit = match name.as_str() {
+                        "maxword" => Limit::Word,
+                        "maxquoted" => Limit::Quoted,
+                        "imap_max_sequence_ranges" => Limit::SequenceRanges,
+                        _ => Limit::SearchKeys,
+                    };
+                    options
+                        .command_limits
+                        .set(limit, value.parse().expect("a number"));
                 }
                 "altnamespace" => options.namespace.altnamespace = on,
                 "unixhierarchysep" => {

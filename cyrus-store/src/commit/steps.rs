@@ -14,7 +14,8 @@ use crate::conversations::{Conversations, Facts, Place, RaiseCounters, StagedCou
 use crate::error::MailboxError;
 use crate::flags::SystemFlags;
 use crate::format::index::{Record, options};
-use crate::format::quota::Usage;
+use crate::format::mboxentry::MailboxType;
+use crate::format::quota::{Resource, Usage};
 use crate::format::{Damage, Fault};
 use crate::hot::{Hot, NameLocks};
 use crate::lock::{Guard, Wait};
@@ -318,6 +319,27 @@ impl Locked {
     }
 }
 
+/// Whether a mailbox may hold so many messages more.
+fn check_count(store: &Store, write: &IndexWrite, target: &Target, more: i64) -> Result<(), MailboxError> {
+    let most = &store.options().max_messages;
+    if most.is_empty() {
+        return Ok(());
+    }
+    let kind = MailboxType::parse(&write.names().header.mbtype)
+        .unwrap_or_default()
+        .kind;
+    let exists = i64::from(write.header.exists);
+    match most.get(&kind) {
+        Some(&most) if exists.saturating_add(more) > i64::from(most) => Err(MailboxError::OverQuota {
+            root: target.name.as_str().to_owned(),
+            resource: Resource::Message,
+            used: u64::from(write.header.exists),
+            limit: u64::from(most),
+        }),
+        _ => Ok(()),
+    }
+}
+
 impl Accepted {
     /// Puts the message files of a request in place, if the quota has room for them.
     #[allow(
@@ -346,6 +368,7 @@ impl Accepted {
         if let Some(root) = root {
             charges.check(root, usage, request.policy)?;
         }
+        check_count(store, write, target, count)?;
         let before = talk.as_mut().map(|talk| talk.quota()).transpose()?;
         let mut split_octets = 0;
         for message in request.messages {

@@ -60,7 +60,7 @@ fn add(count: &mut u32, delta: i64) {
 }
 
 /// Whether a message counts as existing.
-fn exists(flags: u32) -> bool {
+pub(super) fn exists(flags: u32) -> bool {
     flags & (Record::EXPUNGED | SystemFlags::DELETED.bits()) == 0
 }
 

@@ -28,7 +28,7 @@ pub struct MailboxType {
 }
 
 /// Kinds of mailbox.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MailboxKind {
     /// Mail.
     #[default]

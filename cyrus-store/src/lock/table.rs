@@ -9,6 +9,7 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use super::{LockError, Wait};
+use crate::log::{Level, Log};
 use crate::sys::{Disk, File, Mode};
 
 /// All the locks of one store in this process; clones share them.
@@ -20,14 +21,22 @@ pub struct LockTable(Arc<Shared>);
 
 struct Shared {
     disk: Arc<dyn Disk>,
+    /// Who hears of a lock that was long in coming, and how long that is.
+    patience: Option<(Duration, Arc<dyn Log>)>,
     entries: Mutex<HashMap<Arc<Path>, Arc<Entry>>>,
 }
 
 impl LockTable {
     /// An empty table for the files of `disk`.
     pub fn new(disk: Arc<dyn Disk>) -> Self {
+        Self::with_patience(disk, None)
+    }
+
+    /// An empty table that notes each lock which is waited for longer than this.
+    pub fn with_patience(disk: Arc<dyn Disk>, patience: Option<(Duration, Arc<dyn Log>)>) -> Self {
         Self(Arc::new(Shared {
             disk,
+            patience,
             entries: Mutex::default(),
         }))
     }
@@ -154,6 +163,25 @@ impl Pin {
     /// Gains the lock. `locked` opens the file unless it is given it, takes the record lock and returns the
     /// file; it is called when no other thread of the process holds the lock or is about to.
     pub(super) fn acquire(
+        &self,
+        mode: Mode,
+        wait: Wait,
+        locked: impl FnOnce(Option<File>) -> Result<File, LockError>,
+    ) -> Result<Held, LockError> {
+        let Some((limit, log)) = &self.table.0.patience else {
+            return self.acquire_now(mode, wait, locked);
+        };
+        let started = Instant::now();
+        let held = self.acquire_now(mode, wait, locked);
+        let waited = started.elapsed();
+        if waited > *limit {
+            let (path, seconds) = (self.path().display(), waited.as_secs_f64());
+            log.record(Level::Notice, format_args!("locktimer: {path} ({seconds:.6}s)"));
+        }
+        held
+    }
+
+    fn acquire_now(
         &self,
         mode: Mode,
         wait: Wait,

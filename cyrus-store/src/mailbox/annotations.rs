@@ -1,6 +1,6 @@
 //! Annotations of messages (RFC 5257): `cyrus.annotations`, and what of it is counted in the index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::time::UNIX_EPOCH;
 
@@ -110,7 +110,7 @@ impl Mailbox {
         self.require(Rights::READ)?;
         let mut found = UidSet::new();
         let owner = self.owner.as_deref();
-        each_row(&self.store, &self.hot, None, &mut |uid, entry, user, value| {
+        each_kept_row(&self.store, &self.hot, None, &mut |uid, entry, user, value| {
             let audience = match user {
                 "" => Audience::Shared,
                 OWNER_TOKEN if owner == Some(self.auth.userid()) => Audience::Private,
@@ -123,6 +123,39 @@ impl Mailbox {
                 found.insert(uid);
             }
         })?;
+        Ok(found)
+    }
+
+    /// Which entries of these messages changed after `since`, removed ones among them: shared ones and the user's own.
+    ///
+    /// # Errors
+    /// As [`Mailbox::read`].
+    pub fn annotations_changed(
+        &mut self,
+        since: ModSeq,
+        uids: &UidSet,
+    ) -> Result<BTreeMap<Uid, BTreeSet<String>>, MailboxError> {
+        self.refresh_entry()?;
+        self.require(Rights::READ)?;
+        let mut found: BTreeMap<Uid, BTreeSet<String>> = BTreeMap::new();
+        let (owner, own) = (self.owner.as_deref(), self.auth.userid());
+        let mut note = |uid: u32, entry: &str, user: &str, value: AnnotationValue| {
+            let is_seen = user.is_empty() || user == own || user == OWNER_TOKEN && owner == Some(own);
+            if let Some(uid) = Uid::new(uid).filter(|&uid| uids.contains(uid))
+                && is_seen
+                && value.modseq > since.0
+            {
+                found.entry(uid).or_default().insert(entry.to_owned());
+            }
+        };
+        match uids.len() <= SOUGHT_SINGLY {
+            true => {
+                for uid in uids.iter() {
+                    each_row(&self.store, &self.hot, Some(uid), &mut note)?;
+                }
+            }
+            false => each_row(&self.store, &self.hot, None, &mut note)?,
+        }
         Ok(found)
     }
 
@@ -290,18 +323,32 @@ fn each(
 ) -> Result<(), MailboxError> {
     if uids.len() <= SOUGHT_SINGLY {
         for uid in uids.iter() {
-            each_row(store, hot, Some(uid), each)?;
+            each_kept_row(store, hot, Some(uid), each)?;
         }
         return Ok(());
     }
-    each_row(store, hot, None, &mut |uid, entry, user, value| {
+    each_kept_row(store, hot, None, &mut |uid, entry, user, value| {
         if Uid::new(uid).is_some_and(|uid| uids.contains(uid)) {
             each(uid, entry, user, value);
         }
     })
 }
 
-/// Calls `each` with UID, entry, user and value of every annotation, or of those of one message.
+/// [`each_row`] without those of removed annotations.
+fn each_kept_row(
+    store: &Store,
+    hot: &Hot,
+    uid: Option<Uid>,
+    each: &mut dyn FnMut(u32, &str, &str, AnnotationValue),
+) -> Result<(), MailboxError> {
+    each_row(store, hot, uid, &mut |uid, entry, user, value| {
+        if !value.deleted {
+            each(uid, entry, user, value);
+        }
+    })
+}
+
+/// Calls `each` with UID, entry, user and value of every row, or of those of one message.
 fn each_row(
     store: &Store,
     hot: &Hot,
@@ -316,7 +363,6 @@ fn each_row(
         let parts = split_key(key).and_then(|(uid, entry, user)| Some((uid.parse().ok()?, entry, user)));
         if let Some((uid, entry, user)) = parts
             && let Ok(value) = AnnotationValue::parse(row)
-            && !value.deleted
         {
             each(uid, entry, user, value);
         }

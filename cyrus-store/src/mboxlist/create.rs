@@ -9,9 +9,10 @@ use super::MailboxEntry;
 use super::rows::RowChange;
 use crate::conversations::Place;
 use crate::error::MailboxError;
+use crate::flags::{Keyword, KeywordBits};
 use crate::format::crc32;
 use crate::format::header::MailboxHeader;
-use crate::format::index::IndexHeader;
+use crate::format::index::{IndexHeader, options};
 use crate::format::mboxentry::{MailboxKind, MailboxType};
 use crate::format::quota::Usage;
 use crate::ident::{MailboxId, Partition};
@@ -282,14 +283,28 @@ impl Store {
         let index = self.locks().data_file(&paths.index);
         let mut index = index.lock(Mode::Exclusive, self.wait(), Open::create(), Recheck::Replaced)?;
         index.truncate(0)?;
-        let bytes = self.header_of_entry(entry, root.map(str::to_owned))?.to_bytes();
+        let mut header = self.header_of_entry(entry, root.map(str::to_owned))?;
+        header.keywords = self.first_keywords();
+        let bytes = header.to_bytes();
         // Nobody reads it before the rows are there: it needs no other name meanwhile, and its sync makes the name durable.
-        let header = disk.open(&paths.header, Open::replace())?;
-        header.write_at(&bytes, 0)?;
+        let file = disk.open(&paths.header, Open::replace())?;
+        file.write_at(&bytes, 0)?;
         let mut counts = IndexHeader::new(entry.uidvalidity.0, entry.created_modseq.0, now());
         counts.header_file_crc = crc32(&bytes);
+        counts.options |= self.options().new_mailbox_options & options::ALL;
         index.write_at(&counts.to_bytes(), 0)?;
-        Ok(disk.sync_many(&[&header, index.file()])?)
+        Ok(disk.sync_many(&[&file, index.file()])?)
+    }
+
+    /// The keywords of a new mailbox, each once.
+    fn first_keywords(&self) -> Vec<Option<Keyword>> {
+        let mut keywords: Vec<Option<Keyword>> = Vec::new();
+        for keyword in &self.options().new_mailbox_keywords {
+            if keywords.len() < KeywordBits::SLOTS && !keywords.contains(&Some(keyword.clone())) {
+                keywords.push(Some(keyword.clone()));
+            }
+        }
+        keywords
     }
 
     /// What the header file of a mailbox says that is described by this row.

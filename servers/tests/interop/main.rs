@@ -10,6 +10,7 @@ mod crash;
 mod deleted;
 mod differential;
 mod fixtures;
+mod hostile;
 mod idle;
 mod life;
 mod notify;

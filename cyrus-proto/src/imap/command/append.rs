@@ -335,7 +335,7 @@ impl FlagWords {
         close: "Missing close parenthesis in Store",
     };
     /// The most flags in a list.
-    const MAX_FLAGS: usize = 1_024;
+    pub(super) const MAX_FLAGS: usize = 1_024;
 }
 
 /// `flag-list = "(" [flag *(SP flag)] ")"` (RFC 3501, section 9).

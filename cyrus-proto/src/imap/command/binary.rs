@@ -27,7 +27,7 @@ pub enum BinaryWanted {
         /// Whether `\Seen` stays as it is.
         peek: bool,
         /// First octet and count.
-        partial: Option<(u32, u32)>,
+        partial: Option<(u64, u64)>,
     },
 }
 
@@ -144,7 +144,7 @@ pub(super) fn header_lines<'i>(name: &[u8], input: &'i [u8]) -> Option<Parsed<'i
 }
 
 /// `["(" "LAZY" ")"]` after `PREVIEW` (RFC 8970, section 6, `preview-mods`); with parentheses from their space on.
-pub(super) fn preview_modifiers<'i>(input: &'i [u8], name: &str) -> Parsed<'i, FetchItems> {
+pub(super) fn preview_mods<'i>(input: &'i [u8], name: &str) -> Parsed<'i, FetchItems> {
     let Some(mut rest) = input.strip_prefix(b" (") else {
         return Ok((input, FetchItems::PREVIEW));
     };

@@ -7,8 +7,10 @@ use nom::bytes::complete::{tag, take_while};
 use nom::combinator::opt;
 use nom::multi::separated_list1;
 
-use super::binary::{BinarySection, binary_section, header_lines, preview_modifiers};
-use super::lex::{Parsed, astring, expect, mismatch, number, printable, refuse, sp, take_one};
+use super::binary::{BinarySection, binary_section, header_lines, preview_mods};
+use super::lex::{
+    Parsed, astring, expect, mismatch, number, number64, nz_number64, printable, refuse, sp, take_one,
+};
 use super::write::put_astring;
 
 /// The items that FETCH names by one word, as a set.
@@ -68,8 +70,22 @@ impl FetchItems {
     /// `RFC822.PEEK`: as `RFC822`, but `\Seen` stays as it is.
     pub const RFC822_PEEK: Self = Self(1 << 24);
 
+    /// `CID`: the conversation, as Cyrus numbers it.
+    pub const CID: Self = Self(1 << 25);
+    /// `BASECID`: the conversation that this one goes on from.
+    pub const BASECID: Self = Self(1 << 26);
+    /// `MAILBOXES`: the names of the mailboxes that hold a copy.
+    pub const MAILBOXES: Self = Self(1 << 27);
+    /// `MAILBOXIDS`: the unique ids of these.
+    pub const MAILBOXIDS: Self = Self(1 << 28);
+    /// What conversations tell.
+    pub(crate) const OF_CONVERSATIONS: Self = Self::CID
+        .with(Self::BASECID)
+        .with(Self::MAILBOXES)
+        .with(Self::MAILBOXIDS);
+
     /// Each item and its name as a client writes it.
-    pub(crate) const NAMES: [(Self, &'static str); 25] = [
+    pub(crate) const NAMES: [(Self, &'static str); 29] = [
         (Self::FLAGS, "FLAGS"),
         (Self::UID, "UID"),
         (Self::INTERNALDATE, "INTERNALDATE"),
@@ -95,6 +111,10 @@ impl FetchItems {
         (Self::PREVIEW_LAZY, "PREVIEW (LAZY)"),
         (Self::RFC822_TEXT_PEEK, "RFC822.TEXT.PEEK"),
         (Self::RFC822_PEEK, "RFC822.PEEK"),
+        (Self::CID, "CID"),
+        (Self::BASECID, "BASECID"),
+        (Self::MAILBOXES, "MAILBOXES"),
+        (Self::MAILBOXIDS, "MAILBOXIDS"),
     ];
 
     /// The items of both.
@@ -148,7 +168,7 @@ pub struct BodySection {
     /// Whether `\Seen` stays as it is.
     pub peek: bool,
     /// First octet and count.
-    pub partial: Option<(u32, u32)>,
+    pub partial: Option<(u64, u64)>,
 }
 
 /// `section-spec` (RFC 3501, section 9).
@@ -202,7 +222,23 @@ impl FetchAttributes {
             || self.binaries.iter().any(BinarySection::marks_seen)
     }
 
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    /// Asks for what `other` asks for, too.
+    pub(crate) fn merge(&mut self, other: Self) {
+        fn add<T: PartialEq>(all: &mut Vec<T>, more: Vec<T>) {
+            for one in more {
+                if !all.contains(&one) {
+                    all.push(one);
+                }
+            }
+        }
+        self.items = self.items.with(other.items);
+        add(&mut self.sections, other.sections);
+        add(&mut self.binaries, other.binaries);
+        add(&mut self.header_lines, other.header_lines);
+        self.annotations = self.annotations.take().or(other.annotations);
+    }
+
+    pub(in crate::imap::command) fn write(&self, out: &mut Vec<u8>) {
         let mut space = b"(".as_slice();
         let mut next = |out: &mut Vec<u8>| {
             out.extend_from_slice(space);
@@ -345,7 +381,7 @@ fn fetch_att<'i>(input: &'i [u8], name: &str, wanted: &mut FetchAttributes) -> P
         return Ok((rest, ()));
     }
     if word.eq_ignore_ascii_case(b"PREVIEW") && !sectioned {
-        let (rest, item) = preview_modifiers(rest, name)?;
+        let (rest, item) = preview_mods(rest, name)?;
         wanted.items = wanted.items.with(item);
         return Ok((rest, ()));
     }
@@ -393,14 +429,17 @@ fn body_section(input: &[u8], peek: bool) -> Parsed<'_, BodySection> {
     }
 }
 
-/// `"<" number "." nz-number ">"` (RFC 3501, section 9).
-pub(super) fn partial(input: &[u8]) -> Parsed<'_, (u32, u32)> {
-    let (rest, (_, start, _, count, _)) =
-        (tag(&b"<"[..]), number, tag(&b"."[..]), number, tag(&b">"[..])).parse(input)?;
-    if count == 0 {
-        return mismatch(input);
-    }
-    Ok((rest, (start, count)))
+/// `partial = "<" number64 "." nz-number64 ">"` (RFC 9051, section 9).
+pub(super) fn partial(input: &[u8]) -> Parsed<'_, (u64, u64)> {
+    let (rest, (_, start, _, count, _)) = (
+        tag(&b"<"[..]),
+        number64,
+        tag(&b"."[..]),
+        nz_number64,
+        tag(&b">"[..]),
+    )
+        .parse(input)?;
+    Ok((rest, (start, count.get())))
 }
 
 /// `section = "[" [section-spec] "]"` (RFC 3501, section 9).

@@ -1,6 +1,7 @@
 //! The lexical rules that all IMAP commands share (RFC 3501, section 9), as `nom` parsers over a complete command.
 
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 
 use nom::bytes::complete::{tag, take, take_while, take_while1};
 use nom::combinator::{map, opt};
@@ -180,13 +181,32 @@ pub(crate) fn number(input: &[u8]) -> Parsed<'_, u32> {
     }
 }
 
-/// `number64 = 1*DIGIT`, unsigned 64-bit (RFC 9051, section 9).
+/// `number64 = 1*DIGIT`, unsigned 63-bit (RFC 9051, section 9).
 pub(crate) fn number64(input: &[u8]) -> Parsed<'_, u64> {
+    let (rest, value) = mod_sequence_valzer(input)?;
+    match value <= i64::MAX.unsigned_abs() {
+        true => Ok((rest, value)),
+        false => mismatch(input),
+    }
+}
+
+/// `mod-sequence-valzer = "0" / mod-sequence-value` (RFC 7162, section 7): that has 63 bits, too, but RFC 4551 had 64, and
+/// clients say "whatever it is" with the largest number of these.
+pub(crate) fn mod_sequence_valzer(input: &[u8]) -> Parsed<'_, u64> {
     let (rest, digits) = take_while1(|c: u8| c.is_ascii_digit()).parse(input)?;
     let value = digits.iter().try_fold(0_u64, |value, digit| {
         value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
     });
     match value {
+        Some(value) => Ok((rest, value)),
+        None => mismatch(input),
+    }
+}
+
+/// `nz-number64 = digit-nz *DIGIT`, not zero and unsigned 63-bit (RFC 9051, section 9).
+pub(crate) fn nz_number64(input: &[u8]) -> Parsed<'_, NonZeroU64> {
+    let (rest, value) = number64(input)?;
+    match NonZeroU64::new(value) {
         Some(value) => Ok((rest, value)),
         None => mismatch(input),
     }
@@ -210,6 +230,64 @@ pub(crate) fn keyword<'i>(word: &'static str) -> impl FnMut(&'i [u8]) -> Parsed<
 /// The longest run of octets that can be a word: up to a space, parenthesis or line end; perhaps nothing.
 pub(crate) fn word(input: &[u8]) -> Parsed<'_, &[u8]> {
     take_while(|c| !matches!(c, b' ' | b'(' | b')' | b'\r' | b'\n')).parse(input)
+}
+
+/// What the words and quoted strings of a command are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tokens {
+    pub(crate) longest_word: usize,
+    pub(crate) longest_quoted: usize,
+    /// Whether the quoted strings are UTF-8.
+    pub(crate) is_utf8: bool,
+}
+
+impl Tokens {
+    /// Of a complete command; `is_staged` says at which offsets the octets of a literal are left out.
+    pub(crate) fn of(text: &[u8], is_staged: &dyn Fn(usize) -> bool) -> Self {
+        let mut tokens = Self {
+            longest_word: 0,
+            longest_quoted: 0,
+            is_utf8: true,
+        };
+        let mut rest = text;
+        while let Some((&first, after)) = rest.split_first() {
+            rest = match first {
+                b' ' | b'(' | b')' | b'\r' | b'\n' => after,
+                b'"' => tokens.quoted(after),
+                b'{' if literal_header(rest).is_ok() => {
+                    let (after, size) = literal_header(rest).unwrap_or((after, 0));
+                    let size = match is_staged(text.len() - after.len()) {
+                        true => 0,
+                        false => usize::try_from(size).unwrap_or(usize::MAX),
+                    };
+                    after.get(size..).unwrap_or_default()
+                }
+                _ => {
+                    let is_end = |c: &u8| matches!(c, b' ' | b'(' | b')' | b'"' | b'{' | b'\r' | b'\n');
+                    let length = after.iter().position(is_end).unwrap_or(after.len());
+                    tokens.longest_word = tokens.longest_word.max(length + 1);
+                    after.get(length..).unwrap_or_default()
+                }
+            };
+        }
+        tokens
+    }
+
+    /// A quoted string after its first quote; what follows it.
+    fn quoted<'i>(&mut self, text: &'i [u8]) -> &'i [u8] {
+        let mut end = 0;
+        loop {
+            match text.get(end) {
+                Some(b'\\') => end += 2,
+                Some(b'"' | b'\r' | b'\n') | None => break,
+                Some(_) => end += 1,
+            }
+        }
+        let (inner, rest) = text.split_at_checked(end).unwrap_or((text, &[]));
+        self.longest_quoted = self.longest_quoted.max(inner.len());
+        self.is_utf8 &= std::str::from_utf8(inner).is_ok();
+        rest.strip_prefix(b"\"").unwrap_or(rest)
+    }
 }
 
 /// Octets as text for an error reply: printable ASCII as it is, the rest as `?`, and not too long.
@@ -249,7 +327,26 @@ mod tests {
     #[test]
     fn numbers_past_their_width_do_not_match() {
         assert!(number(b"4294967295").is_ok() && number(b"4294967296").is_err());
-        assert!(number64(b"18446744073709551615").is_ok() && number64(b"18446744073709551616").is_err());
+        assert!(number64(b"9223372036854775807").is_ok() && number64(b"9223372036854775808").is_err());
+        assert!(mod_sequence_valzer(b"18446744073709551615").is_ok());
+        assert!(mod_sequence_valzer(b"18446744073709551616").is_err());
+        assert!(nz_number64(b"0").is_err() && nz_number64(b"4294967296").is_ok());
+    }
+
+    #[test]
+    fn words_and_quoted_strings_are_measured_and_literals_passed_over() {
+        let tokens = |text: &[u8]| Tokens::of(text, &|_| false);
+        let found = tokens(b"a SELECT \"x\\\"yz\" (abcdefgh)");
+        assert_eq!((found.longest_word, found.longest_quoted), (8, 5));
+        assert!(found.is_utf8 && !tokens(b"a SELECT \"\xff\"").is_utf8);
+        let literal = tokens(b"a LOGIN {12}\r\n\"\xffabcdefghij xy");
+        assert_eq!(
+            (literal.longest_word, literal.longest_quoted, literal.is_utf8),
+            (5, 0, true)
+        );
+        let staged = Tokens::of(b"a APPEND x {900}\r\n \"abc\"", &|at| at == 18);
+        assert_eq!(staged.longest_quoted, 3);
+        assert_eq!(tokens(b"a \"never closed\\").longest_quoted, 13);
     }
 
     #[test]

@@ -174,9 +174,20 @@ impl StatusItems {
     pub const DELETED_STORAGE: Self = Self(1 << 9);
     /// `APPENDLIMIT` (RFC 7889)
     pub const APPENDLIMIT: Self = Self(1 << 10);
+    /// `CREATEDMODSEQ`: the modification sequence with which the mailbox came.
+    pub const CREATEDMODSEQ: Self = Self(1 << 11);
+    /// `XCONVEXISTS`: conversations.
+    pub const XCONVEXISTS: Self = Self(1 << 12);
+    /// `XCONVUNSEEN`: conversations with unseen messages.
+    pub const XCONVUNSEEN: Self = Self(1 << 13);
+    /// `XCONVMODSEQ`: the highest modification sequence of a conversation.
+    pub const XCONVMODSEQ: Self = Self(1 << 14);
+    /// What conversations tell.
+    pub(crate) const OF_CONVERSATIONS: Self =
+        Self(Self::XCONVEXISTS.0 | Self::XCONVUNSEEN.0 | Self::XCONVMODSEQ.0);
 
     /// Each item and its name, in the order in which replies carry them.
-    pub(crate) const NAMES: [(Self, &'static str); 11] = [
+    pub(crate) const NAMES: [(Self, &'static str); 15] = [
         (Self::MESSAGES, "MESSAGES"),
         (Self::RECENT, "RECENT"),
         (Self::UIDNEXT, "UIDNEXT"),
@@ -185,7 +196,11 @@ impl StatusItems {
         (Self::UNSEEN, "UNSEEN"),
         (Self::SIZE, "SIZE"),
         (Self::DELETED, "DELETED"),
+        (Self::CREATEDMODSEQ, "CREATEDMODSEQ"),
         (Self::HIGHESTMODSEQ, "HIGHESTMODSEQ"),
+        (Self::XCONVEXISTS, "XCONVEXISTS"),
+        (Self::XCONVUNSEEN, "XCONVUNSEEN"),
+        (Self::XCONVMODSEQ, "XCONVMODSEQ"),
         (Self::DELETED_STORAGE, "DELETED-STORAGE"),
         (Self::APPENDLIMIT, "APPENDLIMIT"),
     ];
@@ -193,6 +208,11 @@ impl StatusItems {
     /// Whether all of `other` are in the set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether any of `other` is in the set.
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Whether there is none.
@@ -205,6 +225,13 @@ impl StatusItems {
         Self(self.0 | other.0)
     }
 
+    pub(super) fn names_conversations(self) -> Option<String> {
+        let asked = Self::NAMES
+            .iter()
+            .find(|(item, _)| self.contains(*item) && Self::OF_CONVERSATIONS.contains(*item));
+        asked.map(|(_, name)| format!("Invalid Status attributes {}", name.to_ascii_lowercase()))
+    }
+
     pub(super) fn write(self, out: &mut Vec<u8>) {
         let names = Self::NAMES.iter().filter(|(item, _)| self.contains(*item));
         let names: Vec<&str> = names.map(|(_, name)| *name).collect();
@@ -215,7 +242,7 @@ impl StatusItems {
 }
 
 /// The most patterns in one LIST.
-const MAX_PATTERNS: usize = 128;
+pub(super) const MAX_PATTERNS: usize = 128;
 
 /// `list` after its first space (RFC 3501, section 9; RFC 5258, section 6).
 pub(super) fn list(input: &[u8]) -> Parsed<'_, ListCommand> {

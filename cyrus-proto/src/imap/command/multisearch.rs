@@ -23,7 +23,7 @@ pub struct MultiSearch {
 /// `filter-mailboxes` (RFC 5465, section 8): a set of mailboxes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SearchSource {
-    /// `selected`, or `selected-delayed`.
+    /// `selected`
     Selected,
     /// `inboxes`: where mail is delivered.
     Inboxes,
@@ -121,7 +121,7 @@ fn esearch_source_opts(input: &[u8]) -> Parsed<'_, Vec<SearchSource>> {
 }
 
 impl SearchSource {
-    fn names(&self) -> &[Vec<u8>] {
+    pub(super) fn names(&self) -> &[Vec<u8>] {
         match self {
             Self::Subtree(names) | Self::SubtreeOne(names) | Self::Mailboxes(names) => names,
             Self::Selected | Self::Inboxes | Self::Personal | Self::Subscribed => &[],
@@ -134,11 +134,11 @@ fn strip_prefix_any_case<'i>(input: &'i [u8], prefix: &[u8]) -> Option<&'i [u8]>
     start.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
-/// `filter-mailboxes` (RFC 5465, section 8; RFC 7377, section 4).
+/// `filter-mailboxes` (RFC 5465, section 8), as RFC 7377, section 4, has it: without `selected-delayed`.
 pub(crate) fn filter_mailboxes(input: &[u8]) -> Parsed<'_, SearchSource> {
     let (rest, name) = take_while1(is_atom_char).parse(input)?;
     Ok(match name.to_ascii_lowercase().as_slice() {
-        b"selected" | b"selected-delayed" => (rest, SearchSource::Selected),
+        b"selected" => (rest, SearchSource::Selected),
         b"inboxes" => (rest, SearchSource::Inboxes),
         b"personal" => (rest, SearchSource::Personal),
         b"subscribed" => (rest, SearchSource::Subscribed),
@@ -174,10 +174,12 @@ fn one_or_more_mailbox(input: &[u8]) -> Parsed<'_, Vec<Vec<u8>>> {
     }
 }
 
+/// The most names in one command.
+pub(super) const MAX_WORDS: usize = 1_000;
+
 /// `1*(SP quoted)`: the tags of CANCELUPDATE (RFC 5267, section 5); the names of COMPARATOR (RFC 5255, section 5), which may be
 /// atoms.
 pub(super) fn words(input: &[u8]) -> Parsed<'_, Vec<Vec<u8>>> {
-    const MAX_WORDS: usize = 1_000;
     let mut words = Vec::new();
     let mut rest = input;
     while !rest.is_empty() {

@@ -7,24 +7,22 @@ use std::borrow::Cow;
 use nom::Parser;
 use nom::bytes::complete::{tag, take_while1};
 use nom::combinator::opt;
-use nom::multi::{separated_list0, separated_list1};
+use nom::multi::separated_list1;
 
 use super::append::{FlagWords, LiteralPlace, Literals, flag, flag_list};
 use super::compress::compress;
-use super::create::{CreateParams, create_params};
 use super::fetch::fetch_attributes;
 use super::language::language_cmd;
 use super::lex::{
-    Flaw, Parsed, astring, expect, is_atom_char, keyword, mismatch, nstring, number64, refuse, sp, string,
-    tag_rule, take_one, word,
+    Flaw, Parsed, astring, expect, is_atom_char, keyword, mismatch, nstring, refuse, sp, string, tag_rule,
+    word,
 };
-use super::list::{list, list_mailbox, rlist, status_items};
 use super::metadata::{entry_att_list, getannotation, getmetadata, setannotation, setmetadata};
 use super::multisearch::{esearch, words};
 use super::notify::notify;
 use super::search::{end_of_keys, search_program, search_return_opts};
-use super::sort::{search_criteria, sort_criteria, thread_algorithm};
-use super::sync::{enable, fetch_modifiers, select_params, store_modifiers, uid_batches};
+use super::sort::{search_criteria, sort_criteria, thread_alg};
+use super::sync::{enable, fetch_modifiers, select_params, store_modifiers, uidbatches};
 use super::urlauth::{genurlauth, resetkey, urlfetch};
 use super::{
     Access, Command, CommandBody, FetchItems, ListForm, Numbering, StoreFlags, StoreMode, Tag, Verb,
@@ -167,14 +165,14 @@ pub fn parse(text: &[u8], staged_at: &dyn Fn(usize) -> Option<usize>) -> Result<
 }
 
 /// The arguments of one command.
-struct Arguments<'s> {
-    verb: Verb,
+pub(super) struct Arguments<'s> {
+    pub(super) verb: Verb,
     /// Which staged literal has its place so many octets before the end.
-    staged: &'s dyn Fn(usize) -> Option<usize>,
+    pub(super) staged: &'s dyn Fn(usize) -> Option<usize>,
 }
 
 impl Arguments<'_> {
-    fn missing(&self) -> Cow<'static, str> {
+    pub(super) fn missing(&self) -> Cow<'static, str> {
         Cow::Owned(format!("Missing required argument to {}", self.verb.name()))
     }
 
@@ -186,18 +184,22 @@ impl Arguments<'_> {
         Cow::Owned(format!("Unexpected extra arguments to {name}"))
     }
 
-    fn invalid_sequence(&self) -> Cow<'static, str> {
+    pub(super) fn invalid_sequence(&self) -> Cow<'static, str> {
         Cow::Owned(format!("Invalid sequence in {}", self.verb.name()))
     }
 
     /// `SP argument`, where a mismatch means that the argument is missing.
-    fn argument<'i, T>(&self, input: &'i [u8], rule: impl FnMut(&'i [u8]) -> Parsed<'i, T>) -> Parsed<'i, T> {
+    pub(super) fn argument<'i, T>(
+        &self,
+        input: &'i [u8],
+        rule: impl FnMut(&'i [u8]) -> Parsed<'i, T>,
+    ) -> Parsed<'i, T> {
         let (rest, ()) = expect(sp, || self.missing()).parse(input)?;
         expect(rule, || self.missing()).parse(rest)
     }
 
     /// `SP` and the rest of a command, whose own rule says what is wrong with it.
-    fn argument_after_sp<'i>(
+    pub(super) fn argument_after_sp<'i>(
         &self,
         input: &'i [u8],
         rule: impl Fn(&'i [u8]) -> Parsed<'i, CommandBody>,
@@ -207,13 +209,13 @@ impl Arguments<'_> {
     }
 
     /// `SP astring`
-    fn text<'i>(&self, input: &'i [u8]) -> Parsed<'i, Vec<u8>> {
+    pub(super) fn text<'i>(&self, input: &'i [u8]) -> Parsed<'i, Vec<u8>> {
         let (rest, text) = self.argument(input, astring)?;
         Ok((rest, text.into_owned()))
     }
 
     /// `[SP astring]`
-    fn optional_text<'i>(&self, input: &'i [u8]) -> Parsed<'i, Option<Vec<u8>>> {
+    pub(super) fn optional_text<'i>(&self, input: &'i [u8]) -> Parsed<'i, Option<Vec<u8>>> {
         if input.is_empty() {
             return Ok((input, None));
         }
@@ -224,10 +226,6 @@ impl Arguments<'_> {
 
     fn parse<'i>(&self, input: &'i [u8]) -> Parsed<'i, CommandBody> {
         use CommandBody as C;
-        let mailbox_only = |make: fn(Vec<u8>) -> C| {
-            let (rest, mailbox) = self.text(input)?;
-            Ok((rest, make(mailbox)))
-        };
         match self.verb {
             Verb::Capability => Ok((input, C::Capability)),
             Verb::Noop => Ok((input, C::Noop)),
@@ -245,7 +243,7 @@ impl Arguments<'_> {
             Verb::Expunge => Ok((input, C::Expunge)),
             Verb::Id => self.id(input),
             Verb::UidBatches => {
-                let (rest, batches) = self.argument(input, uid_batches)?;
+                let (rest, batches) = self.argument(input, uidbatches)?;
                 Ok((rest, C::UidBatches(batches)))
             }
             Verb::Enable => {
@@ -256,76 +254,21 @@ impl Arguments<'_> {
             Verb::Login => self.login(input),
             Verb::Select => self.select(input, Access::ReadWrite),
             Verb::Examine => self.select(input, Access::ReadOnly),
-            Verb::Create => {
-                let (rest, mailbox) = self.text(input)?;
-                let (rest, params) = match rest.starts_with(b" (") {
-                    true => create_params(rest)?,
-                    false => {
-                        let (rest, partition) = self.optional_text(rest)?;
-                        (
-                            rest,
-                            CreateParams {
-                                partition,
-                                special_use: None,
-                            },
-                        )
-                    }
-                };
-                let CreateParams {
-                    partition,
-                    special_use,
-                } = params;
-                Ok((
-                    rest,
-                    C::Create {
-                        mailbox,
-                        partition,
-                        special_use,
-                    },
-                ))
-            }
-            Verb::Rename => {
-                let (rest, from) = self.text(input)?;
-                let (rest, to) = self.text(rest)?;
-                let (rest, partition) = self.optional_text(rest)?;
-                Ok((rest, C::Rename { from, to, partition }))
-            }
-            Verb::Delete => mailbox_only(|mailbox| C::Delete { mailbox }),
-            Verb::Subscribe => mailbox_only(|mailbox| C::Subscribe { mailbox }),
-            Verb::Unsubscribe => mailbox_only(|mailbox| C::Unsubscribe { mailbox }),
-            Verb::GetAcl => mailbox_only(|mailbox| C::GetAcl { mailbox }),
-            Verb::MyRights => mailbox_only(|mailbox| C::MyRights { mailbox }),
-            Verb::GetQuota => mailbox_only(|root| C::GetQuota { root }),
-            Verb::GetQuotaRoot => mailbox_only(|mailbox| C::GetQuotaRoot { mailbox }),
-            Verb::List => {
-                let (rest, ()) = expect(sp, || self.missing()).parse(input)?;
-                let (rest, command) = list(rest)?;
-                Ok((rest, C::List(command)))
-            }
+            Verb::Create => self.create(input),
+            Verb::Rename => self.rename(input),
+            Verb::Delete => self.delete(input),
+            Verb::Subscribe => self.subscribe(input),
+            Verb::Unsubscribe => self.unsubscribe(input),
+            Verb::GetAcl => self.getacl(input),
+            Verb::MyRights => self.myrights(input),
+            Verb::GetQuota => self.getquota(input),
+            Verb::GetQuotaRoot => self.getquotaroot(input),
+            Verb::List => self.list(input),
             Verb::Xlist => self.rlist(input, ListForm::Xlist),
             Verb::Rlist => self.rlist(input, ListForm::Rlist),
-            Verb::Lsub | Verb::Rlsub => {
-                let (rest, reference) = self.text(input)?;
-                let (rest, pattern) = self.argument(rest, list_mailbox)?;
-                let pattern = pattern.into_owned();
-                Ok(match self.verb {
-                    Verb::Rlsub => (rest, C::Rlsub { reference, pattern }),
-                    _ => (rest, C::Lsub { reference, pattern }),
-                })
-            }
-            Verb::Status => {
-                let (rest, mailbox) = self.text(input)?;
-                let (rest, items) = self.argument(rest, status_items)?;
-                Ok((rest, C::Status { mailbox, items }))
-            }
-            Verb::Append => {
-                let (rest, mailbox) = self.text(input)?;
-                if rest.is_empty() {
-                    return mismatch(rest);
-                }
-                let (rest, messages) = Literals::new(self.staged).append_messages(rest)?;
-                Ok((rest, C::Append { mailbox, messages }))
-            }
+            Verb::Lsub | Verb::Rlsub => self.lsub(input),
+            Verb::Status => self.status(input),
+            Verb::Append => self.append(input),
             Verb::Replace => self.replace(input, Numbering::Sequence),
             Verb::GenUrlAuth => genurlauth(input).map(|(rest, urls)| (rest, C::GenUrlAuth(urls))),
             Verb::UrlFetch => urlfetch(input).map(|(rest, urls)| (rest, C::UrlFetch(urls))),
@@ -352,31 +295,13 @@ impl Arguments<'_> {
             Verb::Fetch => self.fetch(input, Numbering::Sequence),
             Verb::Store => self.store(input, Numbering::Sequence),
             Verb::Copy | Verb::Move => self.copy(input, Numbering::Sequence, self.verb),
+            Verb::Xmove => self.copy(input, Numbering::Sequence, Verb::Move),
+            Verb::Xwarmup => self.xwarmup(input),
             Verb::Uid => self.uid(input),
-            Verb::SetAcl => {
-                let (rest, mailbox) = self.text(input)?;
-                let (rest, identifier) = self.text(rest)?;
-                let (rest, rights) = self.text(rest)?;
-                Ok((
-                    rest,
-                    C::SetAcl {
-                        mailbox,
-                        identifier,
-                        rights,
-                    },
-                ))
-            }
-            Verb::DeleteAcl => {
-                let (rest, mailbox) = self.text(input)?;
-                let (rest, identifier) = self.text(rest)?;
-                Ok((rest, C::DeleteAcl { mailbox, identifier }))
-            }
-            Verb::ListRights => {
-                let (rest, mailbox) = self.text(input)?;
-                let (rest, identifier) = self.text(rest)?;
-                Ok((rest, C::ListRights { mailbox, identifier }))
-            }
-            Verb::SetQuota => self.set_quota(input),
+            Verb::SetAcl => self.setacl(input),
+            Verb::DeleteAcl => self.deleteacl(input),
+            Verb::ListRights => self.listrights(input),
+            Verb::SetQuota => self.setquota(input),
             Verb::GetMetadata => {
                 let (rest, get) = self.argument(input, getmetadata)?;
                 Ok((rest, C::GetMetadata(get)))
@@ -396,12 +321,6 @@ impl Arguments<'_> {
         }
     }
 
-    /// `SP` reference `SP` pattern
-    fn rlist<'i>(&self, input: &'i [u8], form: ListForm) -> Parsed<'i, CommandBody> {
-        let (rest, command) = self.argument(input, |input| rlist(input, form))?;
-        Ok((rest, CommandBody::List(command)))
-    }
-
     /// `uid = "UID" SP (copy / fetch / search / store)` (RFC 3501, section 9); MOVE (RFC 6851), EXPUNGE (RFC 4315).
     fn uid<'i>(&self, input: &'i [u8]) -> Parsed<'i, CommandBody> {
         let (rest, name) = self.argument(input, take_while1(is_atom_char))?;
@@ -416,6 +335,7 @@ impl Arguments<'_> {
             Some(Verb::Store) => self.store(rest, Numbering::Uid),
             Some(Verb::Replace) => self.replace(rest, Numbering::Uid),
             Some(verb @ (Verb::Copy | Verb::Move)) => self.copy(rest, Numbering::Uid, verb),
+            Some(Verb::Xmove) => self.copy(rest, Numbering::Uid, Verb::Move),
             Some(Verb::Expunge) => {
                 let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
                 let (rest, set) = expect(sequence_set, || self.invalid_sequence()).parse(rest)?;
@@ -537,7 +457,7 @@ impl Arguments<'_> {
         if rest.is_empty() {
             return mismatch(rest);
         }
-        let (rest, algorithm) = thread_algorithm(rest)?;
+        let (rest, algorithm) = thread_alg(rest)?;
         let (rest, ()) = expect(sp, || "Missing algorithm in Thread".into()).parse(rest)?;
         let (rest, program) = search_criteria(rest)?;
         let (rest, ()) = end_of_keys(rest)?;
@@ -679,55 +599,5 @@ impl Arguments<'_> {
             },
         };
         Ok((rest, body))
-    }
-
-    /// `replace = "REPLACE" SP seq-number SP mailbox append-message` (RFC 8508, section 5).
-    fn replace<'i>(&self, input: &'i [u8], numbering: Numbering) -> Parsed<'i, CommandBody> {
-        let (rest, number) = self.argument(input, word)?;
-        let message = match number {
-            b"*" => None,
-            _ => match super::lex::number(number) {
-                Ok((&[], number)) if number > 0 => std::num::NonZeroU32::new(number),
-                _ => return refuse(rest, self.invalid_sequence()),
-            },
-        };
-        let (rest, mailbox) = self.text(rest)?;
-        if rest.is_empty() {
-            return mismatch(rest);
-        }
-        let (rest, replacement) = Literals::new(self.staged).append_message(rest)?;
-        let body = CommandBody::Replace {
-            numbering,
-            message,
-            mailbox,
-            replacement: Box::new(replacement),
-        };
-        Ok((rest, body))
-    }
-
-    /// `setquota = "SETQUOTA" SP quota-root-name SP setquota-list` (RFC 9208, section 6); -1 for no limit, as Cyrus reads it.
-    fn set_quota<'i>(&self, input: &'i [u8]) -> Parsed<'i, CommandBody> {
-        const INVALID: &str = "Invalid quota list in Setquota";
-        const MAX_RESOURCES: usize = 64;
-        let (rest, root) = self.text(input)?;
-        let (rest, ()) = expect(sp, || self.missing()).parse(rest)?;
-        let limit = |input| {
-            let (rest, resource) = take_while1(is_atom_char).parse(input)?;
-            let (rest, ()) = sp(rest)?;
-            let (rest, minus) = opt(take_one(|c| c == b'-')).parse(rest)?;
-            let (rest, limit) = number64(rest)?;
-            match i64::try_from(limit) {
-                Ok(1) if minus.is_some() => Ok((rest, (resource.to_vec(), -1))),
-                Ok(limit) if minus.is_none() => Ok((rest, (resource.to_vec(), limit))),
-                _ => mismatch(input),
-            }
-        };
-        let (rest, _) = expect(tag(&b"("[..]), || INVALID.into()).parse(rest)?;
-        let (rest, limits) = separated_list0(sp, limit).parse(rest)?;
-        let (rest, _) = expect(tag(&b")"[..]), || INVALID.into()).parse(rest)?;
-        if limits.len() > MAX_RESOURCES {
-            return refuse(input, INVALID);
-        }
-        Ok((rest, CommandBody::SetQuota { root, limits }))
     }
 }

@@ -9,7 +9,7 @@ use nom::bytes::complete::{tag, take_while};
 
 pub use self::returns::{PartialRange, SearchReturn};
 pub(super) use self::returns::{partial_range, search_return_opts};
-use super::lex::{Parsed, astring, expect, mismatch, number64, printable, refuse, sp};
+use super::lex::{Parsed, astring, expect, mismatch, mod_sequence_valzer, number64, printable, refuse, sp};
 use super::write::put_string;
 use crate::imap::date::{Date, date};
 use crate::imap::sequence::{SeqNumber, SequenceSet, nz_number, sequence_set};
@@ -476,6 +476,15 @@ fn search_key<'i>(input: &'i [u8], depth: usize, count: &mut usize) -> Parsed<'i
             };
             Ok((rest, SearchKey::Within(age, seconds)))
         }
+        b"CID" => {
+            // Cyrus's own name and form of a THREADID.
+            let (rest, id) = name.string(rest)?;
+            let is_cid = id.len() == 16 && id.iter().all(u8::is_ascii_hexdigit);
+            match is_cid || id.eq_ignore_ascii_case(b"NIL") {
+                true => Ok((rest, SearchKey::ThreadId([b"T", id.as_slice()].concat()))),
+                false => refuse(input, "Invalid number in Search command"),
+            }
+        }
         b"EMAILID" => name.string(rest).map(|(rest, id)| (rest, SearchKey::EmailId(id))),
         b"THREADID" => name
             .string(rest)
@@ -553,7 +562,7 @@ fn search_modsequence(input: &[u8]) -> Parsed<'_, SearchKey> {
         }
         _ => (input, None),
     };
-    let (rest, since) = expect(number64, || INVALID.into()).parse(rest)?;
+    let (rest, since) = expect(mod_sequence_valzer, || INVALID.into()).parse(rest)?;
     Ok((rest, SearchKey::ModSeq(entry, since)))
 }
 

@@ -128,7 +128,7 @@ fn sort_criterion(input: &[u8]) -> Parsed<'_, SortCriterion> {
 }
 
 /// `thread-alg` (RFC 5256, section 5).
-pub(super) fn thread_algorithm(input: &[u8]) -> Parsed<'_, ThreadAlgorithm> {
+pub(super) fn thread_alg(input: &[u8]) -> Parsed<'_, ThreadAlgorithm> {
     let missing = || "Missing algorithm in Thread".into();
     let (rest, name) = expect(take_while1(is_atom_char), missing).parse(input)?;
     if rest.is_empty() {

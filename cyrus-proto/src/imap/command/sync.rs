@@ -10,7 +10,7 @@ use nom::combinator::opt;
 use nom::multi::many1;
 use nom::sequence::preceded;
 
-use super::lex::{Parsed, expect, is_atom_char, mismatch, number64, printable, refuse, sp};
+use super::lex::{Parsed, expect, is_atom_char, mismatch, mod_sequence_valzer, printable, refuse, sp};
 use super::search::partial_range;
 use super::{Numbering, PartialRange};
 use crate::imap::sequence::{SequenceSet, nz_number, sequence_set};
@@ -102,7 +102,7 @@ impl fmt::Display for Qresync {
     }
 }
 
-/// `UIDBATCHES`: how the messages are to be split into ranges of UIDs, from the newest on (RFC 9985).
+/// `UIDBATCHES`: how the messages are to be split into ranges of UIDs, from the newest on (RFC 10022).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UidBatches {
     /// Messages in a batch.
@@ -176,8 +176,8 @@ pub(super) fn enable<'i>(
     Ok((rest, names.into_iter().map(<[u8]>::to_vec).collect()))
 }
 
-/// `uidbatches = "UIDBATCHES" SP nz-number [SP nz-number ":" nz-number]` after its first space (RFC 9985).
-pub(super) fn uid_batches(input: &[u8]) -> Parsed<'_, UidBatches> {
+/// `uidbatches = "UIDBATCHES" SP nz-number [SP nz-number ":" nz-number]` after its first space (RFC 10022).
+pub(super) fn uidbatches(input: &[u8]) -> Parsed<'_, UidBatches> {
     let (rest, size) = nz_number(input)?;
     let range = (sp, nz_number, tag(&b":"[..]), nz_number);
     let (rest, wanted) = opt(range).parse(rest)?;
@@ -235,7 +235,7 @@ pub(super) fn select_params<'i>(input: &'i [u8], command: &str) -> Parsed<'i, Se
 fn qresync(input: &[u8]) -> Parsed<'_, Qresync> {
     let (rest, _) = tag(&b" ("[..]).parse(input)?;
     let (rest, uidvalidity) = nz_number(rest)?;
-    let (rest, modseq) = preceded(sp, number64).parse(rest)?;
+    let (rest, modseq) = preceded(sp, mod_sequence_valzer).parse(rest)?;
     let (rest, known) = opt(preceded(sp, known_set)).parse(rest)?;
     let (rest, matching) = opt(preceded(sp, seq_match_data)).parse(rest)?;
     let (rest, _) = tag(&b")"[..]).parse(rest)?;
@@ -361,6 +361,6 @@ fn modifier_name(input: &[u8]) -> Parsed<'_, &[u8]> {
 /// `SP mod-sequence-valzer` (RFC 7162, section 7), the argument of a modifier.
 fn mod_sequence<'i>(input: &'i [u8], command: &str, modifier: &str) -> Parsed<'i, u64> {
     let invalid = || Cow::Owned(format!("Invalid argument to {command} {modifier}"));
-    let (rest, (_, since)) = expect((tag(&b" "[..]), number64), invalid).parse(input)?;
+    let (rest, (_, since)) = expect((tag(&b" "[..]), mod_sequence_valzer), invalid).parse(input)?;
     Ok((rest, since))
 }

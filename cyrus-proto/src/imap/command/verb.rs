@@ -75,6 +75,8 @@ pub enum Verb {
     Unsubscribe,
     UrlFetch,
     Xlist,
+    Xmove,
+    Xwarmup,
 }
 
 impl Verb {
@@ -139,6 +141,8 @@ impl Verb {
         (Self::Unsubscribe, "Unsubscribe", Needs::Authenticated),
         (Self::UrlFetch, "Urlfetch", Needs::Authenticated),
         (Self::Xlist, "Xlist", Needs::Authenticated),
+        (Self::Xmove, "Xmove", Needs::Selected),
+        (Self::Xwarmup, "Xwarmup", Needs::Authenticated),
     ];
 
     /// The command of this name, in any case.
@@ -157,6 +161,26 @@ impl Verb {
     /// The state that the command needs.
     pub fn needs(self) -> Needs {
         self.entry().2
+    }
+
+    /// Whether the command deals with text that may be UTF-8: names of mailboxes, header fields (RFC 6855, section 6).
+    pub fn needs_utf8(self) -> bool {
+        !matches!(
+            self,
+            Self::Authenticate
+                | Self::Capability
+                | Self::Comparator
+                | Self::Compress
+                | Self::Enable
+                | Self::Id
+                | Self::Idle
+                | Self::Language
+                | Self::Login
+                | Self::Logout
+                | Self::Noop
+                | Self::StartTls
+                | Self::Unauthenticate
+        )
     }
 
     fn entry(self) -> &'static (Self, &'static str, Needs) {

@@ -109,6 +109,10 @@ impl CommandBody {
                 }
             }
             C::Delete { mailbox } => strings(&[mailbox]),
+            C::Xwarmup { mailbox } => {
+                strings(&[mailbox]);
+                out.extend_from_slice(b" ()");
+            }
             C::Subscribe { mailbox } | C::Unsubscribe { mailbox } => strings(&[mailbox]),
             C::Create {
                 mailbox,

@@ -1,7 +1,7 @@
 //! The parts of a FETCH response that RFC 3501 does not have: BINARY, PREVIEW, digests, and Cyrus's own.
 
 use super::fetch::FetchLine;
-use super::lex::{put_astring, put_literal, put_literal8, put_nstring, put_number};
+use super::lex::{put_astring, put_literal, put_literal8, put_mailbox, put_nstring, put_number};
 use crate::imap::command::{BinarySection, BinaryWanted};
 
 impl FetchLine<'_> {
@@ -48,7 +48,7 @@ impl FetchLine<'_> {
         } = section.wanted
         {
             out.push(b'<');
-            put_number(out, u64::from(origin));
+            put_number(out, origin);
             out.push(b'>');
         }
     }
@@ -81,5 +81,26 @@ impl FetchLine<'_> {
     /// `FOLDER name`
     pub fn folder(&mut self, name: &str) {
         put_astring(self.item(b"FOLDER "), name.as_bytes());
+    }
+
+    /// `CID id` or `BASECID id`: a conversation of Cyrus's, NIL for none.
+    pub fn conversation(&mut self, item: &str, id: u64) {
+        match id {
+            0 => self.word(item, "NIL"),
+            id => self.word(item, &format!("{id:016x}")),
+        }
+    }
+
+    /// `MAILBOXES (name ...)` or `MAILBOXIDS (id ...)`.
+    pub fn mailboxes<'a>(&mut self, item: &str, names: impl IntoIterator<Item = &'a str>) {
+        let out = self.item(item.as_bytes());
+        out.extend_from_slice(b" (");
+        for (i, name) in names.into_iter().enumerate() {
+            if i > 0 {
+                out.push(b' ');
+            }
+            put_mailbox(out, name.as_bytes());
+        }
+        out.push(b')');
     }
 }

@@ -101,7 +101,7 @@ pub fn put_enabled(out: &mut Vec<u8>, names: impl IntoIterator<Item = &'static s
     out.extend_from_slice(b"\r\n");
 }
 
-/// `* UIDBATCHES (TAG "tag") high:low,...` (RFC 9985).
+/// `* UIDBATCHES (TAG "tag") high:low,...` (RFC 10022).
 pub fn put_uid_batches(out: &mut Vec<u8>, tag: &Tag, ranges: impl IntoIterator<Item = (u32, u32)>) {
     out.extend_from_slice(b"* UIDBATCHES (TAG ");
     put_string(out, tag.as_bytes());
@@ -188,6 +188,10 @@ pub struct StatusData {
     pub highestmodseq: u64,
     pub deleted_storage: u64,
     pub appendlimit: u64,
+    pub createdmodseq: u64,
+    pub xconvexists: u32,
+    pub xconvunseen: u32,
+    pub xconvmodseq: u64,
 }
 
 /// `* STATUS mailbox (...)` with the items wanted.
@@ -214,6 +218,10 @@ pub fn put_status(out: &mut Vec<u8>, mailbox: &[u8], items: StatusItems, data: &
             StatusItems::HIGHESTMODSEQ => data.highestmodseq,
             StatusItems::DELETED_STORAGE => data.deleted_storage,
             StatusItems::APPENDLIMIT => data.appendlimit,
+            StatusItems::CREATEDMODSEQ => data.createdmodseq,
+            StatusItems::XCONVEXISTS => u64::from(data.xconvexists),
+            StatusItems::XCONVUNSEEN => u64::from(data.xconvunseen),
+            StatusItems::XCONVMODSEQ => data.xconvmodseq,
             _ => {
                 out.extend_from_slice(format!("({})", data.mailboxid).as_bytes());
                 continue;

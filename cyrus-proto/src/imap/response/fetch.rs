@@ -163,7 +163,7 @@ impl<'b> FetchLine<'b> {
         section.section.write(out);
         if let Some((origin, _)) = section.partial {
             out.push(b'<');
-            put_number(out, u64::from(origin));
+            put_number(out, origin);
             out.push(b'>');
         }
     }
@@ -204,6 +204,18 @@ impl<'b> FetchLine<'b> {
                 }
             }
             out.push(b')');
+        }
+        out.push(b')');
+    }
+
+    /// `ANNOTATION (entry ...)`: that they changed (RFC 5257, section 4.4).
+    pub fn annotation_names<'a>(&mut self, entries: impl IntoIterator<Item = &'a str>) {
+        let out = self.item(b"ANNOTATION (");
+        for (i, entry) in entries.into_iter().enumerate() {
+            if i > 0 {
+                out.push(b' ');
+            }
+            super::put_astring(out, entry.as_bytes());
         }
         out.push(b')');
     }

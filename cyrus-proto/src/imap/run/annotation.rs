@@ -64,7 +64,7 @@ fn find(
 
 /// The job of a GETANNOTATION.
 pub(super) fn get_job(request: Request, get: GetAnnotation) -> Job {
-    Job::new(Chain(Get {
+    Job::new(Chain::new(Get {
         request: Some(request),
         get,
         left: None,

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use cyrus_acl::Rights;
 use cyrus_store::{Level, Mailbox, MailboxError, MailboxName, StagingFile};
 
 use super::catenate::Maker;
@@ -92,7 +93,10 @@ pub(super) fn append(
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
     let reply = match add(request, target, messages, staged) {
-        Ok(added) => completed().with(added.code),
+        Ok(added) => match added.code {
+            Some(code) => completed().with(code),
+            None => completed(),
+        },
         Err(refused) => refused.reply(request),
     };
     request.tell(&News::ALL, out);
@@ -103,8 +107,8 @@ pub(super) fn append(
 pub(super) struct Added {
     pub(super) mailbox: Mailbox,
     pub(super) uids: Vec<cyrus_store::Uid>,
-    /// APPENDUID.
-    pub(super) code: Code,
+    /// APPENDUID, for those who may see the mailbox (RFC 9051, section 6.3.12).
+    pub(super) code: Option<Code>,
 }
 
 /// Adds messages to `target`, all or none.
@@ -124,10 +128,11 @@ pub(super) fn add(
     let new = make(request, &name, messages, staged)?;
     let appended = mailbox.append(new)?;
     let uids = uid_set(appended.uids.iter().map(|uid| uid.get()));
+    let visible = mailbox.rights().contains(Rights::READ);
     Ok(Added {
         mailbox,
         uids: appended.uids,
-        code: Code::AppendUid(appended.uidvalidity.0, uids),
+        code: visible.then_some(Code::AppendUid(appended.uidvalidity.0, uids)),
     })
 }
 

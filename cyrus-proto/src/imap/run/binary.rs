@@ -71,7 +71,10 @@ fn partial(section: &BinarySection) -> Option<(usize, usize)> {
         BinaryWanted::Octets {
             partial: Some((start, count)),
             ..
-        } => Some((start as usize, count as usize)),
+        } => {
+            let octets = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+            Some((octets(start), octets(count)))
+        }
         _ => None,
     }
 }

@@ -144,11 +144,12 @@ impl Body {
 
 impl Value {
     /// `<start.count>` of the value.
-    pub(super) fn cut(self, partial: Option<(u32, u32)>) -> Self {
+    pub(super) fn cut(self, partial: Option<(u64, u64)>) -> Self {
         let Some((start, count)) = partial else {
             return self;
         };
-        let (start, count) = (start as usize, count as usize);
+        let octets = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let (start, count) = (octets(start), octets(count));
         match self {
             Self::Nil => Self::Nil,
             Self::File(range) => {

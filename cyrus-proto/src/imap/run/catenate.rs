@@ -260,7 +260,7 @@ fn look_up(
     }
     let partial = url
         .partial
-        .map(|(start, count)| (start, count.unwrap_or(u32::MAX)));
+        .map(|(start, count)| (start, count.unwrap_or(u64::MAX)));
     let value = value.cut(partial);
     Ok(Ok(PartOfUrl { file, value }))
 }

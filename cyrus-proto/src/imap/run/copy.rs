@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cyrus_acl::Rights;
 use cyrus_store::{Copied, CopyMode, Expunge, MailboxError};
 
 use super::limit::note_limit;
@@ -20,11 +21,13 @@ pub(super) fn copy(
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
     let reply = match transfer(request, numbering, set, target, CopyMode::Copy) {
-        Ok(Transfer::Nothing) => return Ok(no_match(numbering).unwrap_or_else(completed)),
+        Ok(Transfer::Nothing) => return Ok(no_match(numbering, set).unwrap_or_else(completed)),
         Ok(Transfer::Gone) => gone(),
         Ok(Transfer::Refused(refused)) => refused,
-        Ok(Transfer::Done(copied, _)) if copied.pairs.is_empty() => completed(),
-        Ok(Transfer::Done(copied, _)) => completed().with(copy_uid(&copied)),
+        Ok(Transfer::Done(copied)) => match copied.code {
+            Some(code) => completed().with(code),
+            None => completed(),
+        },
         Err(error) => try_create(request, &error),
     };
     request.tell(&News::ALL, out);
@@ -42,13 +45,15 @@ pub(super) fn move_messages(
         return Err(MailboxError::PermissionDenied);
     }
     let reply = match transfer(request, numbering, set, target, CopyMode::Move) {
-        Ok(Transfer::Nothing) => return Ok(no_match(numbering).unwrap_or_else(completed)),
+        Ok(Transfer::Nothing) => return Ok(no_match(numbering, set).unwrap_or_else(completed)),
         Ok(Transfer::Gone) => gone(),
         Ok(Transfer::Refused(refused)) => refused,
-        Ok(Transfer::Done(moved, _)) if moved.pairs.is_empty() => completed(),
-        Ok(Transfer::Done(moved, limit)) => {
+        Ok(Transfer::Done(moved)) if moved.is_empty => completed(),
+        Ok(Transfer::Done(Done { code, limit, .. })) => {
             // Untagged and before the EXPUNGEs (RFC 6851, section 4.3).
-            completed().with(copy_uid(&moved)).put_untagged(out);
+            if let Some(code) = code {
+                completed().with(code).put_untagged(out);
+            }
             request.tell(&News::ALL, out);
             // As after EXPUNGE (RFC 6851, section 4.4; RFC 7162, section 3.2.7).
             let reply = match request.enabled.contains(Enabled::CONDSTORE) {
@@ -71,8 +76,18 @@ enum Transfer {
     Gone,
     /// They are too many.
     Refused(Reply),
-    /// They are where they should be, all or, with a code, as many as one command takes.
-    Done(Copied, Option<Code>),
+    /// They are where they should be.
+    Done(Done),
+}
+
+/// What was copied or moved.
+struct Done {
+    /// Whether nothing was.
+    is_empty: bool,
+    /// COPYUID, for those who may see where the messages went (RFC 9051, section 6.4.7).
+    code: Option<Code>,
+    /// What says that these are only as many as one command takes.
+    limit: Option<Code>,
 }
 
 fn gone() -> Reply {
@@ -118,7 +133,15 @@ fn transfer(
     if mode == CopyMode::Move {
         selected.note_expunge(&copied.originals());
     }
-    Ok(Transfer::Done(copied, limit))
+    let is_empty = copied.pairs.is_empty();
+    let store = &request.service.store;
+    let entry = store.lookup(&target)?;
+    let visible = entry.is_some_and(|entry| store.rights(&entry, &auth).contains(Rights::READ));
+    Ok(Transfer::Done(Done {
+        is_empty,
+        code: (visible && !is_empty).then(|| copy_uid(&copied)),
+        limit,
+    }))
 }
 
 fn copy_uid(copied: &Copied) -> Code {

@@ -11,8 +11,9 @@ use cyrus_store::{
 use super::body::{Body, put_body};
 use super::limit::note_limit;
 use super::preview::preview;
+use super::threads::{self, Places};
 use super::unreadable::Unreadable;
-use super::{Chain, Pieces, Request, seconds};
+use super::{Chain, Pieces, Request, Stage, seconds};
 use crate::imap::command::{
     AnnotationQuery, FetchAttributes, FetchItems, FetchModifiers, Numbering, PartialRange, SectionText,
 };
@@ -48,7 +49,9 @@ pub(super) fn job(
     };
     let mut fetch = Fetch::new(request, numbering, ranges, wanted, modifiers);
     fetch.limit = limit;
-    Job::new(Chain(fetch))
+    // `$` may name nothing (RFC 9051, section 6.4.4.1).
+    fetch.found = set.is_saved();
+    Job::new(Chain::new(fetch))
 }
 
 /// A FETCH under way.
@@ -190,24 +193,8 @@ impl Pieces for Fetch {
         let Some(request) = &mut self.request else {
             return Ok(Some(Reply::ok("Completed")));
         };
-        if let Some(since) = self.narrow.take() {
-            // Only what changed need be looked at, be the mailbox as large as it may.
-            let Selected { mailbox, view, .. } = request.selected()?;
-            let ranges = self.ranges.iter().map(|&(start, end)| start..=end);
-            let wanted = UidSet::from_ranges(ranges);
-            let read = mailbox.read()?;
-            let changed = read.changed_since(since).filter(|change| change.visible);
-            let changed: UidSet = changed
-                .map(|change| change.uid)
-                .filter(|&uid| wanted.contains(uid) && view.uids().contains(uid))
-                .collect();
-            self.found = !self.ranges.is_empty();
-            self.ranges = changed
-                .ranges()
-                .map(|range| (*range.start(), *range.end()))
-                .collect();
-        }
         if let Some(range) = self.partial.take() {
+            // Before what changed is picked out of it (RFC 9394, section 3.4).
             let ranges = self.ranges.iter().map(|&(start, end)| start..=end);
             let mut uids = UidSet::from_ranges(ranges);
             uids.keep_all(&request.selected()?.view.uids().to_set());
@@ -223,6 +210,23 @@ impl Pieces for Fetch {
                 return Ok(Some(reply.with(Code::MessageLimit(limit, None))));
             }
         }
+        if let Some(since) = self.narrow.take() {
+            // Only what changed need be looked at, be the mailbox as large as it may.
+            let Selected { mailbox, view, .. } = request.selected()?;
+            let ranges = self.ranges.iter().map(|&(start, end)| start..=end);
+            let wanted = UidSet::from_ranges(ranges);
+            let read = mailbox.read()?;
+            let changed = read.changed_since(since).filter(|change| change.visible);
+            let changed: UidSet = changed
+                .map(|change| change.uid)
+                .filter(|&uid| wanted.contains(uid) && view.uids().contains(uid))
+                .collect();
+            self.found |= !self.ranges.is_empty();
+            self.ranges = changed
+                .ranges()
+                .map(|range| (*range.start(), *range.end()))
+                .collect();
+        }
         let service = Arc::clone(&request.service);
         let zone = &service.store;
         let enabled = request.enabled;
@@ -231,10 +235,15 @@ impl Pieces for Fetch {
             Some(entry) if previews => Some(entry.as_str()),
             _ => None,
         };
-        let (noted, annotations) = match with_preview(self.wanted.annotations.as_ref(), preview_entry) {
+        let base = self.wanted.items.contains(FetchItems::BASECID);
+        let more = preview_entry
+            .into_iter()
+            .chain(base.then_some(threads::BASE_ENTRY));
+        let (noted, annotations) = match with_entries(self.wanted.annotations.as_ref(), more) {
             Some(query) => annotations(request, &query, &self.ranges, self.at, self.next)?,
             None => (None, HashMap::new()),
         };
+        let (looked_up, places) = Places::find(request, self.wanted.items, &self.ranges, self.at, self.next)?;
         let folder = match self.wanted.items.contains(FetchItems::FOLDER) {
             true => request.selected_name(),
             false => String::new(),
@@ -256,7 +265,7 @@ impl Pieces for Fetch {
             )?,
             false => (end, UidSet::new()),
         };
-        let limit = noted.into_iter().chain(limit).min();
+        let limit = noted.into_iter().chain(looked_up).chain(limit).min();
         self.told.extend_from(&seen);
         let Selected { mailbox, view, .. } = selected;
         let read = mailbox.read()?;
@@ -282,6 +291,7 @@ impl Pieces for Fetch {
                 false => FetchItems::FLAGS,
             },
             annotations: &annotations,
+            places: &places,
             preview_entry,
             folder: &folder,
             unknown_cte: &mut self.unknown_cte,
@@ -345,6 +355,28 @@ impl Pieces for Fetch {
 
     fn request(&mut self) -> Option<Request> {
         self.request.take()
+    }
+
+    fn stage(&self) -> Option<Stage> {
+        let request = self.request.as_ref()?;
+        let uids = request.mailbox.as_ref()?.view.uids();
+        let before = |uid: Uid| Uid::new(uid.get() - 1).map_or(0, |uid| uids.count_through(uid));
+        let count = |ranges: &[(Uid, Uid)]| -> u32 {
+            let counts = ranges
+                .iter()
+                .map(|&(first, last)| uids.count_through(last).saturating_sub(before(first)));
+            counts.fold(0, u32::saturating_add)
+        };
+        let done = count(self.ranges.get(..self.at).unwrap_or_default());
+        let within = self.ranges.get(self.at).zip(self.next);
+        let within = within.map_or(0, |(&(first, _), next)| {
+            before(next).saturating_sub(before(first))
+        });
+        Some(Stage {
+            tag: request.tag.clone(),
+            done: done.saturating_add(within),
+            goal: count(&self.ranges),
+        })
     }
 
     fn news(&self) -> News<'_> {
@@ -479,18 +511,21 @@ fn mark_seen(
     Ok((limit.or(ranges.last().map(|&(_, end)| end)), unseen))
 }
 
-/// What annotations are to be read: those asked for, and the one that is the preview.
-fn with_preview(asked: Option<&AnnotationQuery>, preview: Option<&str>) -> Option<AnnotationQuery> {
-    let Some(entry) = preview else {
-        return asked.cloned();
-    };
-    let mut query = asked.cloned().unwrap_or_else(|| AnnotationQuery {
-        entries: Vec::new(),
-        attributes: Vec::new(),
-    });
-    query.entries.push(entry.as_bytes().to_vec());
-    query.attributes.push(b"value.shared".to_vec());
-    Some(query)
+/// What annotations are to be read: those asked for, and others that items are made of.
+fn with_entries<'e>(
+    asked: Option<&AnnotationQuery>,
+    more: impl Iterator<Item = &'e str>,
+) -> Option<AnnotationQuery> {
+    let mut query = asked.cloned();
+    for entry in more {
+        let query = query.get_or_insert_with(|| AnnotationQuery {
+            entries: Vec::new(),
+            attributes: Vec::new(),
+        });
+        query.entries.push(entry.as_bytes().to_vec());
+        query.attributes.push(b"value.shared".to_vec());
+    }
+    query
 }
 
 /// The annotations of messages.
@@ -539,6 +574,7 @@ struct Piece<'p, 'r> {
     /// Whether there are recent messages.
     tells_recent: bool,
     annotations: &'p Annotations,
+    places: &'p Places,
     /// The annotation that is the preview, where it is set.
     preview_entry: Option<&'p str>,
     /// The mailbox's name as the client knows it.
@@ -654,12 +690,14 @@ impl Piece<'_, '_> {
         if items.contains(FetchItems::CREATEDMODSEQ) {
             line.created_modseq(message.created_modseq().0);
         }
+        threads::put_base(&mut line, self.annotations.get(&message.uid()), items);
         if items.contains(FetchItems::FOLDER) {
             line.folder(self.folder);
         }
         if items.contains(FetchItems::UIDVALIDITY) {
             line.word("UIDVALIDITY", &read.uidvalidity().0.to_string());
         }
+        self.places.put(&mut line, message.uid(), items);
         if let Some(cached) = &cached
             && items.intersects(CACHED)
         {
@@ -704,6 +742,7 @@ const CACHED: FetchItems = FetchItems::ENVELOPE
 const PREVIEWS: FetchItems = FetchItems::PREVIEW.with(FetchItems::PREVIEW_LAZY);
 
 const LATER: FetchItems = FetchItems::EMAILID
+    .with(FetchItems::CID)
     .with(FetchItems::THREADID)
     .with(FetchItems::SAVEDATE);
 
@@ -724,6 +763,7 @@ fn put_later_items(line: &mut FetchLine<'_>, message: &Message<'_>, items: Fetch
     if items.contains(FetchItems::EMAILID) {
         line.email_id(&message.guid().email_id());
     }
+    threads::put_cid(line, message, items);
     if items.contains(FetchItems::THREADID) {
         let thread = match message.thread_id() {
             0 => None,

@@ -31,6 +31,7 @@ pub(super) fn store(
             known: None,
             changed: None,
             silent: None,
+            annotated: None,
         };
         request.refresh(&quiet, out)?;
     }
@@ -81,6 +82,7 @@ pub(super) fn store_annotations(
     let reply = stored_reply(selected, numbering, &stored);
     let mut news = News::after(numbering);
     news.changed = Some(&stored.changed);
+    news.annotated = Some(&stored.changed);
     request.tell(&news, out);
     Ok(note_limit(reply, limit, out))
 }

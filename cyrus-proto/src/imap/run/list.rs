@@ -1,6 +1,7 @@
 //! LIST, XLIST, RLIST, LSUB and RLSUB (RFC 3501, sections 6.3.8 and 6.3.9; RFC 3348; RFC 2193; RFC 5258 and what builds
 //! upon it): first all names are found, then they are told piece by piece.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
@@ -55,7 +56,7 @@ pub(super) fn put_all(
 }
 
 fn new(request: Request, command: ListCommand, kind: Kind) -> Job {
-    Job::new(Chain(List {
+    Job::new(Chain::new(List {
         request: Some(request),
         command,
         kind,
@@ -187,7 +188,7 @@ fn find(request: &Request, command: &ListCommand, kind: Kind) -> Result<Found, M
         let subscribed: HashSet<MailboxName> = subscribed.into_iter().collect();
         for (listed, shown) in request.visible(&listing.patterns)? {
             let is_subscribed = subscribed.contains(&listed.name);
-            let client = request.stored_client_name(&listed.name);
+            let client = request.client_name(&listed.name);
             listing.add(client, Some(listed), is_subscribed, shown);
         }
     }
@@ -233,7 +234,7 @@ fn find_subscribed(
             continue;
         }
         let listed = listed.filter(|listed| kind == Kind::Lsub || !listed.rights.is_empty());
-        let client = request.stored_client_name(&name);
+        let client = request.client_name(&name);
         if select.recursive_match {
             listing.selected.push(client.clone());
         }
@@ -299,8 +300,7 @@ fn tell(
     let separator = request.service.options.namespace.separator.as_char();
     let child_info = row.has_selected_child && command.select.recursive_match;
     let attributes = attributes.join(" ");
-    let name = request.shown_form(&row.name);
-    let name = name.as_bytes();
+    let name = row.name.as_bytes();
     match child_info {
         true => put_list_with_children(out, &attributes, Some(separator), name, "SUBSCRIBED"),
         false => put_list(out, kind.name(), &attributes, Some(separator), name),
@@ -319,8 +319,7 @@ fn tell_more(
     listed: &Listed,
     out: &mut Vec<u8>,
 ) -> Result<(), MailboxError> {
-    let name = request.shown_form(&row.name);
-    let name = name.as_bytes();
+    let name = row.name.as_bytes();
     if let Some(items) = returns.status {
         match mailboxes::status_data(request, &listed.name, items) {
             Ok(data) => put_status(out, name, items, &data),
@@ -362,14 +361,12 @@ struct Listing<'r> {
 impl<'r> Listing<'r> {
     fn new(request: &'r Request, command: &ListCommand) -> Result<Self, MailboxError> {
         let namespace = &request.service.options.namespace;
+        // Wildcards stand for what the client sees: for characters, and not for pieces of modified UTF-7.
         let reference = String::from_utf8_lossy(&command.reference);
-        let reference = request.stored_form(&reference);
         let mut compiled = Vec::with_capacity(command.patterns.len());
         let mut by_level = Vec::with_capacity(command.patterns.len());
         for pattern in command.patterns.iter().filter(|pattern| !pattern.is_empty()) {
-            let mut pattern = request
-                .stored_form(&String::from_utf8_lossy(pattern))
-                .into_owned();
+            let mut pattern = String::from_utf8_lossy(pattern).into_owned();
             if request.service.options.foolstupidclients && pattern == "*" && reference.is_empty() {
                 pattern = "INBOX*".to_owned();
             }
@@ -508,9 +505,10 @@ impl Request {
         let mut prefixes: Vec<String> = patterns
             .iter()
             .flat_map(|pattern| {
+                let literal = self.stored_prefix(pattern.literal_prefix());
                 options
                     .namespace
-                    .scan_prefixes(pattern.literal_prefix(), Some(&self.user.name), admin)
+                    .scan_prefixes(&literal, Some(&self.user.name), admin)
             })
             .collect();
         prefixes.sort();
@@ -556,7 +554,6 @@ impl Request {
     /// The names of the mailboxes that the user may see and that a pattern matches, as he knows them and as they are.
     pub(super) fn matching(&self, pattern: &[u8]) -> Result<Vec<(String, MailboxName)>, MailboxError> {
         let pattern = String::from_utf8_lossy(pattern);
-        let pattern = self.stored_form(&pattern);
         let pattern = self
             .service
             .options
@@ -565,12 +562,17 @@ impl Request {
             .map_err(MailboxError::BadName)?;
         let patterns = [pattern];
         let visible = self.visible(&patterns)?.into_iter();
-        let named = visible.map(|(listed, _)| (self.stored_client_name(&listed.name), listed.name));
+        let named = visible.map(|(listed, _)| (self.client_name(&listed.name), listed.name));
         let [pattern] = &patterns;
-        let matching = named.filter(|(client, _)| pattern.matches(client));
-        Ok(matching
-            .map(|(client, name)| (self.shown_form(&client).into_owned(), name))
-            .collect())
+        Ok(named.filter(|(client, _)| pattern.matches(client)).collect())
+    }
+
+    /// What stored names begin with that begin like this for the client: less, where a run of modified UTF-7 may go on.
+    fn stored_prefix<'t>(&self, shown: &'t str) -> Cow<'t, str> {
+        match self.enabled.utf8_names() {
+            true => self.stored_form(shown.trim_end_matches(|c: char| !c.is_ascii())),
+            false => Cow::Borrowed(shown),
+        }
     }
 
     /// Whether the user may see a mailbox below one.

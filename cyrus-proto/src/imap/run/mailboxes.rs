@@ -1,8 +1,10 @@
 //! CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS and NAMESPACE (RFC 3501, section 6.3; RFC 2342).
 
-use cyrus_store::{CreateOptions, MailboxError, MailboxName, Partition, Step};
+use std::time::Instant;
 
-use super::{Request, completed, explain};
+use cyrus_store::{ConversationCounts, CreateOptions, MailboxError, MailboxName, Partition, Step, utf7};
+
+use super::{Request, completed, explain, seconds};
 use crate::imap::command::StatusItems;
 use crate::imap::response::{Code, Reply, StatusData, put_namespace, put_status};
 
@@ -12,6 +14,9 @@ pub(super) fn create(
     partition: Option<&[u8]>,
     special_use: &[Vec<u8>],
 ) -> Result<Reply, MailboxError> {
+    if let Some(refused) = no_net_unicode(request, client) {
+        return Ok(refused);
+    }
     let name = request.new_name(client)?;
     let partition = partition_argument(request, partition)?;
     let special_use = special_use
@@ -36,6 +41,15 @@ pub(super) fn create(
     Ok(match &entry.id {
         Some(id) => completed().with(Code::MailboxId(id.to_string())),
         None => completed(),
+    })
+}
+
+/// The refusal of a new name in UTF-8 that is not what such names must be (RFC 9051, section 6.3.4).
+fn no_net_unicode(request: &Request, client: &[u8]) -> Option<Reply> {
+    let fits = !request.enabled.utf8_names() || std::str::from_utf8(client).is_ok_and(utf7::is_net_unicode);
+    (!fits).then(|| {
+        let text = "Mailbox names must be composed Unicode (NFC) without control characters";
+        Reply::no(text).with(Code::Cannot)
     })
 }
 
@@ -83,6 +97,9 @@ pub(super) fn rename(
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
     let partition = partition_argument(request, partition)?;
+    if let Some(refused) = no_net_unicode(request, to) {
+        return Ok(refused);
+    }
     let from = request.name(from)?;
     let to = request.new_name(to)?;
     if partition.is_some() && from != to {
@@ -142,6 +159,21 @@ pub(super) fn status(
     Ok(completed())
 }
 
+/// XWARMUP: indexes are mapped, and read as fast as they can be; nothing is there to be prepared but their first look.
+pub(super) fn warm_up(request: &Request, client: &[u8]) -> Reply {
+    let started = Instant::now();
+    let looked = request.name(client).and_then(|name| {
+        let mut mailbox = request.service.store.open_mailbox(&name, &request.user.auth)?;
+        mailbox.read().map(drop)
+    });
+    let reply = match looked {
+        Ok(()) => completed(),
+        Err(error) => request.refusal(&error),
+    };
+    let text = format!("{} ({} sec)", reply.text, seconds(started));
+    Reply { text, ..reply }
+}
+
 /// What STATUS tells of a mailbox.
 pub(super) fn status_data(
     request: &Request,
@@ -155,7 +187,19 @@ pub(super) fn status_data(
         true => mailbox.read()?.deleted_size(),
         false => 0,
     };
+    let created = match items.contains(StatusItems::CREATEDMODSEQ) {
+        true => store.lookup(name)?.map(|entry| entry.created_modseq.0),
+        false => None,
+    };
+    let conversations = match items.intersects(StatusItems::OF_CONVERSATIONS) {
+        true => store.conversation_counts(name)?.unwrap_or_default(),
+        false => ConversationCounts::default(),
+    };
     Ok(StatusData {
+        createdmodseq: created.unwrap_or_default(),
+        xconvexists: conversations.exists,
+        xconvunseen: conversations.unseen,
+        xconvmodseq: conversations.modseq.0,
         messages: status.messages,
         recent: status.recent,
         uidnext: status.uidnext,

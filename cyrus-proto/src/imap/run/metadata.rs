@@ -97,7 +97,7 @@ fn bad_entry() -> Reply {
 
 /// The job of a GETMETADATA.
 pub(super) fn get_job(request: Request, get: GetMetadata) -> Job {
-    Job::new(Chain(Get {
+    Job::new(Chain::new(Get {
         wanted: Wanted::new(&get.entries, get.depth),
         request: Some(request),
         get,

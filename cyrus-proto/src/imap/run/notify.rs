@@ -5,15 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use cyrus_store::{Hint, MailboxError, MailboxId, MailboxName};
+use cyrus_store::{Hint, MailboxError, MailboxId, MailboxName, UidSet};
 
 use self::metadata::{look_at_metadata, metadata};
 use self::names::{Found, look_at_list, look_at_subscriptions, put_plain, survey};
 use super::{Outcome, Request, completed, fetch};
-use crate::imap::command::{
-    AnnotationQuery, EventSet, FetchAttributes, FetchItems, FetchModifiers, MailboxFilter, NotifySet,
-    Numbering,
-};
+use crate::imap::command::{EventSet, FetchAttributes, FetchModifiers, MailboxFilter, NotifySet, Numbering};
 use crate::imap::enabled::Enabled;
 use crate::imap::notify::{Counts, Group, Mailboxes, Notify, Observed, SelectedEvents, first_items};
 use crate::imap::response::{Code, Reply, Status, put_status};
@@ -77,25 +74,25 @@ pub(in crate::imap) fn look(request: Request, notify: Box<Notify>, link: Option<
     })
 }
 
-/// Fetches what the client asked for of messages that it was told of.
+/// Fetches what the client asked for of messages that it was told of: in NOTIFY, and in searches that are kept true, which
+/// is sent together where it is about the same messages (RFC 5465, section 5.2).
 pub(in crate::imap) fn push(request: Request, wanted: Option<&FetchAttributes>) -> Job {
     let mut request = request;
-    let (fresh, annotated) = request
-        .mailbox
-        .as_mut()
-        .map_or_else(Default::default, |selected| {
-            (selected.view.take_fresh(), selected.view.take_annotated())
-        });
-    let (uids, wanted) = match wanted {
-        Some(wanted) if !fresh.is_empty() => {
-            // What is told of annotations meanwhile waits for the next turn.
-            if let Some(selected) = &mut request.mailbox {
-                selected.view.annotated(&annotated);
+    let (mut uids, mut wanted) = (UidSet::new(), wanted.cloned().unwrap_or_default());
+    if let Some(selected) = &mut request.mailbox {
+        uids = selected.view.take_fresh();
+        if let Some((found, more)) = selected.contexts.take_fresh() {
+            let mut others = uids.clone();
+            others.remove_all(&found);
+            // What is found by no search waits for the next turn.
+            selected.view.keep_fresh(&others);
+            if others.len() == uids.len() {
+                wanted = FetchAttributes::default();
             }
-            (fresh, wanted.clone())
+            wanted.merge(more);
+            uids = found;
         }
-        _ => (annotated, annotations()),
-    };
+    }
     let seqnos = request.mailbox.iter().flat_map(|selected| {
         let known = selected.view.uids();
         uids.iter().filter_map(|uid| known.seqno(uid))
@@ -120,18 +117,6 @@ pub(in crate::imap) fn push(request: Request, wanted: Option<&FetchAttributes>) 
             &FetchModifiers::default(),
         ),
         None => Job::once(move |_: &mut Output| request.finish(completed())),
-    }
-}
-
-/// All annotations of a message (RFC 5257), as AnnotationChange tells them.
-fn annotations() -> FetchAttributes {
-    FetchAttributes {
-        items: FetchItems::UID,
-        annotations: Some(AnnotationQuery {
-            entries: vec![b"*".to_vec()],
-            attributes: vec![b"value.priv".to_vec(), b"value.shared".to_vec()],
-        }),
-        ..FetchAttributes::default()
     }
 }
 
@@ -360,6 +345,7 @@ fn look_at_messages(
     out: &mut Vec<u8>,
 ) -> Result<(), MailboxError> {
     let condstore = request.enabled.contains(Enabled::CONDSTORE);
+    let added = std::mem::take(&mut notify.added);
     for observed in &mut notify.mailboxes {
         let id = &observed.id;
         if observed.watch.is_none() || !changed.contains(id) || Some(id) == current.as_ref() {
@@ -373,6 +359,9 @@ fn look_at_messages(
                 continue;
             }
         };
+        for added in added.iter().filter(|added| added.name == observed.name) {
+            observed.told.take_own(added, &now);
+        }
         let items = observed.told.changed(&now, observed.events, condstore);
         observed.told = now;
         if Some(id) != left.as_ref() && !items.is_empty() {

@@ -56,9 +56,11 @@ pub(super) fn replace(
         Ok(expunged) => {
             selected.note_expunge(&expunged);
             // Before the EXPUNGE, so that a client knows the new message first (RFC 8508, section 4.3).
-            Reply::ok("Replacement message ready")
-                .with(added.code)
-                .put_untagged(out);
+            if let Some(code) = added.code {
+                Reply::ok("Replacement message ready")
+                    .with(code)
+                    .put_untagged(out);
+            }
             completed()
         }
         Err(error) => {

@@ -3,14 +3,15 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use cyrus_store::{MailboxError, UidSet};
 
 use self::answer::Results;
+use self::context::Found;
 use self::program::{Program, Terms};
 use self::scan::Scan;
-use super::{Chain, Pieces, Request, completed, seconds};
+use super::{Chain, Pieces, Request, Stage, completed, seconds};
 use crate::imap::command::{Numbering, SearchProgram, SearchReturn, SortCriterion, SortKey, ThreadAlgorithm};
 use crate::imap::enabled::Enabled;
 use crate::imap::response::{Code, Reply, put_search, put_sort, put_thread};
@@ -28,9 +29,6 @@ mod sort;
 mod subject;
 mod text;
 mod thread;
-
-/// How often a long command says that it is still at work (RFC 9585).
-const PROGRESS: Duration = Duration::from_secs(10);
 
 /// A search as a client asked for it.
 pub(super) struct Asked {
@@ -84,12 +82,12 @@ impl Asked {
                 .any(|criterion| criterion.key == SortKey::Relevancy),
             Order::Mailbox | Order::Threads(_) => false,
         };
-        by_relevancy || self.returns.is_some_and(|returns| returns.relevancy)
+        by_relevancy || self.returns.as_ref().is_some_and(|returns| returns.relevancy)
     }
 
     /// Whether the client wants to hear of changes to the results.
     fn updates(&self) -> bool {
-        self.returns.is_some_and(|returns| returns.update)
+        self.returns.as_ref().is_some_and(|returns| returns.update)
     }
 
     pub(super) fn thread(numbering: Numbering, algorithm: ThreadAlgorithm, program: SearchProgram) -> Self {
@@ -129,12 +127,11 @@ pub(super) fn job(request: Request, mut asked: Asked) -> Job {
             ..SearchReturn::default()
         });
     }
-    Job::new(Chain(Search {
+    Job::new(Chain::new(Search {
         request: Some(request),
         asked,
         scan: None,
         started: Instant::now(),
-        reported: Instant::now(),
     }))
 }
 
@@ -144,8 +141,6 @@ struct Search {
     /// From the first piece on.
     scan: Option<Scan>,
     started: Instant,
-    /// When the client last heard of the command.
-    reported: Instant,
 }
 
 impl Pieces for Search {
@@ -186,7 +181,7 @@ impl Pieces for Search {
                         true => mailbox.search_index()?.and_then(|index| program.consult(&index)),
                         false => None,
                     };
-                if self.asked.returns.is_some_and(|returns| returns.save) {
+                if self.asked.returns.as_ref().is_some_and(|returns| returns.save) {
                     // Until the search has succeeded there is no result (RFC 5182, section 2.1).
                     view.saved = UidSet::new();
                 }
@@ -203,18 +198,18 @@ impl Pieces for Search {
             {
                 return Ok(Some(Reply::no("Search takes too long").with(Code::Limit)));
             }
-            if self.reported.elapsed() >= PROGRESS {
-                self.reported = Instant::now();
-                let mut out = Vec::new();
-                scan.progress(view)
-                    .into_reply(&tag.to_string())
-                    .put_untagged(&mut out);
-                output.put_vec(out);
-            }
             return Ok(None);
         }
         // What could be read is told all the same; a result that is kept or kept true would be a wrong one.
         let unreadable = scan.unreadable.reply();
+        let most = service.options.message_limit;
+        let limited = scan.limit(most);
+        if limited.is_some() && !matches!(self.asked.order, Order::Mailbox) {
+            // The order of some results is not that of all.
+            let reply = Reply::no(format!("No more than {most} messages at once"));
+            return Ok(Some(reply.with(Code::MessageLimit(most, None))));
+        }
+        let limited = limited.map(|lowest| Code::MessageLimit(most, Some(lowest)));
         let whole = unreadable.is_none();
         let count = scan.hits.len();
         if self.asked.rates() {
@@ -255,7 +250,23 @@ impl Pieces for Search {
             && let Some(scan) = self.scan.take()
         {
             let order = &self.asked.order;
-            if !contexts.add(tag.clone(), numbering, scan.program, order, &hits, comparison) {
+            let most = service.options.max_updated_searches;
+            let fetch = self
+                .asked
+                .returns
+                .as_ref()
+                .and_then(|returns| returns.fetch.clone());
+            let fetch = fetch.map(|wanted| Arc::new(*wanted));
+            let found = Found {
+                tag: tag.clone(),
+                numbering,
+                program: scan.program,
+                order,
+                hits: &hits,
+                comparison,
+                fetch,
+            };
+            if !contexts.add(most, found) {
                 let refusal = Reply::no("Too many searches are updated");
                 refusal
                     .with(Code::NoUpdate(tag.to_string()))
@@ -265,7 +276,11 @@ impl Pieces for Search {
         output.put_vec(out);
         let time = seconds(self.started);
         let completed = || Reply::ok(format!("Completed ({count} msgs in {time} secs)"));
-        Ok(Some(unreadable.unwrap_or_else(completed)))
+        let reply = unreadable.unwrap_or_else(completed);
+        Ok(Some(match limited {
+            Some(code) => reply.or_code(code),
+            None => reply,
+        }))
     }
 
     fn request(&mut self) -> Option<Request> {
@@ -275,18 +290,15 @@ impl Pieces for Search {
     fn news(&self) -> News<'_> {
         News::after(self.asked.numbering)
     }
-}
 
-/// How far a long command is (RFC 9585).
-pub(super) struct Progress {
-    pub(super) done: u32,
-    pub(super) goal: u32,
-}
-
-impl Progress {
-    pub(super) fn into_reply(self, tag: &str) -> Reply {
-        let code = Code::InProgress(tag.to_owned(), self.done, self.goal);
-        Reply::ok("Still on it").with(code)
+    fn stage(&self) -> Option<Stage> {
+        let (request, scan) = (self.request.as_ref()?, self.scan.as_ref()?);
+        let view = &request.mailbox.as_ref()?.view;
+        Some(Stage {
+            tag: request.tag.clone(),
+            done: scan.done(view),
+            goal: view.uids().len(),
+        })
     }
 }
 

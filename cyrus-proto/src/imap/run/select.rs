@@ -20,6 +20,7 @@ pub(super) fn select(
     request: &mut Request,
     name: &[u8],
     access: Access,
+    annotate: bool,
     out: &mut Vec<u8>,
 ) -> Result<Reply, MailboxError> {
     if let Some(before) = request.mailbox.take() {
@@ -56,7 +57,8 @@ pub(super) fn select(
     }
     let read = mailbox.read()?;
     read.load_seen()?;
-    let view = View::new(&read, read_only, rights);
+    let mut view = View::new(&read, read_only, rights);
+    view.tells_annotations = annotate;
     out.append(&mut warnings);
     put_exists(out, read.exists());
     let enabled = request.enabled;
@@ -109,8 +111,15 @@ pub(super) fn select(
 }
 
 /// The job of a SELECT that tells what the client missed: selects, then fetches what changed, piece by piece.
-pub(super) fn resync_job(request: Request, name: Vec<u8>, access: Access, known: Qresync) -> Job {
-    Job::new(Chain(Resync {
+pub(super) fn resync_job(
+    request: Request,
+    name: Vec<u8>,
+    access: Access,
+    annotate: bool,
+    known: Qresync,
+) -> Job {
+    Job::new(Chain::new(Resync {
+        annotate,
         request: Some(request),
         name,
         access,
@@ -124,6 +133,8 @@ struct Resync {
     request: Option<Request>,
     name: Vec<u8>,
     access: Access,
+    /// Whether changes of annotations are to be told.
+    annotate: bool,
     known: Qresync,
     /// The answer to SELECT, kept until all is told, and the FETCH that tells it.
     selected: Option<(Reply, Fetch)>,
@@ -139,7 +150,7 @@ impl Pieces for Resync {
             return Ok(None);
         };
         let mut out = Vec::new();
-        let reply = select(request, &self.name, self.access, &mut out);
+        let reply = select(request, &self.name, self.access, self.annotate, &mut out);
         output.put_vec(out);
         let reply = reply?;
         let ranges = match &request.mailbox {

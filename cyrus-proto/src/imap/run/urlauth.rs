@@ -127,7 +127,7 @@ pub(super) fn reset(
 
 /// The job of a URLFETCH.
 pub(super) fn fetch(request: Request, urls: Vec<UrlFetch>) -> Job {
-    Job::new(Chain(Fetch {
+    Job::new(Chain::new(Fetch {
         request: Some(request),
         urls: urls.into(),
         begun: false,
@@ -192,7 +192,7 @@ struct Found {
     cached: CachedRecord,
     section: Section,
     header: usize,
-    partial: Option<(u32, u32)>,
+    partial: Option<(u64, u64)>,
 }
 
 impl Found {
@@ -230,7 +230,7 @@ impl Found {
             header: message.header_size() as usize,
             partial: url
                 .partial
-                .map(|(start, count)| (start, count.unwrap_or(u32::MAX))),
+                .map(|(start, count)| (start, count.unwrap_or(u64::MAX))),
         }))
     }
 
@@ -334,7 +334,7 @@ impl Octets {
         }
     }
 
-    fn cut(self, partial: Option<(u32, u32)>) -> Self {
+    fn cut(self, partial: Option<(u64, u64)>) -> Self {
         let value = match self {
             Self::File(range) => Value::File(range),
             Self::Text(text) => Value::Text(text),

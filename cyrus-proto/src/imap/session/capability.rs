@@ -11,6 +11,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) admin: bool,
     /// Whether COMPRESS was obeyed.
     pub(crate) compressed: bool,
+    /// Whether users have conversations.
+    pub(crate) conversations: bool,
     /// Whether TLS is up.
     pub(crate) secure: bool,
     pub(crate) protected: bool,
@@ -76,11 +78,14 @@ const REST: &[&str] = &[
     "URLAUTH=BINARY",
     "UTF8=ACCEPT",
     "WITHIN",
+    "DIGEST=SHA1",
     "LIST-METADATA",
     "SORT=MODSEQ",
     "SORT=UID",
     "THREAD=REFS",
+    "X-CREATEDMODSEQ",
     "XLIST",
+    "XMOVE",
 ];
 
 const QUOTAS: &[&str] = &[
@@ -116,6 +121,9 @@ pub(crate) fn full(options: &ImapOptions, situation: Situation<'_>) -> String {
     list.add_login(situation);
     if situation.admin {
         list.add("UNAUTHENTICATE");
+    }
+    if situation.conversations {
+        list.add("XCONVERSATIONS");
     }
     if !situation.compressed {
         list.add("COMPRESS=DEFLATE");
@@ -155,6 +163,7 @@ impl<'o> List<'o> {
     fn add(&mut self, name: &str) {
         let name = match name {
             "LITERAL+" if self.options.literalminus => "LITERAL-",
+            "UTF8=ACCEPT" if self.options.utf8_only => "UTF8=ONLY",
             name => name,
         };
         let suppressed = &self.options.suppress_capabilities;
@@ -198,6 +207,7 @@ mod tests {
             logged_in: false,
             admin: false,
             compressed: false,
+            conversations: false,
             secure: false,
             protected: false,
             mechanisms,

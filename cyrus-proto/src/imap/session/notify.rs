@@ -1,9 +1,10 @@
 //! NOTIFY (RFC 5465): when to look, and what a client is told without asking.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use cyrus_store::MailboxName;
+use cyrus_store::{MailboxName, utf7};
 
 use super::{ImapSession, State, Work};
 use crate::imap::command::{CommandBody, NotifySet, Tag, Verb};
@@ -25,20 +26,20 @@ impl ImapSession {
 
     /// What is to be told without a command: what was asked for of new messages first, then whatever else there is news of.
     pub(super) fn unasked(&mut self, now: Instant) -> Option<Step> {
-        let notify = self.notify.as_ref()?;
         let selected = match &self.state {
             State::Selected { mailbox, .. } => Some(mailbox),
             State::Idle { mailbox, .. } => mailbox.as_ref(),
             State::Authenticated { .. } => None,
             State::NotAuthenticated | State::Authenticating { .. } | State::Logout => return None,
         };
-        if selected.is_some_and(|selected| selected.view.has_fresh()) {
-            let fetch = notify.selected.fetch.clone();
+        if selected.is_some_and(|selected| selected.view.has_fresh() || selected.contexts.has_fresh()) {
+            let notify = self.notify.as_ref();
+            let fetch = notify.and_then(|notify| notify.selected.fetch.clone());
             let request = self.request(nobodys())?;
             self.work = Some(Work::Push);
             return Some(Step::Run(run::push(request, fetch.as_deref())));
         }
-        let waiting = notify.is_waiting();
+        let waiting = self.notify.as_ref()?.is_waiting();
         let between = !matches!(self.state, State::Idle { .. });
         if self.hinted && waiting && between && !self.is_clients_turn() {
             return self.look(now);
@@ -151,7 +152,15 @@ impl ImapSession {
 
     /// A command is done: another mailbox may be selected now, and what the client appended itself is nothing new to it.
     pub(super) fn after_command(&mut self, verb: Verb, reply: &Reply) {
-        let Some(notify) = &self.notify else { return };
+        let Some(notify) = &mut self.notify else { return };
+        match &reply.code {
+            Some(Code::AppendUid(validity, uids) | Code::CopyUid(validity, _, uids)) => {
+                if let Ok((_, uids)) = sequence_set(uids.as_bytes()) {
+                    notify.note_added(*validity, &uids.resolve(0));
+                }
+            }
+            _ => notify.target = None,
+        }
         if let State::Selected { mailbox, .. } = &mut self.state {
             mailbox.view.want(notify.selected.wanted());
             let own = match &reply.code {
@@ -178,6 +187,15 @@ impl ImapSession {
 
     /// What a command does to names is no news to its client.
     pub(super) fn note_own(&mut self, body: &CommandBody) {
+        if let (CommandBody::Append { mailbox, .. } | CommandBody::Copy { mailbox, .. }, true) =
+            (body, self.notify.is_some())
+        {
+            let target = self.internal_name(mailbox);
+            if let Some(notify) = &mut self.notify {
+                notify.target = target;
+            }
+            return;
+        }
         let names: [Option<&[u8]>; 2] = match body {
             CommandBody::Create { mailbox, .. }
             | CommandBody::Delete { mailbox }
@@ -202,8 +220,12 @@ impl ImapSession {
         let user = self.current_user()?;
         let namespace = &self.options().namespace;
         let text = std::str::from_utf8(client).ok()?;
+        let text = match self.enabled.utf8_names() {
+            true => Cow::Owned(utf7::encode(text)),
+            false => Cow::Borrowed(text),
+        };
         namespace
-            .to_internal(text, Some(&user.name), user.is_admin())
+            .to_internal(&text, Some(&user.name), user.is_admin())
             .ok()
     }
 

@@ -7,11 +7,12 @@ use nom::Parser;
 use nom::bytes::complete::{tag, take_while1};
 use nom::combinator::opt;
 
+use crate::imap::command::fetch::{FetchAttributes, fetch_attributes};
 use crate::imap::command::lex::{Parsed, expect, is_atom_char, mismatch, printable, refuse, sp, take_one};
 use crate::imap::sequence::nz_number;
 
 /// The options of one RETURN list; none at all means ALL.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SearchReturn {
     /// `MIN`: the first result.
     pub min: bool,
@@ -27,6 +28,8 @@ pub struct SearchReturn {
     pub context: bool,
     /// `UPDATE`: the client wants to hear of changes to the results (RFC 5267).
     pub update: bool,
+    /// `UPDATE (...)`: what is fetched of new messages among the results (RFC 5465, section 7).
+    pub fetch: Option<Box<FetchAttributes>>,
     /// `RELEVANCY`: how well each result matches (RFC 6203).
     pub relevancy: bool,
     /// `PARTIAL range`: some of the results (RFC 5267; RFC 9394).
@@ -52,6 +55,13 @@ impl SearchReturn {
         ];
         let names = names.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| *name);
         let mut words: Vec<String> = names.map(str::to_owned).collect();
+        if let Some(wanted) = &self.fetch {
+            let mut list = Vec::new();
+            wanted.write(&mut list);
+            let list = String::from_utf8_lossy(&list).into_owned();
+            words.retain(|word| word != "UPDATE");
+            words.push(format!("UPDATE {list}"));
+        }
         words.extend(self.partial.map(|range| format!("PARTIAL {range}")));
         out.extend_from_slice(format!(" RETURN ({})", words.join(" ")).as_bytes());
     }
@@ -152,7 +162,10 @@ fn search_return_opt<'i>(
         b"ALL" => options.all = true,
         b"SAVE" => options.save = true,
         b"CONTEXT" => options.context = true,
-        b"UPDATE" => options.update = true,
+        b"UPDATE" => {
+            options.update = true;
+            return modifier_update(rest, options);
+        }
         b"RELEVANCY" => options.relevancy = true,
         b"PARTIAL" => {
             let invalid = || "Invalid range in Search return option partial".into();
@@ -171,6 +184,18 @@ fn search_return_opt<'i>(
         // RFC 5267, section 4.4.
         return refuse(start, "Only one of partial and all can be returned by Search");
     }
+    Ok((rest, ()))
+}
+
+/// `modifier-update = "UPDATE" [SP "(" fetch-att *(SP fetch-att) ")"]` after its name (RFC 5465, section 8), where the grammar
+/// has no space and the examples have one.
+fn modifier_update<'i>(rest: &'i [u8], options: &mut SearchReturn) -> Parsed<'i, ()> {
+    let list = rest.strip_prefix(b" ").unwrap_or(rest);
+    if !list.starts_with(b"(") {
+        return Ok((rest, ()));
+    }
+    let (rest, wanted) = fetch_attributes(list, "Search")?;
+    options.fetch = Some(Box::new(wanted));
     Ok((rest, ()))
 }
 

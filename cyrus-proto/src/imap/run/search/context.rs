@@ -10,7 +10,7 @@ use super::program::Program;
 use super::sort::Keys;
 use super::text::Items;
 use super::{Hit, Order};
-use crate::imap::command::{Numbering, SortCriterion, SortKey, Tag};
+use crate::imap::command::{FetchAttributes, Numbering, SortCriterion, SortKey, Tag};
 use crate::imap::response::{EsearchLine, Reply};
 use crate::imap::run::{Request, completed};
 use crate::imap::selected::{News, View};
@@ -19,14 +19,26 @@ use crate::imap::selected::{News, View};
 #[derive(Default)]
 pub(crate) struct Contexts(Vec<Context>);
 
-/// How many searches of one session are kept true.
-const MAX_CONTEXTS: usize = 16;
-
 struct Context {
     tag: Tag,
     numbering: Numbering,
     program: Program,
     results: Results,
+    /// What is fetched of new messages (RFC 5465, section 7), and those of which it is to be.
+    fetch: Option<Arc<FetchAttributes>>,
+    fresh: UidSet,
+}
+
+/// A search that has been made, and what it found.
+pub(super) struct Found<'f> {
+    pub(super) tag: Tag,
+    pub(super) numbering: Numbering,
+    pub(super) program: Program,
+    pub(super) order: &'f Order,
+    pub(super) hits: &'f [Hit],
+    pub(super) comparison: Comparison,
+    /// What is to be fetched of new results.
+    pub(super) fetch: Option<Arc<FetchAttributes>>,
 }
 
 enum Results {
@@ -52,39 +64,51 @@ impl Contexts {
         self.0.is_empty()
     }
 
+    /// Whether something is to be fetched of new results.
+    pub(crate) fn has_fresh(&self) -> bool {
+        self.0.iter().any(|context| !context.fresh.is_empty())
+    }
+
+    /// The new results of which something is to be fetched, and what.
+    pub(crate) fn take_fresh(&mut self) -> Option<(UidSet, FetchAttributes)> {
+        let (mut uids, mut wanted) = (UidSet::new(), FetchAttributes::default());
+        for context in self.0.iter_mut().filter(|context| !context.fresh.is_empty()) {
+            uids.extend_from(&std::mem::take(&mut context.fresh));
+            if let Some(fetch) = &context.fetch {
+                wanted.merge(FetchAttributes::clone(fetch));
+            }
+        }
+        (!uids.is_empty()).then_some((uids, wanted))
+    }
+
     /// Whether a search with this tag is kept true.
     pub(super) fn has(&self, tag: &Tag) -> bool {
         self.0.iter().any(|context| context.tag == *tag)
     }
 
-    /// Keeps a search true from now on; false if there are too many.
-    pub(super) fn add(
-        &mut self,
-        tag: Tag,
-        numbering: Numbering,
-        program: Program,
-        order: &Order,
-        hits: &[Hit],
-        comparison: Comparison,
-    ) -> bool {
-        if self.0.len() >= MAX_CONTEXTS {
+    /// Keeps a search true from now on; false if there are `most` already.
+    pub(super) fn add(&mut self, most: usize, found: Found<'_>) -> bool {
+        if self.0.len() >= most {
             return false;
         }
-        let results = match order {
+        let Found { hits, .. } = found;
+        let results = match found.order {
             Order::Sorted(criteria) => Results::Sorted {
                 uids: hits.iter().map(|hit| hit.uid).collect(),
                 criteria: criteria.clone(),
-                comparison,
+                comparison: found.comparison,
             },
             Order::Mailbox | Order::Threads(_) => {
                 Results::Set(hits.iter().filter_map(|hit| Uid::new(hit.uid)).collect())
             }
         };
         self.0.push(Context {
-            tag,
-            numbering,
-            program,
+            tag: found.tag,
+            numbering: found.numbering,
+            program: found.program,
             results,
+            fetch: found.fetch,
+            fresh: UidSet::new(),
         });
         true
     }
@@ -109,12 +133,13 @@ impl Contexts {
     }
 
     /// Tells what enters and leaves the results because messages are new or changed; to be told when the client knows them.
+    /// Before, it knew all changes up to `told`, and messages up to `last`.
     pub(crate) fn after_news(
         &mut self,
         read: &IndexRead<'_>,
         view: &View,
         news: &News<'_>,
-        told: ModSeq,
+        (told, last): (ModSeq, Option<Uid>),
         out: &mut Vec<u8>,
     ) {
         if self.is_empty() || read.highest_modseq() <= told && news.changed.is_none() {
@@ -131,6 +156,10 @@ impl Contexts {
                 let mut items = Items::new(&message);
                 // What cannot be read does not match, as in the search itself.
                 let matches = context.program.matches(&message, &mut items).unwrap_or(false);
+                // Only of new messages, not of those that a flag brings in (RFC 5465, section 7).
+                if matches && context.fetch.is_some() && Some(message.uid()) > last {
+                    context.fresh.insert(message.uid());
+                }
                 context.results.update(read, &message, matches, &mut changes);
             }
             context.tell(&changes, view, out);

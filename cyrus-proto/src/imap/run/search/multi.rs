@@ -10,31 +10,29 @@ use cyrus_acl::Rights;
 use cyrus_store::{Mailbox, MailboxError, MailboxName};
 
 use super::answer::{Results, saved};
+use super::context::Found;
 use super::program::{Program, Terms};
 use super::scan::Scan;
-use super::{PROGRESS, Progress, now};
+use super::{Order, now};
 use crate::imap::command::{MultiSearch, Numbering, SearchProgram, SearchReturn, SearchSource};
 use crate::imap::response::{Code, Reply, SearchedMailbox};
-use crate::imap::run::{Chain, Pieces, Request, completed, seconds};
+use crate::imap::run::{Chain, Pieces, Request, Stage, completed, seconds};
 use crate::imap::selected::{News, Selected, View};
 use crate::job::Job;
 use crate::output::Output;
 
-/// How many mailboxes one command searches.
-const MAX_MAILBOXES: usize = 100_000;
-
 /// The job of an ESEARCH.
 pub(in crate::imap::run) fn job(request: Request, search: MultiSearch) -> Job {
-    Job::new(Chain(Multi {
+    Job::new(Chain::new(Multi {
         request: Some(request),
         search,
         left: None,
         goal: 0,
         current: None,
         unreadable: 0,
+        limited: false,
         count: 0,
         started: Instant::now(),
-        reported: Instant::now(),
     }))
 }
 
@@ -48,9 +46,10 @@ struct Multi {
     current: Option<Current>,
     /// Mailboxes that could not be searched whole.
     unreadable: u32,
+    /// Whether of some mailbox not all results were told.
+    limited: bool,
     count: usize,
     started: Instant,
-    reported: Instant,
 }
 
 /// A mailbox that is being searched.
@@ -58,6 +57,10 @@ struct Current {
     mailbox: Mailbox,
     view: View,
     scan: Scan,
+    /// Whether more was found than one command tells of (RFC 9738).
+    limited: bool,
+    /// How much was found.
+    found: usize,
 }
 
 impl Pieces for Multi {
@@ -74,7 +77,7 @@ impl Pieces for Multi {
                 return Ok(Some(reply));
             }
             let names = sources(request, &self.search.sources, selected)?;
-            if names.len() > MAX_MAILBOXES {
+            if names.len() > request.service.options.max_searched_mailboxes {
                 return Ok(Some(Reply::no("Too many mailboxes to search").with(Code::Limit)));
             }
             if let (Some(selected), true) = (&mut request.mailbox, saves(&self.search)) {
@@ -87,23 +90,14 @@ impl Pieces for Multi {
         if limit.is_some_and(|limit| self.started.elapsed() >= limit) {
             return Ok(Some(Reply::no("Search takes too long").with(Code::Limit)));
         }
-        if self.reported.elapsed() >= PROGRESS {
-            self.reported = Instant::now();
-            let left = self.left.as_ref().map_or(0, VecDeque::len);
-            let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-            let progress = Progress {
-                done: narrow(self.goal.saturating_sub(left)),
-                goal: narrow(self.goal),
-            };
-            let mut out = Vec::new();
-            progress
-                .into_reply(&request.tag.to_string())
-                .put_untagged(&mut out);
-            output.put_vec(out);
-        }
         if self.current.is_none() {
             let Some(name) = self.left.as_mut().and_then(VecDeque::pop_front) else {
-                return Ok(Some(self.finished()));
+                let limit = request.service.options.message_limit;
+                let limit = self.limited.then_some(Code::MessageLimit(limit, None));
+                return Ok(Some(match limit {
+                    Some(limit) => self.finished().or_code(limit),
+                    None => self.finished(),
+                }));
             };
             match Current::begin(request, &name, &self.search.program) {
                 Ok(Ok(current)) => self.current = Some(current),
@@ -124,8 +118,9 @@ impl Pieces for Multi {
         match current.go_on(request, &self.search, &mut out) {
             Ok(false) => return Ok(None),
             Ok(true) => {
-                self.count += current.scan.hits.len();
+                self.count += current.found;
                 self.unreadable += u32::from(current.scan.unreadable.reply().is_some());
+                self.limited |= current.limited;
             }
             Err(error) => {
                 self.unreadable += 1;
@@ -143,6 +138,16 @@ impl Pieces for Multi {
 
     fn news(&self) -> News<'_> {
         News::after(Numbering::Uid)
+    }
+
+    fn stage(&self) -> Option<Stage> {
+        let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let left = self.left.as_ref()?.len();
+        Some(Stage {
+            tag: self.request.as_ref()?.tag.clone(),
+            done: narrow(self.goal.saturating_sub(left)),
+            goal: narrow(self.goal),
+        })
     }
 }
 
@@ -169,6 +174,9 @@ impl Current {
         let selected = selected.filter(|selected| selected.mailbox.name() == name);
         let mut mailbox = store.open_mailbox(name, &request.user.auth)?;
         let rights = mailbox.rights();
+        if !rights.contains(Rights::READ) {
+            return Err(MailboxError::PermissionDenied);
+        }
         let view = {
             let read = mailbox.read()?;
             View::new(&read, true, rights)
@@ -195,7 +203,13 @@ impl Current {
             false => None,
         };
         let scan = Scan::new(program, known, narrowed);
-        Ok(Ok(Self { mailbox, view, scan }))
+        Ok(Ok(Self {
+            mailbox,
+            view,
+            scan,
+            limited: false,
+            found: 0,
+        }))
     }
 
     /// Looks on; whether the mailbox is done, and told of if anything was found.
@@ -206,6 +220,7 @@ impl Current {
         out: &mut Vec<u8>,
     ) -> Result<bool, MailboxError> {
         let name = request.client_name(self.mailbox.name());
+        let comparison = request.comparison();
         let own = request.mailbox.as_deref_mut();
         let own = own.filter(|selected| selected.mailbox.name() == self.mailbox.name());
         let read = self.mailbox.read()?;
@@ -214,16 +229,39 @@ impl Current {
         if !self.scan.go_on(&read, view, &request.service)? {
             return Ok(false);
         }
-        if search.returns.is_some_and(|returns| returns.relevancy) {
-            self.scan.rate();
-        }
-        let hits = &self.scan.hits;
-        let returns = search.returns.unwrap_or(SearchReturn {
+        let returns = search.returns.clone().unwrap_or(SearchReturn {
             all: true,
             ..SearchReturn::default()
         });
-        if let (Some(Selected { view, .. }), true) = (own, returns.save) {
-            view.saved = saved(hits, &returns);
+        if returns.relevancy {
+            self.scan.rate();
+        }
+        self.limited |= self.scan.limit(request.service.options.message_limit).is_some();
+        let hits = std::mem::take(&mut self.scan.hits);
+        self.found = hits.len();
+        let hits = &hits;
+        if let Some(Selected { view, contexts, .. }) = own {
+            if returns.save {
+                view.saved = saved(hits, &returns);
+            }
+            if returns.update {
+                let options = &request.service.options;
+                let found = Found {
+                    tag: request.tag.clone(),
+                    numbering: Numbering::Uid,
+                    program: std::mem::take(&mut self.scan.program),
+                    order: &Order::Mailbox,
+                    hits,
+                    comparison,
+                    fetch: returns.fetch.clone().map(|wanted| Arc::new(*wanted)),
+                };
+                let kept = contexts.add(options.max_updated_searches, found);
+                if !kept {
+                    Reply::no("Too many searches are updated")
+                        .with(Code::NoUpdate(request.tag.to_string()))
+                        .put_untagged(out);
+                }
+            }
         }
         if !hits.is_empty() && returns.tells() {
             let modseq = Some(self.scan.modseq).filter(|_| search.program.names_modseq());
@@ -243,7 +281,11 @@ impl Current {
 }
 
 fn saves(search: &MultiSearch) -> bool {
-    search.returns.is_some_and(|returns| returns.save)
+    search.returns.as_ref().is_some_and(|returns| returns.save)
+}
+
+fn updates(search: &MultiSearch) -> bool {
+    search.returns.as_ref().is_some_and(|returns| returns.update)
 }
 
 /// What a client may not ask of several mailboxes at once.
@@ -259,8 +301,9 @@ fn check(search: &MultiSearch, is_selected: bool) -> Result<(), Reply> {
         // RFC 7377, section 2.2: `$` belongs to one mailbox.
         return Err(Reply::bad("Results of several mailboxes cannot be saved"));
     }
-    if search.returns.is_some_and(|returns| returns.update) {
-        return Err(Reply::bad("Esearch has no updates"));
+    if updates(search) && !is_selected {
+        // They are of the selected mailbox alone (RFC 7377, section 2.2).
+        return Err(Reply::bad("Please select a mailbox first"));
     }
     Ok(())
 }
@@ -286,7 +329,15 @@ fn sources(
                 }
             }
             SearchSource::Subscribed => {
-                names.extend(request.service.store.subscriptions(&request.user.auth)?);
+                let store = &request.service.store;
+                for name in store.subscriptions(&request.user.auth)? {
+                    let entry = store.lookup(&name)?;
+                    let rights = entry.map(|entry| store.rights(&entry, &request.user.auth));
+                    // Not named one by one, so that it must be visible (RFC 7377, section 2.2).
+                    if rights.is_some_and(|rights| rights.contains(Rights::LOOKUP)) {
+                        names.insert(name);
+                    }
+                }
             }
             SearchSource::Subtree(tops) => {
                 for top in tops.iter().filter_map(|top| request.name(top).ok()) {
@@ -315,6 +366,7 @@ fn below(
     wanted: &dyn Fn(&MailboxName) -> bool,
 ) -> Result<(), MailboxError> {
     let store = Arc::clone(&request.service);
+    let most = store.options.max_searched_mailboxes;
     let prefix = top.to_dbname();
     store
         .store
@@ -323,7 +375,7 @@ fn below(
             if is_within && rights.contains(Rights::READ) && wanted(&entry.name) {
                 names.insert(entry.name);
             }
-            match names.len() > MAX_MAILBOXES {
+            match names.len() > most {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             }

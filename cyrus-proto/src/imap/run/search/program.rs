@@ -26,6 +26,7 @@ mod narrow;
 pub(super) use self::narrow::EXACT;
 
 /// A compiled program: all tests must hold.
+#[derive(Default)]
 pub(super) struct Program(Vec<Test>);
 
 enum Test {

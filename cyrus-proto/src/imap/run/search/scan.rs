@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 
 use cyrus_store::{IndexRead, MailboxError, Message, Uid, UidSet};
 
+use super::Hit;
 use super::program::{Cost, EXACT, Program};
 use super::text::Items;
-use super::{Hit, Progress};
 use crate::imap::run::unreadable::Unreadable;
 use crate::imap::selected::View;
 use crate::imap::session::ImapService;
@@ -150,12 +150,18 @@ impl Scan {
         Ok(())
     }
 
-    pub(super) fn progress(&self, view: &View) -> Progress {
+    /// Keeps the newest results where there are more than one command tells of (RFC 9738): the lowest UID kept, then.
+    pub(super) fn limit(&mut self, most: u32) -> Option<u32> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let before = self.hits.len().checked_sub(most).filter(|&before| before > 0)?;
+        self.hits.drain(..before);
+        self.hits.first().map(|hit| hit.uid)
+    }
+
+    /// How many messages are looked at.
+    pub(super) fn done(&self, view: &View) -> u32 {
         let first = self.left.front().and_then(|(first, _)| Uid::new(first.get() - 1));
-        Progress {
-            done: first.map_or(0, |before| view.uids().count_through(before)),
-            goal: view.uids().len(),
-        }
+        first.map_or(0, |before| view.uids().count_through(before))
     }
 }
 
