@@ -44,6 +44,7 @@ pub mod log;
 mod mailbox;
 mod mboxlist;
 pub mod message;
+pub mod metrics;
 pub mod name;
 pub mod namespace;
 pub mod options;

@@ -19,6 +19,7 @@ pub mod limits;
 pub mod listen;
 pub mod logins;
 pub mod master;
+pub mod metrics;
 pub mod places;
 pub mod presence;
 pub mod privilege;

@@ -20,6 +20,7 @@ use signal_hook::iterator::Signals;
 use crate::bulletin;
 use crate::config::{Config, Opt};
 use crate::daemon::{exit, fail};
+use crate::metrics::{self, NetMetrics};
 use crate::presence::Register;
 use crate::procdir::{self, ProcDirectory};
 use crate::renewal::Renewal;
@@ -36,7 +37,7 @@ pub fn serve(link: MasterLink, config: &Arc<Config>, service: Service) -> Result
         .listener()
         .ok_or_else(|| fail(exit::SOFTWARE, "master left no listening socket"))?;
     let link = Arc::new(link);
-    let observer = DaemonObserver::new(Some(Arc::clone(&link)), config);
+    let observer = DaemonObserver::new(Some(Arc::clone(&link)), config, [&service])?;
     run(
         config,
         observer,
@@ -50,7 +51,7 @@ pub fn serve(link: MasterLink, config: &Arc<Config>, service: Service) -> Result
 /// # Errors
 /// The exit code.
 pub fn serve_all(config: &Arc<Config>, services: Vec<(Listener, Arc<Service>)>) -> Result<(), u8> {
-    let observer = DaemonObserver::new(None, config);
+    let observer = DaemonObserver::new(None, config, services.iter().map(|(_, service)| &**service))?;
     run(config, observer, services, None)
 }
 
@@ -191,10 +192,23 @@ struct DaemonObserver {
     link: Option<Arc<MasterLink>>,
     config: Arc<Config>,
     register: Option<Register>,
+    metrics: Arc<NetMetrics>,
 }
 
 impl DaemonObserver {
-    fn new(link: Option<Arc<MasterLink>>, config: &Arc<Config>) -> Arc<Self> {
+    fn new<'s>(
+        link: Option<Arc<MasterLink>>,
+        config: &Arc<Config>,
+        services: impl IntoIterator<Item = &'s Service>,
+    ) -> Result<Arc<Self>, u8> {
+        let metrics = Arc::new(NetMetrics::new(services));
+        if let Some(address) = config.text(Opt::MetricsListen) {
+            let bound = metrics::listen(&address, Arc::clone(&metrics))
+                .map_err(|error| fail(exit::CONFIG, &error.to_string()))?;
+            if let Some(bound) = bound {
+                log(Level::Debug, &format!("metrics are at http://{bound}/metrics"));
+            }
+        }
         let register =
             ProcDirectory::open(config).and_then(|directory| Register::start(directory, Arc::default()));
         let register = match register {
@@ -208,23 +222,46 @@ impl DaemonObserver {
                 None
             }
         };
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             link,
             config: Arc::clone(config),
             register,
-        })
+            metrics,
+        }))
     }
 }
 
 impl Observer for DaemonObserver {
-    fn accepted(&self, _service: &str, _peer: &Peer) {
+    fn accepted(&self, service: &str, _peer: &Peer) {
+        self.metrics.accepted(service);
         if let Some(link) = &self.link {
             // Only for master's statistics; a master that has gone ends this process by signal.
             let _ = link.connection();
         }
     }
 
+    fn closed(&self, service: &str) {
+        self.metrics.closed(service);
+    }
+
+    fn received(&self, service: &str, octets: u64) {
+        self.metrics.received(service, octets);
+    }
+
+    fn sent(&self, service: &str, octets: u64) {
+        self.metrics.sent(service, octets);
+    }
+
+    fn waiting(&self, jobs: usize) {
+        self.metrics.waiting(jobs);
+    }
+
+    fn job_ran(&self, service: &str, took: Duration) {
+        self.metrics.job_ran(service, took);
+    }
+
     fn refused(&self, service: &str, _peer: &Peer) {
+        self.metrics.refused(service);
         log(
             Level::Warning,
             &format!("{service}: too many connections, one was turned away"),
@@ -232,6 +269,7 @@ impl Observer for DaemonObserver {
     }
 
     fn tls_failed(&self, service: &str, peer: &Peer, reason: &str) {
+        self.metrics.tls_failed(service);
         log(
             Level::Notice,
             &match peer {
@@ -248,6 +286,7 @@ impl Observer for DaemonObserver {
     }
 
     fn logged_in(&self, service: &str, peer: &Peer, user: &str) -> Option<Box<dyn Presence>> {
+        self.metrics.logged_in(service);
         Some(self.register.as_ref()?.logged_in(service, peer, user))
     }
 

@@ -15,6 +15,7 @@ pub mod cyr_deny;
 pub mod cyr_df;
 pub mod cyr_expire;
 pub mod cyr_info;
+pub mod cyr_pwd;
 pub mod cyr_userseen;
 pub mod cyr_withlock_run;
 mod databases;
@@ -30,6 +31,7 @@ pub mod relocate_by_id;
 
 pub mod squatter;
 mod time;
+pub mod tls_prune;
 pub mod unexpunge;
 
 use cyrus_store::{Store, StoreOptions};

@@ -13,6 +13,7 @@ use self::capability::Situation;
 use super::command::lex::Tokens;
 use super::command::{self, CommandBody, Needs, Refusal, Tag, Verb};
 use super::enabled::Enabled;
+use super::metrics::Metered;
 use super::notify::Notify;
 use super::options::ImapOptions;
 use super::response::{Code, Reply, put_capability};
@@ -116,6 +117,7 @@ pub struct ImapSession {
     held: Option<Held>,
     /// A command whose time is taken.
     timed: Option<Box<watchman::Timed>>,
+    metered: Option<Metered>,
     /// Malformed commands in a row.
     bad_commands: u32,
     /// When the client last said something.
@@ -215,6 +217,7 @@ impl ImapSession {
             next: None,
             held: None,
             timed: None,
+            metered: None,
             bad_commands: 0,
             active: Instant::now(),
             stranger_since: Instant::now(),
@@ -402,6 +405,7 @@ impl ImapSession {
             }
         };
         let name = head.verb.map_or("", Verb::name);
+        self.metered = Some(Metered::begin(head.verb, now));
         self.command_begins(&head.tag, name.as_bytes(), now);
         let needs = head.verb.map_or(Needs::Authenticated, Verb::needs);
         if needs >= Needs::Authenticated && self.current_user().is_none() {

@@ -568,6 +568,7 @@ options! {
     Fastmailsharing "fastmailsharing", OFF, Dav, (3, 0, 0), CURRENT;
     Messagelimit "messagelimit", Int(0), Imap, LATER, CURRENT;
     Savelimit "savelimit", Int(0), Imap, LATER, CURRENT;
+    MetricsListen "metrics_listen", UNSET, Logs, LATER, CURRENT;
     ImapMaxLine "imap_max_line", Int(65536), Imap, LATER, CURRENT;
     ImapMaxLiterals "imap_max_literals", Int(1024), Imap, LATER, CURRENT;
     ImapMaxSequenceRanges "imap_max_sequence_ranges", Int(32768), Imap, LATER, CURRENT;

@@ -159,7 +159,6 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::Autosievefolders,
     Opt::GenerateCompiledSieveScript,
     Opt::BoundaryLimit,
-    Opt::DebugCommand,
     Opt::DebugWritefailGuid,
     Opt::Imapmagicplus,
     Opt::ImprovedMboxlistSort,

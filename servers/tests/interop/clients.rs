@@ -11,6 +11,7 @@ mod our_cyradm;
 mod perl;
 mod sasl;
 mod smtp_source;
+mod terminal;
 
 use crate::rig::programs::{Programs, has_client};
 use crate::rig::server::{Server, Start};

@@ -12,3 +12,4 @@ mod rights;
 mod shared_site;
 mod stage;
 mod users;
+mod watching;
