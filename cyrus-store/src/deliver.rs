@@ -185,8 +185,10 @@ impl Store {
         let paths = self
             .options()
             .mailbox_paths(partition, id, &entry.name, entry.mbtype.legacy_dirs)?;
+        let hot = self.hot(paths);
+        self.modernize(&entry, &hot)?;
         Ok(Target {
-            hot: self.hot(paths),
+            hot,
             name: entry.name.clone(),
             id: id.clone(),
             owner: entry.name.owner().map(std::sync::Arc::from),

@@ -25,6 +25,7 @@ pub mod presence;
 pub mod privilege;
 pub mod procdir;
 pub mod protocol;
+pub mod renewal;
 pub mod serve;
 pub mod service;
 pub mod settings;

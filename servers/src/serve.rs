@@ -23,6 +23,7 @@ use crate::daemon::{exit, fail};
 use crate::metrics::{self, NetMetrics};
 use crate::presence::Register;
 use crate::procdir::{self, ProcDirectory};
+use crate::renewal::Renewal;
 use crate::service::MasterLink;
 use crate::syslog::{Level, log};
 use crate::telemetry::{Direction, Telemetry};
@@ -83,6 +84,19 @@ fn run(
             &format!("msg/shutdown is noticed late by idle sessions: {error}"),
         );
     }
+    let certificates = Renewal::new(
+        services
+            .iter()
+            .filter_map(|(_, service)| service.tls.clone())
+            .collect(),
+        config.duration(Opt::TlsSessionTimeout).unwrap_or(TICKETS),
+    );
+    if let Err(error) = certificates.watch() {
+        log(
+            Level::Warning,
+            &format!("new certificates are noticed at the next start only: {error}"),
+        );
+    }
     let mut listening = Vec::new();
     for (listener, service) in services {
         listening.push((handle.listen(listener, Arc::clone(&service)), service));
@@ -97,7 +111,7 @@ fn run(
     );
     thread::Builder::new()
         .name("signals".to_owned())
-        .spawn(move || obey(signals, &handle, &listening, link.as_deref()))
+        .spawn(move || obey(signals, &handle, &listening, link.as_deref(), &certificates))
         .map_err(os("thread"))?;
     let ended = server.run().map_err(os("event loop"));
     if let Some(register) = &observer.register {
@@ -121,13 +135,18 @@ fn net_options() -> NetOptions {
 /// Jobs wait for fsync and locks most of their time, and waiting together is what makes syncs cheap.
 const WORKERS: usize = 24;
 
+/// How long session tickets are good where nothing says so.
+const TICKETS: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Waits for signals: SIGHUP ends the listening (master starts a successor with new settings) and the process once its
-/// connections are gone; the others end everything, after the commands in hand.
+/// connections are gone, or has certificates read again where there is no master; the others end everything, after the
+/// commands in hand.
 fn obey(
     mut signals: Signals,
     handle: &Handle,
     listening: &[(ServiceId, Arc<Service>)],
     link: Option<&MasterLink>,
+    certificates: &Renewal,
 ) {
     let draining = Arc::new(AtomicBool::new(false));
     for signal in signals.forever() {
@@ -136,9 +155,10 @@ fn obey(
             return;
         }
         let Some(link) = link else {
+            certificates.renew();
             log(
                 Level::Notice,
-                "SIGHUP: settings are read at the start only; restart to change them",
+                "SIGHUP: settings other than certificates are read at the start only; restart to change them",
             );
             continue;
         };

@@ -23,10 +23,10 @@ pub(in crate::imap) enum LoginTurn {
         data: Vec<u8>,
         exchange: Box<dyn Exchange>,
     },
-    /// Refused; `user` is the name tried, or the mechanism.
-    Failed { user: String, error: SaslError },
+    /// Refused.
+    Failed { error: SaslError },
     /// The credentials are right, but name nobody.
-    NoIdentity { user: String, reason: String },
+    NoIdentity { reason: String },
     /// The credentials are right, and there is no room.
     Full { login: Login, reason: String },
     /// Logged in.
@@ -54,7 +54,6 @@ pub(in crate::imap) fn login(
     anonymous: bool,
 ) -> Job {
     Job::once(move |_: &mut Output| {
-        let name = crate::imap::command::lex::printable(&user);
         let checked = match anonymous {
             true => Ok(Login {
                 user: "anonymous".to_owned(),
@@ -66,7 +65,7 @@ pub(in crate::imap) fn login(
             }),
             false => service.authenticator.check_password(&facts, &user, &password),
         };
-        outcome(&service, &peer, name, checked.map(Turn::Done))
+        outcome(&service, &peer, checked.map(Turn::Done))
     })
 }
 
@@ -82,7 +81,7 @@ pub(in crate::imap) fn authenticate(
         let turn = service
             .authenticator
             .start(&facts, &mechanism, initial.as_deref());
-        outcome(&service, &peer, mechanism, turn)
+        outcome(&service, &peer, turn)
     })
 }
 
@@ -95,15 +94,15 @@ pub(in crate::imap) fn authenticate_step(
 ) -> Job {
     Job::once(move |_: &mut Output| {
         let turn = exchange.step(&response);
-        outcome(&service, &peer, "SASL".to_owned(), turn)
+        outcome(&service, &peer, turn)
     })
 }
 
-fn outcome(service: &ImapService, peer: &Peer, user: String, turn: Result<Turn, SaslError>) -> Outcome {
+fn outcome(service: &ImapService, peer: &Peer, turn: Result<Turn, SaslError>) -> Outcome {
     let surroundings = &service.options.surroundings;
     let turn = match turn {
         Ok(Turn::Challenge { data, exchange }) => LoginTurn::Challenge { data, exchange },
-        Err(error) => LoginTurn::Failed { user, error },
+        Err(error) => LoginTurn::Failed { error },
         Ok(Turn::Done(login)) => match identity(service, &login) {
             Ok(mut user) => match surroundings.admit(&user.name, peer) {
                 Ok(seat) => {
@@ -114,10 +113,7 @@ fn outcome(service: &ImapService, peer: &Peer, user: String, turn: Result<Turn, 
                 }
                 Err(reason) => LoginTurn::Full { login, reason },
             },
-            Err(reason) => LoginTurn::NoIdentity {
-                user: login.user,
-                reason,
-            },
+            Err(reason) => LoginTurn::NoIdentity { reason },
         },
     };
     let peer = log_name(&**surroundings, peer);

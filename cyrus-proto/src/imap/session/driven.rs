@@ -15,6 +15,7 @@ impl Session for ImapSession {
     fn begin(&mut self, link: &Link, now: Instant) {
         self.link = Some(link.clone());
         self.active = now;
+        self.stranger_since = now;
         let capability = Code::Capability(self.capabilities(capability::greeting));
         let options = self.options();
         let text = match options.serverinfo {
@@ -92,8 +93,8 @@ impl Session for ImapSession {
             }
             (Work::Notify { tag }, outcome @ Outcome::Notify { .. }) => self.notified(tag, outcome),
             (Work::Push, Outcome::Command { mailbox, .. }) => self.give_back(mailbox),
-            (Work::Login { tag, plain }, Outcome::Login(turn)) => {
-                self.login_turn(tag, plain, *turn, now);
+            (Work::Login { tag, attempt, plain }, Outcome::Login(turn)) => {
+                self.login_turn(tag, attempt, plain, *turn, now);
                 if !matches!(self.state, State::Authenticating { .. }) {
                     self.command_ends(now);
                 }
