@@ -214,6 +214,11 @@ impl<S: Sink> Framer<S> {
         }
     }
 
+    /// Puts other limits in place, for the commands to come.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Adds what the client sent.
     pub fn push(&mut self, bytes: &[u8]) {
         self.pending.extend_from_slice(bytes);

@@ -74,6 +74,29 @@ pub fn lmtp(data: &[u8]) {
     assert!(output.ends_with(b"\r\n"), "replies are lines");
 }
 
+/// What comes from clients, issuers and their servers when somebody logs in by a token.
+#[cfg(feature = "oauth")]
+pub fn oauth(data: &[u8]) {
+    crate::sasl::oauth::fuzz(data);
+    let mechanisms = [
+        "PLAIN",
+        "LOGIN",
+        "CRAM-MD5",
+        "DIGEST-MD5",
+        "OAUTHBEARER",
+        "XOAUTH2",
+        "SCRAM-SHA-256",
+    ];
+    for mechanism in mechanisms {
+        let mut attempt = crate::sasl::Attempt::new(mechanism);
+        attempt.hear(data);
+        assert!(
+            !attempt.to_string().contains(char::is_control),
+            "it is a line of the log"
+        );
+    }
+}
+
 struct Everybody;
 
 impl Deliverer for Everybody {

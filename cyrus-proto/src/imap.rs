@@ -4,6 +4,7 @@ pub mod command;
 pub mod date;
 mod enabled;
 mod intake;
+pub mod metrics;
 mod notify;
 mod options;
 pub mod response;

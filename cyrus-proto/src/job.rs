@@ -308,10 +308,19 @@ pub struct TlsFacts {
     pub cipher: String,
     /// The identity in a verified client certificate, for SASL EXTERNAL; `None` when no certificate came.
     pub client_identity: Option<String>,
-    /// RFC 9266 `tls-exporter` channel binding, when there is one.
-    pub channel_binding: Option<Vec<u8>>,
+    /// What ties a login to this connection, best first.
+    pub channel_bindings: Vec<ChannelBinding>,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
+}
+
+/// Data that only the two ends of one TLS connection have in common (RFC 5056).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelBinding {
+    /// `tls-exporter` (RFC 9266), `tls-unique` or `tls-server-end-point` (RFC 5929).
+    pub name: &'static str,
+    /// The data.
+    pub data: Vec<u8>,
 }
 
 /// A layer that SASL negotiated: integrity or encryption of everything after the login.

@@ -20,8 +20,8 @@ pub use self::reactor::{Handle, Service, ServiceId, SessionMaker};
 pub use self::server::{NetOptions, Server};
 pub use self::stream::Stream;
 pub use self::tls::{
-    ClientCertificates, ConnectTlsOptions, Handshake, TlsError, TlsOptions, TlsPipe, TlsRead, TlsServer,
-    TlsVersion, connect_tls,
+    ClientCertificates, ConnectTlsOptions, Handshake, Identity, TlsError, TlsOptions, TlsPipe, TlsRead,
+    TlsServer, TlsVersion, connect_tls,
 };
 
 mod connection;
@@ -31,5 +31,5 @@ mod reactor;
 mod server;
 mod stream;
 mod timer;
-mod tls;
+pub(crate) mod tls;
 mod workers;

@@ -15,19 +15,25 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+pub use self::attempt::Attempt;
+pub use self::backoff::{Backoff, BackoffLimits};
 #[cfg(feature = "sasl")]
 pub use self::client::{ClientError, ClientLogin, ClientSecurity, Credentials};
 #[cfg(feature = "sasl")]
 pub use self::cyrus::{CyrusSasl, CyrusSaslOptions, LogLevel, SaslLog};
 pub use self::password::PasswordCheck;
-use crate::job::{Peer, SecurityLayer, TlsFacts};
+use crate::job::{ChannelBinding, Peer, SecurityLayer, TlsFacts};
 
+mod attempt;
+mod backoff;
 #[cfg(feature = "sasl")]
 mod client;
 #[cfg(feature = "sasl")]
 mod cyrus;
 #[cfg(feature = "sasl")]
 mod ffi;
+#[cfg(feature = "oauth")]
+pub mod oauth;
 mod password;
 
 /// Verifies who a client is.
@@ -56,6 +62,30 @@ pub trait Authenticator: Send + Sync {
         user: &[u8],
         password: &[u8],
     ) -> Result<Login, SaslError>;
+}
+
+impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
+    fn mechanisms(&self, facts: &ConnectionFacts) -> Arc<[String]> {
+        (**self).mechanisms(facts)
+    }
+
+    fn start(
+        &self,
+        facts: &ConnectionFacts,
+        mechanism: &str,
+        initial: Option<&[u8]>,
+    ) -> Result<Turn, SaslError> {
+        (**self).start(facts, mechanism, initial)
+    }
+
+    fn check_password(
+        &self,
+        facts: &ConnectionFacts,
+        user: &[u8],
+        password: &[u8],
+    ) -> Result<Login, SaslError> {
+        (**self).check_password(facts, user, password)
+    }
 }
 
 /// An exchange that waits for the client's response.
@@ -129,8 +159,8 @@ pub struct ConnectionFacts {
     pub external_strength: u32,
     /// Whom EXTERNAL would log in.
     pub external_identity: Option<String>,
-    /// RFC 9266 `tls-exporter` data.
-    pub channel_binding: Option<Vec<u8>>,
+    /// What may tie an exchange to the TLS connection, best first.
+    pub channel_bindings: Vec<ChannelBinding>,
     /// Passwords may travel in clear.
     pub allow_plaintext: bool,
     /// Anonymous logins are allowed.
@@ -158,7 +188,7 @@ impl ConnectionFacts {
     pub fn secured(&mut self, tls: &TlsFacts) {
         self.external_strength = tls.strength_bits;
         self.external_identity.clone_from(&tls.client_identity);
-        self.channel_binding.clone_from(&tls.channel_binding);
+        self.channel_bindings.clone_from(&tls.channel_bindings);
     }
 
     /// Whether a password may be asked for here.
@@ -197,30 +227,48 @@ pub struct PlainPolicy;
 impl Policy for PlainPolicy {}
 
 /// Why a login failed. `Display` is for the log: the client gets [`SaslError::text`].
+///
+/// In the log each reads as libsasl2 writes it, `SASL(-13): authentication failure: …`, for that is what tools that follow
+/// the log of Cyrus look for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SaslError {
     /// Wrong password or no such user; the client must not learn which.
-    #[error("bad credentials: {0}")]
+    #[error("{}", logged(-13, "authentication failure", .0))]
     BadCredentials(String),
     /// The credentials are right, but do not allow this (acting as somebody else, a disabled account).
-    #[error("not authorized: {0}")]
+    #[error("{}", logged(-14, "authorization failure", .0))]
     NotAuthorized(String),
     /// The mechanism is too weak for this connection: plaintext without TLS, say.
-    #[error("mechanism too weak: {0}")]
+    #[error("{}", logged(-15, "mechanism too weak for this user", .0))]
     TooWeak(String),
     /// There is no such mechanism, or it is not offered here.
-    #[error("no such mechanism: {0}")]
+    #[error("{}", logged(-4, "no mechanism available", .0))]
     NoMechanism(String),
     /// The client broke the rules of the mechanism.
-    #[error("bad protocol: {0}")]
+    #[error("{}", logged(-5, "bad protocol / cancel", .0))]
     BadProtocol(String),
+    /// There were too many failures: this attempt was not looked at.
+    #[error("{}", logged(-13, "authentication failure", .0))]
+    TooMany(String),
     /// Whatever verifies credentials could not be asked: try later.
-    #[error("verification is unavailable: {0}")]
+    #[error("{}", logged(-1, "generic failure", .0))]
     Unavailable(String),
     /// The library or its settings are unusable.
-    #[error("SASL set-up: {0}")]
+    #[error("{}", logged(-1, "generic failure", .0))]
     Setup(String),
+}
+
+/// A reason as the log shows it: the library's own, or in its form.
+fn logged(code: i32, what: &str, detail: &str) -> String {
+    let detail: String = detail
+        .chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect();
+    match detail.starts_with("SASL(") {
+        true => detail,
+        false => format!("SASL({code}): {what}: {detail}"),
+    }
 }
 
 impl SaslError {
@@ -232,7 +280,35 @@ impl SaslError {
             Self::TooWeak(_) => "mechanism too weak for this user",
             Self::NoMechanism(_) => "no mechanism available",
             Self::BadProtocol(_) => "bad protocol / cancel",
+            Self::TooMany(_) => "too many failed logins; try again later",
             Self::Unavailable(_) | Self::Setup(_) => "generic failure",
         }
+    }
+
+    /// Whether the same attempt may succeed later.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::TooMany(_) | Self::Unavailable(_) | Self::Setup(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_shows_every_failure_in_the_form_of_the_library() {
+        let own = SaslError::BadCredentials("SASL(-13): user not found: no secret in database".into());
+        assert_eq!(
+            own.to_string(),
+            "SASL(-13): user not found: no secret in database"
+        );
+        assert_eq!(
+            SaslError::BadCredentials("the token has\r\nexpired".into()).to_string(),
+            "SASL(-13): authentication failure: the token has??expired"
+        );
+        assert_eq!(
+            SaslError::NoMechanism("FROB".into()).to_string(),
+            "SASL(-4): no mechanism available: FROB"
+        );
     }
 }

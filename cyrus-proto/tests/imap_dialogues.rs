@@ -192,6 +192,53 @@ fn an_idle_client_is_logged_out_after_the_timeout_and_no_sooner() {
 }
 
 #[test]
+fn a_stranger_who_keeps_talking_is_sent_away_all_the_same() {
+    let server = server(&[]);
+    let mut stranger = Client::connect(&server);
+    stranger.output();
+    for number in 0..9 {
+        assert_eq!(stranger.wait(Duration::from_secs(60)), "");
+        let reply = stranger.line(&format!("a{number} NOOP"));
+        assert_eq!(reply, format!("a{number} OK Completed\r\n"));
+    }
+    // One octet a minute of a command that never ends, or of an answer to a challenge.
+    assert_eq!(stranger.line("b AUTHENTICATE PLAIN"), "+ \r\n");
+    assert_eq!(stranger.send(b"A"), "");
+    assert_eq!(
+        stranger.wait(Duration::from_secs(61)),
+        "* BYE idle for too long\r\n"
+    );
+    assert!(stranger.closed);
+    // Whoever logs in has all the time that there is.
+    let mut client = Client::connect(&server);
+    client.output();
+    assert_eq!(client.wait(Duration::from_secs(500)), "");
+    let reply = client.line("a LOGIN user1 pass");
+    assert!(reply.starts_with("a OK"), "{reply}");
+    assert_eq!(client.wait(Duration::from_secs(1000)), "");
+    assert_eq!(client.line("b NOOP"), "b OK Completed\r\n");
+}
+
+#[test]
+fn a_stranger_sends_sixty_four_kilobytes_of_a_command_and_users_as_much_as_there_may_be() {
+    let server = server(&[]);
+    let mut client = Client::connect(&server);
+    client.output();
+    let part = "x".repeat(25_000);
+    assert_eq!(client.line("a LOGIN {25000}"), "+ go ahead\r\n");
+    assert_eq!(client.line(&format!("{part} {{25000}}")), "+ go ahead\r\n");
+    let refused = client.line(&format!("{part} {}", "y".repeat(20_000)));
+    assert_eq!(refused, "a BAD [TOOBIG] command too long\r\n");
+    assert!(client.line("b LOGIN user1 pass").starts_with("b OK"));
+    client.line("d SELECT INBOX");
+    assert_eq!(client.line("e SEARCH SUBJECT {60000}"), "+ go ahead\r\n");
+    let long = "z".repeat(60_000);
+    assert_eq!(client.line(&format!("{long} BODY {{60000}}")), "+ go ahead\r\n");
+    let found = client.line(&long);
+    assert!(found.contains("e OK") || found.contains("e NO"), "{found}");
+}
+
+#[test]
 fn a_client_has_its_turn_however_much_happens() {
     let server = server(&[]);
     let mut client = logged_in(&server);

@@ -549,6 +549,23 @@ fn ten_bad_commands_in_a_row_end_the_session() {
 }
 
 #[test]
+fn a_peer_that_must_authenticate_and_only_talks_is_sent_away() {
+    let mut driven = Driven::new(LmtpOptions::new("localhost"), Peer::Unix);
+    driven.heard();
+    for _ in 0..3 {
+        driven.now += Duration::from_secs(200);
+        driven.send(b"NOOP\r\n");
+        driven.heard();
+    }
+    let deadline = driven.session.deadline().unwrap();
+    assert_eq!(deadline, driven.now);
+    driven.session.tick(deadline);
+    driven.go();
+    assert_eq!(driven.heard(), "421 4.4.1 bye idle for too long\r\n");
+    assert!(driven.closed);
+}
+
+#[test]
 fn a_silent_peer_is_sent_away_and_a_stop_waits_for_the_message() {
     let mut driven = Driven::new(preauthorised(), Peer::Unix);
     driven.heard();

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use cyrus_proto::job::ChannelBinding;
 use cyrus_proto::sasl::{
     Authenticator, ConnectionFacts, CyrusSasl, CyrusSaslOptions, LogLevel, Login, Policy, SaslError, SaslLog,
     Turn,
@@ -311,24 +312,34 @@ fn scram_plus_is_bound_to_the_tls_connection() {
     let Some(site) = Site::new() else { return };
     let facts = ConnectionFacts {
         external_strength: 256,
-        channel_binding: Some(b"what only the two ends know".to_vec()),
+        channel_bindings: vec![
+            ChannelBinding {
+                name: "tls-exporter",
+                data: b"what only the two ends know".to_vec(),
+            },
+            ChannelBinding {
+                name: "tls-server-end-point",
+                data: b"whom the client talks to".to_vec(),
+            },
+        ],
         ..clear()
     };
-    let try_with = |binding: &[u8]| {
-        scram(
-            &site.sasl(),
-            &facts,
-            "SCRAM-SHA-256-PLUS",
-            "p=tls-exporter,,",
-            binding,
-        )
-        .map(|(.., turn)| done(turn))
+    let try_with = |kind: &str, binding: &[u8]| {
+        let header = format!("p={kind},,");
+        scram(&site.sasl(), &facts, "SCRAM-SHA-256-PLUS", &header, binding).map(|(.., turn)| done(turn))
     };
-    assert_eq!(try_with(b"what only the two ends know").unwrap().user, "fred");
-    assert!(matches!(
-        try_with(b"somebody in between"),
-        Err(SaslError::BadProtocol(_))
-    ));
+    // The client chooses among those that there are.
+    for (kind, data) in [
+        ("tls-exporter", "what only the two ends know"),
+        ("tls-server-end-point", "whom the client talks to"),
+    ] {
+        assert_eq!(try_with(kind, data.as_bytes()).unwrap().user, "fred", "{kind}");
+        assert!(matches!(
+            try_with(kind, b"somebody in between"),
+            Err(SaslError::BadProtocol(_))
+        ));
+    }
+    assert!(try_with("tls-unique", b"what only the two ends know").is_err());
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod maintain;
 mod pool;
 mod quotalegacy;
 mod report;
+mod salvage;
 mod skiplist;
 mod staged;
 mod twoskip;
@@ -32,6 +33,8 @@ pub use maintain::{archive, check, checkpoint, dump, recover, stamp_recovery};
 pub use pool::{DbPool, Pooled};
 pub use quotalegacy::{QuotaFiles, QuotaLock, StagedQuota};
 pub use report::{Problem, Recovered, Report};
+pub(crate) use salvage::put_aside;
+pub use salvage::{Salvage, salvage};
 
 /// A key and its value.
 pub(crate) type Entry<'a> = (&'a [u8], &'a [u8]);

@@ -12,6 +12,7 @@ use crate::flags::FlagNames;
 use crate::format::quota::Usage;
 use crate::log::Level;
 use crate::mboxlist::MailboxEntry;
+use crate::metrics::STORE;
 use crate::name::MailboxName;
 use crate::quota::{QuotaPolicy, check_room};
 use crate::staging::Staged;
@@ -141,6 +142,14 @@ impl Store {
             results.insert(number, delivered);
         }
         self.mark_delivered(marks, date);
+        for result in results.values() {
+            let counter = match result {
+                Ok(Delivered { uid: Some(_), .. }) => &STORE.delivered,
+                Ok(Delivered { uid: None, .. }) => &STORE.duplicates,
+                Err(_) => &STORE.undelivered,
+            };
+            counter.add(1);
+        }
         results.into_values().collect()
     }
 
@@ -176,8 +185,10 @@ impl Store {
         let paths = self
             .options()
             .mailbox_paths(partition, id, &entry.name, entry.mbtype.legacy_dirs)?;
+        let hot = self.hot(paths);
+        self.modernize(&entry, &hot)?;
         Ok(Target {
-            hot: self.hot(paths),
+            hot,
             name: entry.name.clone(),
             id: id.clone(),
             owner: entry.name.owner().map(std::sync::Arc::from),

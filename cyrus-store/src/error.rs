@@ -109,7 +109,7 @@ pub enum MailboxError {
         damage: Damage,
     },
     /// The file or row of a quota root holds damage.
-    #[error("{}: {}; run `quota -f`", path.display(), Fault { at: *at, damage: damage.clone() })]
+    #[error("{}: {}; run `reconstruct --everything`", path.display(), Fault { at: *at, damage: damage.clone() })]
     DamagedQuota {
         /// The file.
         path: PathBuf,
@@ -122,7 +122,7 @@ pub enum MailboxError {
     #[error(
         "{} lists no mailbox, but there is one in {}: the list was lost, and nothing is made beside what it listed; put it \
          back (`ctl_cyrusdb -c` keeps copies in {}, and `ctl_mboxlist -u` reads dumps) and run `ctl_cyrusdb -r`, or \
-         make it anew with Cyrus's `reconstruct`; for a new server, empty the partitions first",
+         make it anew with `reconstruct -m`; for a new server, empty the partitions first",
         list.display(), found.display(), backup.display()
     )]
     ListLost {
@@ -134,7 +134,7 @@ pub enum MailboxError {
         backup: PathBuf,
     },
     /// A file is of a version that is not read, or not written.
-    #[error("{}: index version {version} cannot be {verb}; run `reconstruct -V max` of Cyrus 3.6 on the mailbox", path.display())]
+    #[error("{}: index version {version} cannot be {verb}; run `reconstruct -V max` on the mailbox", path.display())]
     UnsupportedVersion {
         /// The file.
         path: PathBuf,

@@ -5,12 +5,14 @@
 
 use std::io::ErrorKind;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::error::MailboxError;
 use crate::format::header::MailboxHeader;
 use crate::format::index::{FlagCrcs, IndexHeader, Records};
-use crate::format::{Damage, Fault, cache, crc32};
+use crate::format::{Damage, Fault, be32, cache, crc32};
 use crate::lock::{DataFile, DataLock, Guard, LockTable, Mapping, Recheck, Wait};
 use crate::log::Level;
 use crate::paths::MailboxPaths;
@@ -31,6 +33,8 @@ pub(crate) struct Hot {
     _lock_file: DataFile,
     mappings: Mutex<Vec<Mapping>>,
     state: Mutex<State>,
+    /// The index is known to be of a version that can be written.
+    is_modern: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -117,8 +121,34 @@ impl Hot {
             _lock_file: locks.data_file(&paths.lock),
             mappings: Mutex::default(),
             state: Mutex::default(),
+            is_modern: AtomicBool::new(false),
             paths,
         }
+    }
+
+    /// The version of the index, unless it is known to be one that can be written, or somebody is changing it.
+    pub(crate) fn version_if_new(&self, store: &Store) -> Option<u32> {
+        if self.is_modern.load(Ordering::Relaxed) {
+            return None;
+        }
+        let at_once = Wait::Until(Instant::now());
+        let lock = self
+            .index
+            .lock(Mode::Shared, at_once, Open::write(), Recheck::Replaced);
+        let mut start = [0; 12];
+        match lock.ok()?.file().read_at(&mut start, 0) {
+            Ok(12) => be32(&start, 8),
+            Ok(_) => None,
+            Err(error) => {
+                store.report("the version of an index cannot be told", &error.into());
+                None
+            }
+        }
+    }
+
+    /// From now on the index is of a version that can be written.
+    pub(crate) fn note_version(&self) {
+        self.is_modern.store(true, Ordering::Relaxed);
     }
 
     /// Takes the namespace lock of the owner in this mode, then the shared mailbox lock.

@@ -44,6 +44,7 @@ pub mod log;
 mod mailbox;
 mod mboxlist;
 pub mod message;
+pub mod metrics;
 pub mod name;
 pub mod namespace;
 pub mod options;
@@ -51,8 +52,10 @@ mod partitions;
 pub mod paths;
 mod quota;
 mod reconstruct;
+mod repair;
 pub mod search;
 mod seen;
+mod snapshot;
 mod staging;
 mod statuscache;
 mod store;
@@ -63,6 +66,7 @@ mod uid;
 mod urlkeys;
 mod user;
 pub mod utf7;
+mod verify;
 
 pub use annotate::{
     Annotation, AnnotationScope, AnnotationUpdate, Audience, DefinedScope, Definition, Definitions, ValueType,
@@ -91,8 +95,11 @@ pub use options::{SearchOptions, StoreOptions};
 pub use partitions::{ChoiceMode, PartitionChoice};
 pub use quota::{QuotaFault, QuotaPolicy, QuotaRoot};
 pub use reconstruct::{Adopted, Finding, Found, Mismatches, OddFiles, Reconstruct, Reconstructed};
+pub use repair::{Outcome, Repair, SameId};
+pub use snapshot::{Restored, Snapshot};
 pub use staging::{Staged, StagedBytes, StagingFile};
 pub use store::Store;
 pub use sync_log::SyncEvents;
 pub use uid::{ModSeq, Uid, UidMap, UidSet, UidValidity};
 pub use urlkeys::UrlKey;
+pub use verify::{Cure, Verified, Verify, Wrong};

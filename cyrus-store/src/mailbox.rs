@@ -44,6 +44,7 @@ pub use read::IndexRead;
 pub use status::MailboxStatus;
 
 pub(crate) use annotations::{Annotation, remove as remove_annotations, write as write_annotations};
+pub(crate) use copy::flag_names;
 pub(crate) use repack::NewCache;
 pub(crate) use write::{IndexWrite, Publication, new_path};
 
@@ -82,13 +83,15 @@ impl Store {
             .options()
             .mailbox_paths(partition, &id, name, entry.mbtype.legacy_dirs)?;
         let owner = name.owner();
+        let hot = self.hot(paths);
+        self.modernize(&entry, &hot)?;
         Ok(Mailbox {
             store: self.clone(),
             auth: auth.clone(),
             is_owner: owner.as_deref() == Some(auth.userid()) && !auth.is_system(),
             owner: owner.map(Arc::from),
             rights,
-            hot: self.hot(paths),
+            hot,
             id,
             entry,
             recent: UidSet::new(),

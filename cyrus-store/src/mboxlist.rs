@@ -34,6 +34,7 @@ pub use create::CreateOptions;
 pub use list::Step;
 pub use relocate::{Moved, Relocated};
 
+pub(crate) use create::new_id;
 pub(crate) use delete::{SPECIAL_USE_CONFLICT, whole_usage};
 pub(crate) use rows::RowChange;
 

@@ -110,6 +110,9 @@ pub struct StoreOptions {
     pub search: SearchOptions,
     /// `maxword`-like bound on keywords that clients may create in a mailbox; 100 in Cyrus.
     pub max_keywords: usize,
+    /// Skiplist files that were not recovered since the server's last start are, when they are opened, as Cyrus does. A
+    /// program that must not change anything leaves them as they are.
+    pub recover_old_databases: bool,
     /// `mailbox_default_options`: bits that are set in the index of a new mailbox.
     pub new_mailbox_options: u32,
     /// `mailbox_initial_flags`: keywords that a new mailbox has from the start.
@@ -378,6 +381,7 @@ impl StoreOptions {
             sync_channels: Vec::new(),
             search: SearchOptions::default(),
             max_keywords: crate::format::header::MAX_CLIENT_KEYWORDS,
+            recover_old_databases: true,
             new_mailbox_options: 0,
             new_mailbox_keywords: Vec::new(),
             max_messages: BTreeMap::new(),

@@ -2,6 +2,7 @@
 
 mod fix;
 mod roots;
+mod spare;
 
 use std::collections::BTreeMap;
 

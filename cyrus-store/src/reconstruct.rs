@@ -6,31 +6,39 @@
 //! a cache of the generation before, which is not believed.
 
 mod adopt;
+mod ahead;
+mod carried;
 mod finding;
+mod identity;
 mod plan;
 mod salvage;
 
 use std::path::PathBuf;
 
+use self::ahead::Ahead;
+use self::carried::Carried;
 use self::plan::Plan;
 use crate::conversations::{CounterKind, Splitting};
 use crate::error::MailboxError;
 use crate::format::crc32;
 use crate::format::header::MailboxHeader;
-use crate::format::index::{FlagCrcs, IndexHeader, SYNC_ANNOT_EMPTY};
+use crate::format::index::{FlagCrcs, IndexHeader, Layout, SYNC_ANNOT_EMPTY};
 use crate::format::quota::Usage;
-use crate::hot::Names;
+use crate::hot::{Hot, Names};
 use crate::lock::{DataLock, Recheck};
+use crate::log::Level;
 use crate::mailbox::{NewCache, Publication, new_path};
 use crate::mboxlist::{MailboxEntry, RowChange};
 use crate::name::MailboxName;
 use crate::paths::MailboxPaths;
+use crate::repair::Worth;
 use crate::store::{Store, now};
 use crate::sys::{Mode, Open};
 use crate::uid::{ModSeq, UidValidity};
 
 pub use self::adopt::{Adopted, Found};
 pub use self::finding::Finding;
+pub(crate) use self::plan::{OldCaches, map_file, read_if_there, spool_of};
 
 /// How a mailbox is to be rebuilt.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,6 +55,9 @@ pub struct Reconstruct {
     pub mismatches: Mismatches,
     /// Where the header file and the mailbox list disagree on the rights, believe the list.
     pub prefer_list: bool,
+    /// The caller counts the conversations of the owner when he is through with all his mailboxes
+    /// ([`Store::count_conversations`]), some of which may not be readable before.
+    pub count_later: bool,
     /// The minor version that the index is to get: 12 to 17. Fields that an older one lacks are lost.
     pub version: Option<u32>,
 }
@@ -91,7 +102,8 @@ pub struct Reconstructed {
 }
 
 impl Store {
-    /// Rebuilds one mailbox that the mailbox list knows. Nobody else can use it meanwhile.
+    /// Rebuilds one mailbox that the mailbox list knows. Messages are read before it is locked; from then on nobody else
+    /// can use it until it is rebuilt, or until nothing is found that has to be.
     ///
     /// `tell` hears of everything that is not as it should be, as it is found.
     ///
@@ -108,15 +120,14 @@ impl Store {
         let paths = self
             .options()
             .mailbox_paths(partition, id, name, entry.mbtype.legacy_dirs)?;
+        let ahead = Ahead::read(self, &paths, how)?;
         let hot = self.hot(paths);
         let owner = name.owner();
-        let names = hot.lock_name(
-            self,
-            owner.as_deref(),
-            Mode::Exclusive,
-            Mode::Exclusive,
-            self.wait(),
-        )?;
+        let mode = match how.dry_run {
+            true => Mode::Shared,
+            false => Mode::Exclusive,
+        };
+        let names = hot.lock_name(self, owner.as_deref(), mode, mode, self.wait())?;
         // Renamed or deleted while this waited for the locks.
         let entry = self.lookup(name)?.ok_or(MailboxError::NotFound)?;
         if entry.id.as_ref() != Some(id) {
@@ -127,13 +138,14 @@ impl Store {
         let index = match how.dry_run && !exists {
             true => None,
             false => Some(self.locks().data_file(&paths.index).lock(
-                Mode::Exclusive,
+                mode,
                 self.wait(),
                 Open::create(),
                 Recheck::Replaced,
             )?),
         };
-        let plan = Plan::make(self, &entry, paths, how, tell)?;
+        let mut plan = Plan::make(self, &entry, paths, how, ahead, tell)?;
+        self.mend_annotations(name, paths, how.dry_run, &mut plan, tell)?;
         let summary = plan.summary;
         if how.dry_run || !summary.changed {
             return Ok(summary);
@@ -141,18 +153,77 @@ impl Store {
         let Some(index) = index else { return Ok(summary) };
         let modseq = self.rebuild(&entry, paths, plan, index)?;
         drop(names);
-        if let Some(owner) = owner
-            && self.has_conversations(&owner)?
-        {
-            // Which messages were there before cannot be told any more.
+        if let Some(owner) = owner {
             self.raise_user_modseq(&owner, CounterKind::Messages(entry.mbtype.kind), modseq.0)?;
-            self.build_conversations(&owner, Splitting::Allowed)?;
-            self.recount_conversations(&owner, &mut |_| {})?;
+            if !how.count_later {
+                self.count_conversations(&owner)?;
+            }
         }
         if let Some(id) = &entry.id {
             self.announce(name, id, Publication { modseq });
         }
         Ok(summary)
+    }
+
+    /// Converts an index of a version that cannot be written, from before version 12, when the mailbox is opened.
+    pub(crate) fn modernize(&self, entry: &MailboxEntry, hot: &Hot) -> Result<(), MailboxError> {
+        let Some(version) = hot.version_if_new(self) else {
+            return Ok(());
+        };
+        if Layout::of_version(version).is_some_and(|layout| !layout.is_writable()) {
+            let newest = Layout::NEWEST.minor;
+            let path = hot.paths.index.display();
+            self.log().record(
+                Level::Notice,
+                format_args!("{path}: converting index version {version} to {newest}"),
+            );
+            let how = Reconstruct {
+                version: Some(newest),
+                ..Reconstruct::default()
+            };
+            self.reconstruct(&entry.name, &how, &mut |_| {})?;
+        }
+        hot.note_version();
+        Ok(())
+    }
+
+    /// Gives a conversation to messages of a user that have none, and counts all of them: which there were before a
+    /// reconstruction cannot be told any more.
+    ///
+    /// # Errors
+    /// A mailbox or the database cannot be read or written.
+    pub fn count_conversations(&self, userid: &str) -> Result<(), MailboxError> {
+        if self.has_conversations(userid)? {
+            self.build_conversations(userid, Splitting::Allowed)?;
+            self.recount_conversations(userid, &mut |_| {})?;
+        }
+        Ok(())
+    }
+
+    /// Mends the annotations of the messages. They are counted nowhere but in the header of the index, as they were.
+    fn mend_annotations(
+        &self,
+        name: &MailboxName,
+        paths: &MailboxPaths,
+        dry_run: bool,
+        plan: &mut Plan,
+        tell: &mut dyn FnMut(&Finding),
+    ) -> Result<(), MailboxError> {
+        let engine = self.options().databases.annotation;
+        self.repair_file(
+            &paths.annotations,
+            engine,
+            Worth::Unique,
+            dry_run,
+            &mut |repair| {
+                plan.summary.changed = true;
+                tell(&Finding::Annotations(
+                    name.clone(),
+                    repair.path.clone(),
+                    repair.what.clone(),
+                ));
+            },
+        )
     }
 
     /// Carries out a plan, under the locks of the mailbox.
@@ -170,7 +241,17 @@ impl Store {
         }
         let header_bytes = plan.names.to_bytes();
         let crcs = Names::new(plan.names.clone()).crcs;
-        let mut header = counted(&plan, &crcs);
+        let from = plan.salvaged.header.as_ref().map(|before| before.layout);
+        let carried = match from {
+            Some(from) if from != plan.header.layout => Some(self.carry(entry, paths, from, &mut plan)?),
+            _ => None,
+        };
+        let mut header = counted(&plan, &crcs, carried.as_ref());
+        // What goes into annotations is there before the records are without it; what comes from them, afterwards.
+        let goes_down = from.is_some_and(|from| from.minor > header.layout.minor);
+        if let Some(carried) = carried.as_ref().filter(|_| goes_down) {
+            self.write_carried(paths, carried)?;
+        }
         header.header_file_crc = crc32(&header_bytes);
         let shared_cache = paths.archive_cache == paths.cache;
         let mut main = NewCache::create(self, &paths.cache, header.generation)?;
@@ -214,8 +295,14 @@ impl Store {
         for path in &plan.removals {
             disk.unlink_if_exists(path)?;
         }
+        if let Some(carried) = carried.as_ref().filter(|_| !goes_down) {
+            self.write_carried(paths, carried)?;
+        }
         self.correct_row(entry, &header, &plan)?;
-        self.correct_usage(entry, &header, &plan);
+        let annotations = carried.map_or(0, |carried| {
+            i64::from(carried.octets) - i64::from(carried.octets_before)
+        });
+        self.correct_usage(entry, &header, &plan, annotations);
         Ok(ModSeq(header.highestmodseq))
     }
 
@@ -240,15 +327,20 @@ impl Store {
 
     /// Charges the quota root with what the mailbox holds more or less than its index said. Where the index was lost nobody
     /// knows what was charged: `quota -f` does.
-    fn correct_usage(&self, entry: &MailboxEntry, header: &IndexHeader, plan: &Plan) {
+    fn correct_usage(&self, entry: &MailboxEntry, header: &IndexHeader, plan: &Plan, annotations: i64) {
         let Some((root, before)) = plan.names.quota_root.as_ref().zip(plan.salvaged.header.as_ref()) else {
             return;
+        };
+        // Before version 12 expunged messages had files of their own, and where Cyrus left them in the index it counts them.
+        let exists = match before.layout.is_writable() {
+            true => before.exists,
+            false => visible(plan),
         };
         let difference = |new: u64, old: u64| new.cast_signed().saturating_sub(old.cast_signed());
         let usage = Usage([
             difference(header.quota_mailbox_used, before.quota_mailbox_used),
-            difference(header.exists.into(), before.exists.into()),
-            0,
+            difference(header.exists.into(), exists.into()),
+            annotations,
             0,
         ]);
         if !usage.is_zero()
@@ -263,11 +355,20 @@ impl Store {
     }
 }
 
+/// The messages that an old index has, without expunged ones.
+fn visible(plan: &Plan) -> u32 {
+    let records = plan.salvaged.records.values();
+    u32::try_from(records.filter(|record| !record.is_expunged()).count()).unwrap_or(u32::MAX)
+}
+
 /// The header of the new index: what the old one knew that the records do not tell, and the records counted.
-fn counted(plan: &Plan, crcs: &FlagCrcs) -> IndexHeader {
+fn counted(plan: &Plan, crcs: &FlagCrcs, carried: Option<&Carried>) -> IndexHeader {
     let mut header = plan.header.clone();
     // The records' share of this checksum goes out as it came in; what is left is that of the annotations.
-    if let Some(before) = &plan.salvaged.header {
+    if let Some(carried) = carried {
+        header.sync_annot = SYNC_ANNOT_EMPTY ^ carried.sync;
+        header.quota_annot_used = carried.octets;
+    } else if let Some(before) = &plan.salvaged.header {
         header.sync_annot = before.sync_annot;
         for record in plan.salvaged.records.values() {
             header.count_in(record, crcs);
@@ -301,8 +402,8 @@ fn header_from_list(store: &Store, entry: &MailboxEntry) -> Result<MailboxHeader
 
 /// Message files found in the directories of a mailbox.
 #[derive(Debug)]
-struct Spool {
+pub(crate) struct Spool {
     /// By UID: where it is, and whether that is the archive.
-    messages: std::collections::BTreeMap<u32, (PathBuf, bool)>,
-    odd: Vec<PathBuf>,
+    pub(crate) messages: std::collections::BTreeMap<u32, (PathBuf, bool)>,
+    pub(crate) odd: Vec<PathBuf>,
 }

@@ -56,7 +56,9 @@ impl Store {
         let patience = options.lock_debug_time.map(|limit| (limit, options.log.clone()));
         let locks = LockTable::with_patience(options.disk.clone(), patience);
         let mut context = DbContext::new(locks.clone());
-        context.skipstamp = Some(options.config_dir.join("db/skipstamp"));
+        context.skipstamp = options
+            .recover_old_databases
+            .then(|| options.config_dir.join("db/skipstamp"));
         context.full_dir_hash = options.fulldirhash;
         Ok(Self(Arc::new(Inner {
             locks,

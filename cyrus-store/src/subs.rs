@@ -164,7 +164,17 @@ fn old_name_of(key: &[u8]) -> Option<MailboxName> {
     MailboxName::parse(std::str::from_utf8(key).ok()?).ok()
 }
 
-const VERSION_KEY: &[u8] = b"\x1fVER\x1f";
+/// Whether a key of the subscriptions of a user can be read, in the present form of the file or the one before.
+pub(crate) fn is_key(key: &[u8], userid: &str, is_new: bool) -> bool {
+    match is_new {
+        _ if key == VERSION_KEY => true,
+        true => name_of(key, userid).is_some(),
+        false => old_name_of(key).is_some(),
+    }
+}
+
+/// The key of the row that says in which form the file is.
+pub(crate) const VERSION_KEY: &[u8] = b"\x1fVER\x1f";
 const OWN_INBOX: &[u8] = b"INBOX";
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ impl Engine {
         let shared = Arc::new(ImapService {
             store: self.store.clone(),
             options,
-            authenticator: Arc::new(self.authenticator(config)?),
+            authenticator: Arc::new(self.authenticator(config, "imap")?),
             log: Arc::new(StoreLog),
         });
         let mut service = Service::new(config.service(), move |_| {
@@ -109,7 +109,7 @@ impl Engine {
         ));
         let authenticator: Option<Arc<dyn Authenticator>> = match switches.preauthorised {
             true => None,
-            false => Some(Arc::new(self.authenticator(config)?)),
+            false => Some(Arc::new(self.authenticator(config, "lmtp")?)),
         };
         let mut delivery = settings::delivery(config);
         delivery.surroundings = Some(Arc::new(self.surroundings(config)));
@@ -131,8 +131,12 @@ impl Engine {
         )
     }
 
-    fn authenticator(&self, config: &Config) -> Result<impl Authenticator + use<>, StartError> {
-        logins::authenticator(config, &self.store).map_err(reason)
+    fn authenticator(
+        &self,
+        config: &Config,
+        protocol: &str,
+    ) -> Result<impl Authenticator + use<>, StartError> {
+        logins::authenticator(config, &self.store, protocol).map_err(reason)
     }
 }
 

@@ -9,6 +9,8 @@ use cyrus_proto::lmtp::{Environment, SystemEnvironment};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::syslog::{Level, log};
+
 /// The clock in the local zone, identifiers in Cyrus's form, and host names.
 pub struct ServerEnvironment {
     identifiers: SystemEnvironment,
@@ -42,6 +44,10 @@ impl Environment for ServerEnvironment {
 
     fn host_name(&self, address: IpAddr) -> Option<String> {
         self.names.of(address)
+    }
+
+    fn note(&self, line: &str) {
+        log(Level::Notice, line);
     }
 }
 

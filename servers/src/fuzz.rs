@@ -22,6 +22,11 @@ pub fn imapd_conf(data: &[u8]) {
     }
 }
 
+/// A keytab of Kerberos.
+pub fn keytab(data: &[u8]) {
+    let _ = crate::logins::keytab::principals(data);
+}
+
 /// cyrus.conf.
 pub fn cyrus_conf(data: &[u8]) {
     let _ = CyrusConf::parse(Path::new("cyrus.conf"), data);

@@ -1,13 +1,14 @@
-//! Logins through libsasl2, as imapd.conf has them: the library's options, the spelling of userids, and who may act for
-//! whom.
+//! Logins as imapd.conf has them: libsasl2 with its options, tokens of OAuth 2.0 beside it, the spelling of userids, who may
+//! act for whom, and patience with those who guess.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use cyrus_acl::{Mechanism, Rights};
+use cyrus_acl::{AuthState, Identifier, Mechanism, Rights};
 use cyrus_proto::sasl::{
-    Authenticator, ConnectionFacts, CyrusSasl, CyrusSaslOptions, LogLevel, Policy, SaslError, SaslLog,
+    Authenticator, Backoff, BackoffLimits, ConnectionFacts, CyrusSasl, CyrusSaslOptions, LogLevel, Policy,
+    SaslError, SaslLog,
 };
 
 use cyrus_store::{MailboxName, Store};
@@ -18,18 +19,25 @@ use crate::settings;
 use crate::syslog::{Level, log};
 
 use self::denied::Barred;
+use self::doubts::Setup;
 use self::limit::Limited;
 use crate::denied::Denied;
 
 mod denied;
 mod doubts;
+pub(crate) mod keytab;
 mod limit;
+mod oauth;
 
-/// The authenticator of a service.
+/// The authenticator of a service that Kerberos knows as `protocol` (`imap`, `lmtp`).
 ///
 /// # Errors
-/// libsasl2 cannot be set up.
-pub fn authenticator(config: &Config, store: &Store) -> Result<impl Authenticator + use<>, SaslError> {
+/// libsasl2 cannot be set up, or the settings for tokens cannot be carried out.
+pub fn authenticator(
+    config: &Config,
+    store: &Store,
+    protocol: &str,
+) -> Result<impl Authenticator + use<>, SaslError> {
     let mut options = CyrusSaslOptions::new(&settings::servername(config));
     options.options = config
         .sasl_options()
@@ -38,40 +46,41 @@ pub fn authenticator(config: &Config, store: &Store) -> Result<impl Authenticato
     let layer = |option| u32::try_from(config.int(option)).unwrap_or_default();
     options.minimum_layer = layer(Opt::SaslMinimumLayer);
     options.maximum_layer = layer(Opt::SaslMaximumLayer);
-    options.policy = Arc::new(SitePolicy {
-        mechanism: Arc::clone(&store.options().mechanism),
-        by_acl: config.switch(Opt::Loginuseacl).then(|| store.clone()),
-        admins: settings::admins(config),
-        proxies: config.words(Opt::Proxyservers),
-        default_domain: config.text(Opt::Defaultdomain).map(Into::into),
-        virtual_domains: config.choice(Opt::Virtdomains) != "off",
-        realms: config.words(Opt::Loginrealms),
-        server_name: settings::servername(config),
-        names: (config.choice(Opt::Virtdomains) == "on").then(HostNames::default),
-    });
+    let policy: Arc<dyn Policy> = Arc::new(SitePolicy::new(config, store));
+    options.policy = Arc::clone(&policy);
     options.log = Arc::new(LibraryLog);
-    let settings = options.options.clone();
-    let authenticator = CyrusSasl::new(options)?;
-    let offered = authenticator.mechanisms(&everything());
-    for doubt in doubts::doubts(&settings, &offered) {
+    let setup = Setup::new(config, protocol, options.options.clone());
+    options.hidden = setup.hidden();
+    let authenticator = oauth::beside(CyrusSasl::new(options)?, config, policy)
+        .map_err(|error| SaslError::Setup(error.to_string()))?;
+    let offered = authenticator.mechanisms(&everything(protocol));
+    log(Level::Notice, &setup.summary(&offered));
+    for doubt in setup.doubts(&offered) {
         log(Level::Warning, &format!("{}: {doubt}", config.path().display()));
     }
+    let number = |option| u32::try_from(config.int(option)).unwrap_or_default();
+    let limits = BackoffLimits {
+        per_host: number(Opt::FailedloginLimitPerHost),
+        per_user: number(Opt::FailedloginLimitPerUser),
+        longest: config.duration(Opt::FailedloginLongestWait).unwrap_or_default(),
+        ..BackoffLimits::default()
+    };
     let barred = Barred::new(
         authenticator,
         Denied::new(store.clone(), config.service()),
         settings::admins(config),
         config.service(),
     );
-    Ok(Limited::new(barred, AT_ONCE))
+    Ok(Limited::new(Backoff::new(barred, limits), AT_ONCE))
 }
 
 /// Logins that are verified at a time: more than the workers that always run, fewer than there can be in need.
 const AT_ONCE: usize = 40;
 
 /// A connection on which every mechanism may be used.
-fn everything() -> ConnectionFacts {
+fn everything(protocol: &str) -> ConnectionFacts {
     ConnectionFacts {
-        service: "imap".to_owned(),
+        service: protocol.to_owned(),
         external_strength: 256,
         allow_plaintext: true,
         allow_anonymous: true,
@@ -97,7 +106,7 @@ struct SitePolicy {
 impl Policy for SitePolicy {
     fn canonical_user(&self, user: &str, realm: Option<&str>) -> Option<String> {
         let mut user = user.to_owned();
-        if let Some(realm) = realm.filter(|realm| !realm.is_empty() && !self.is_local(realm))
+        if let Some(realm) = realm.filter(|realm| !realm.is_empty() && !self.is_own_realm(realm))
             && !user.contains('@')
         {
             user = format!("{user}@{realm}");
@@ -105,9 +114,10 @@ impl Policy for SitePolicy {
         if let Some((local, domain)) = user.split_once('@') {
             if self.is_local(domain) {
                 user = local.to_owned();
-            } else if !self.virtual_domains
+            } else if (!self.virtual_domains || !self.realms.is_empty())
                 && !self.realms.iter().any(|realm| realm.eq_ignore_ascii_case(domain))
             {
+                log(Level::Debug, &format!("cross-realm login {user} denied"));
                 return None;
             }
         }
@@ -115,7 +125,7 @@ impl Policy for SitePolicy {
     }
 
     fn canonical_user_at(&self, user: &str, realm: Option<&str>, local: IpAddr) -> Option<String> {
-        let own_realm = realm.is_none_or(|realm| realm.is_empty() || self.is_local(realm));
+        let own_realm = realm.is_none_or(|realm| realm.is_empty() || self.is_own_realm(realm));
         let domain = self.names.as_ref().filter(|_| own_realm && !user.contains('@'));
         match domain.and_then(|names| domain_of(&names.of(local)?)) {
             Some(domain) => self.canonical_user(&format!("{user}@{domain}"), None),
@@ -124,9 +134,23 @@ impl Policy for SitePolicy {
     }
 
     fn may_act_as(&self, authenticated_as: &str, user: &str) -> bool {
-        let listed = |list: &[String]| list.iter().any(|name| name == authenticated_as);
-        listed(&self.admins) || listed(&self.proxies) || self.administers(authenticated_as, user)
+        let auth = match self.mechanism.auth_state(authenticated_as) {
+            Ok(auth) => auth,
+            Err(error) => {
+                log(Level::Warning, &format!("groups of {authenticated_as}: {error}"));
+                return false;
+            }
+        };
+        is_listed(&self.admins, &auth) || is_listed(&self.proxies, &auth) || self.administers(&auth, user)
     }
+}
+
+/// Whether a list of userids and groups has this user.
+fn is_listed(list: &[String], auth: &AuthState) -> bool {
+    let has = |word: &String| {
+        word == auth.userid() || Identifier::stored(word).is_ok_and(|identifier| auth.member_of(&identifier))
+    };
+    list.iter().any(has)
 }
 
 /// The domain of a host: `example.org` of `mail.example.org`.
@@ -136,29 +160,49 @@ fn domain_of(host: &str) -> Option<String> {
 }
 
 impl SitePolicy {
+    fn new(config: &Config, store: &Store) -> Self {
+        Self {
+            mechanism: Arc::clone(&store.options().mechanism),
+            by_acl: config.switch(Opt::Loginuseacl).then(|| store.clone()),
+            admins: settings::admins(config),
+            proxies: config.words(Opt::Proxyservers),
+            default_domain: config.text(Opt::Defaultdomain).map(Into::into),
+            virtual_domains: config.choice(Opt::Virtdomains) != "off",
+            realms: config.words(Opt::Loginrealms),
+            server_name: settings::servername(config),
+            names: (config.choice(Opt::Virtdomains) == "on").then(HostNames::default),
+        }
+    }
+
     /// Whether the INBOX of `user` gives the right to administer it, where that counts.
-    fn administers(&self, authenticated_as: &str, user: &str) -> bool {
+    fn administers(&self, auth: &AuthState, user: &str) -> bool {
         let Some(store) = &self.by_acl else { return false };
         let rights = || -> Result<Rights, Box<dyn std::error::Error>> {
             let entry = store.lookup(&MailboxName::inbox_of(user)?)?;
-            let auth = store.auth(authenticated_as)?;
-            Ok(entry.map_or(Rights::NONE, |entry| store.rights(&entry, &auth)))
+            Ok(entry.map_or(Rights::NONE, |entry| store.rights(&entry, auth)))
         };
         match rights() {
             Ok(rights) => rights.contains(Rights::ADMIN),
             Err(error) => {
                 log(
                     Level::Warning,
-                    &format!("rights of {authenticated_as} on the INBOX of {user}: {error}"),
+                    &format!("rights of {} on the INBOX of {user}: {error}", auth.userid()),
                 );
                 false
             }
         }
     }
 
+    /// Whether users of this domain are written without it. With virtual domains only the default one is: users of a domain
+    /// that is called like the server are others.
     fn is_local(&self, domain: &str) -> bool {
         let is = |name: &str| name.eq_ignore_ascii_case(domain);
-        self.default_domain.as_deref().is_some_and(is) || is(&self.server_name)
+        self.default_domain.as_deref().is_some_and(is) || !self.virtual_domains && is(&self.server_name)
+    }
+
+    /// Whether a mechanism tells this realm for users who gave none.
+    fn is_own_realm(&self, realm: &str) -> bool {
+        self.is_local(realm) || self.server_name.eq_ignore_ascii_case(realm)
     }
 }
 

@@ -1,16 +1,16 @@
 //! The daemons that serve connections, `imapd` and `lmtpd`: their switches, and their start under a master.
 //!
 //! One process serves all connections of its service, so `-U` (connections before a process ends) and `-T` (how long an
-//! idle process waits) have nothing to say; `-D` (a debugger) and `-N` (no tcpwrappers) neither.
+//! idle process waits) have nothing to say; `-N` (no tcpwrappers) neither.
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::Arc;
 
 use cyrus_proto::net::Service;
 
-use crate::config::Config;
+use crate::config::{Config, Opt};
 use crate::daemon::{self, exit, fail};
 use crate::engine::{Engine, ServiceSwitches, StartError};
 use crate::{getopt, serve, syslog};
@@ -29,6 +29,8 @@ pub enum Protocol {
 pub struct CommandLine {
     /// `-C`: the configuration file.
     pub imapd_conf: Option<String>,
+    /// `-D`: `debug_command` is run before the service begins.
+    pub debugger: bool,
     /// What it says about the service.
     pub switches: ServiceSwitches,
 }
@@ -79,6 +81,7 @@ impl Protocol {
         };
         Ok(CommandLine {
             imapd_conf: line.argument('C').map(str::to_owned),
+            debugger: line.has('D'),
             switches: ServiceSwitches {
                 implicit_tls: line.has('s'),
                 preauthorised: line.has('a'),
@@ -123,6 +126,16 @@ impl Protocol {
             .master
             .ok_or_else(|| fail(exit::USAGE, "master starts this program; cyrusd serves by itself"))?;
         let config = Arc::new(daemon.config);
+        if line.debugger
+            && let Some(format) = config.text(Opt::DebugCommand)
+        {
+            debug(&debug_command(
+                &format,
+                self.program(),
+                process::id(),
+                link.service(),
+            ));
+        }
         let config_error = |error: StartError| fail(exit::CONFIG, &error.to_string());
         let engine = Engine::new(&config).map_err(config_error)?;
         let service = self
@@ -132,6 +145,40 @@ impl Protocol {
         engine.store().flush_deliveries();
         served
     }
+}
+
+/// Runs a debugger and waits for its end, as Cyrus does.
+fn debug(command: &str) {
+    syslog::log(
+        syslog::Level::Debug,
+        &format!("running external debugger: {command}"),
+    );
+    let status = process::Command::new("/bin/sh").arg("-c").arg(command).status();
+    let status = match status {
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    };
+    syslog::log(syslog::Level::Debug, &format!("debugger returned: {status}"));
+}
+
+/// `debug_command` with what it is given: the program for the first `%s`, its process for `%d`, the service for the next `%s`.
+fn debug_command(format: &str, program: &str, process: u32, service: &str) -> String {
+    let mut command = String::new();
+    let mut names = [program, service].into_iter();
+    let mut letters = format.chars();
+    while let Some(letter) = letters.next() {
+        if letter != '%' {
+            command.push(letter);
+            continue;
+        }
+        match letters.next() {
+            Some('s') => command.push_str(names.next().unwrap_or_default()),
+            Some('d' | 'i' | 'u') => command.push_str(&process.to_string()),
+            Some('%') | None => command.push('%'),
+            Some(other) => command.extend(['%', other]),
+        }
+    }
+    command
 }
 
 #[cfg(test)]
@@ -154,7 +201,12 @@ mod tests {
             external_strength: 128,
         };
         let imapd_conf = Some("/c".to_owned());
-        assert_eq!(line, Ok(CommandLine { imapd_conf, switches }));
+        let wanted = CommandLine {
+            imapd_conf,
+            debugger: true,
+            switches,
+        };
+        assert_eq!(line, Ok(wanted));
         assert!(parsed(Protocol::Lmtp, &["-a"]).unwrap().switches.preauthorised);
         for (protocol, bad) in [
             (Protocol::Imap, &["-a"][..]),
@@ -165,6 +217,16 @@ mod tests {
         ] {
             assert!(parsed(protocol, bad).is_err(), "{protocol:?} {bad:?}");
         }
+    }
+
+    #[test]
+    fn a_debugger_is_told_program_process_and_service() {
+        let command = |format| debug_command(format, "imapd", 42, "imaps");
+        assert_eq!(command("/usr/bin/gdb /bin/%s %d"), "/usr/bin/gdb /bin/imapd 42");
+        assert_eq!(
+            command("trace -p %x %d %s %s 100%% %"),
+            "trace -p %x 42 imapd imaps 100% %"
+        );
     }
 
     #[test]

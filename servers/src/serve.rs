@@ -20,8 +20,10 @@ use signal_hook::iterator::Signals;
 use crate::bulletin;
 use crate::config::{Config, Opt};
 use crate::daemon::{exit, fail};
+use crate::metrics::{self, NetMetrics};
 use crate::presence::Register;
 use crate::procdir::{self, ProcDirectory};
+use crate::renewal::Renewal;
 use crate::service::MasterLink;
 use crate::syslog::{Level, log};
 use crate::telemetry::{Direction, Telemetry};
@@ -35,7 +37,7 @@ pub fn serve(link: MasterLink, config: &Arc<Config>, service: Service) -> Result
         .listener()
         .ok_or_else(|| fail(exit::SOFTWARE, "master left no listening socket"))?;
     let link = Arc::new(link);
-    let observer = DaemonObserver::new(Some(Arc::clone(&link)), config);
+    let observer = DaemonObserver::new(Some(Arc::clone(&link)), config, [&service])?;
     run(
         config,
         observer,
@@ -49,7 +51,7 @@ pub fn serve(link: MasterLink, config: &Arc<Config>, service: Service) -> Result
 /// # Errors
 /// The exit code.
 pub fn serve_all(config: &Arc<Config>, services: Vec<(Listener, Arc<Service>)>) -> Result<(), u8> {
-    let observer = DaemonObserver::new(None, config);
+    let observer = DaemonObserver::new(None, config, services.iter().map(|(_, service)| &**service))?;
     run(config, observer, services, None)
 }
 
@@ -82,6 +84,19 @@ fn run(
             &format!("msg/shutdown is noticed late by idle sessions: {error}"),
         );
     }
+    let certificates = Renewal::new(
+        services
+            .iter()
+            .filter_map(|(_, service)| service.tls.clone())
+            .collect(),
+        config.duration(Opt::TlsSessionTimeout).unwrap_or(TICKETS),
+    );
+    if let Err(error) = certificates.watch() {
+        log(
+            Level::Warning,
+            &format!("new certificates are noticed at the next start only: {error}"),
+        );
+    }
     let mut listening = Vec::new();
     for (listener, service) in services {
         listening.push((handle.listen(listener, Arc::clone(&service)), service));
@@ -96,7 +111,7 @@ fn run(
     );
     thread::Builder::new()
         .name("signals".to_owned())
-        .spawn(move || obey(signals, &handle, &listening, link.as_deref()))
+        .spawn(move || obey(signals, &handle, &listening, link.as_deref(), &certificates))
         .map_err(os("thread"))?;
     let ended = server.run().map_err(os("event loop"));
     if let Some(register) = &observer.register {
@@ -120,13 +135,18 @@ fn net_options() -> NetOptions {
 /// Jobs wait for fsync and locks most of their time, and waiting together is what makes syncs cheap.
 const WORKERS: usize = 24;
 
+/// How long session tickets are good where nothing says so.
+const TICKETS: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Waits for signals: SIGHUP ends the listening (master starts a successor with new settings) and the process once its
-/// connections are gone; the others end everything, after the commands in hand.
+/// connections are gone, or has certificates read again where there is no master; the others end everything, after the
+/// commands in hand.
 fn obey(
     mut signals: Signals,
     handle: &Handle,
     listening: &[(ServiceId, Arc<Service>)],
     link: Option<&MasterLink>,
+    certificates: &Renewal,
 ) {
     let draining = Arc::new(AtomicBool::new(false));
     for signal in signals.forever() {
@@ -135,9 +155,10 @@ fn obey(
             return;
         }
         let Some(link) = link else {
+            certificates.renew();
             log(
                 Level::Notice,
-                "SIGHUP: settings are read at the start only; restart to change them",
+                "SIGHUP: settings other than certificates are read at the start only; restart to change them",
             );
             continue;
         };
@@ -171,10 +192,23 @@ struct DaemonObserver {
     link: Option<Arc<MasterLink>>,
     config: Arc<Config>,
     register: Option<Register>,
+    metrics: Arc<NetMetrics>,
 }
 
 impl DaemonObserver {
-    fn new(link: Option<Arc<MasterLink>>, config: &Arc<Config>) -> Arc<Self> {
+    fn new<'s>(
+        link: Option<Arc<MasterLink>>,
+        config: &Arc<Config>,
+        services: impl IntoIterator<Item = &'s Service>,
+    ) -> Result<Arc<Self>, u8> {
+        let metrics = Arc::new(NetMetrics::new(services));
+        if let Some(address) = config.text(Opt::MetricsListen) {
+            let bound = metrics::listen(&address, Arc::clone(&metrics))
+                .map_err(|error| fail(exit::CONFIG, &error.to_string()))?;
+            if let Some(bound) = bound {
+                log(Level::Debug, &format!("metrics are at http://{bound}/metrics"));
+            }
+        }
         let register =
             ProcDirectory::open(config).and_then(|directory| Register::start(directory, Arc::default()));
         let register = match register {
@@ -188,23 +222,46 @@ impl DaemonObserver {
                 None
             }
         };
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             link,
             config: Arc::clone(config),
             register,
-        })
+            metrics,
+        }))
     }
 }
 
 impl Observer for DaemonObserver {
-    fn accepted(&self, _service: &str, _peer: &Peer) {
+    fn accepted(&self, service: &str, _peer: &Peer) {
+        self.metrics.accepted(service);
         if let Some(link) = &self.link {
             // Only for master's statistics; a master that has gone ends this process by signal.
             let _ = link.connection();
         }
     }
 
+    fn closed(&self, service: &str) {
+        self.metrics.closed(service);
+    }
+
+    fn received(&self, service: &str, octets: u64) {
+        self.metrics.received(service, octets);
+    }
+
+    fn sent(&self, service: &str, octets: u64) {
+        self.metrics.sent(service, octets);
+    }
+
+    fn waiting(&self, jobs: usize) {
+        self.metrics.waiting(jobs);
+    }
+
+    fn job_ran(&self, service: &str, took: Duration) {
+        self.metrics.job_ran(service, took);
+    }
+
     fn refused(&self, service: &str, _peer: &Peer) {
+        self.metrics.refused(service);
         log(
             Level::Warning,
             &format!("{service}: too many connections, one was turned away"),
@@ -212,6 +269,7 @@ impl Observer for DaemonObserver {
     }
 
     fn tls_failed(&self, service: &str, peer: &Peer, reason: &str) {
+        self.metrics.tls_failed(service);
         log(
             Level::Notice,
             &match peer {
@@ -228,6 +286,7 @@ impl Observer for DaemonObserver {
     }
 
     fn logged_in(&self, service: &str, peer: &Peer, user: &str) -> Option<Box<dyn Presence>> {
+        self.metrics.logged_in(service);
         Some(self.register.as_ref()?.logged_in(service, peer, user))
     }
 

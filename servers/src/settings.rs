@@ -1,7 +1,7 @@
 //! From imapd.conf to the options of the libraries, which read no files of settings themselves.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use cyrus_acl::{DeleteRight, Mechanism, Policy, Rights, Unix};
 use cyrus_proto::imap::command::Limit;
 use cyrus_proto::imap::{ImapOptions, ServerInfo};
 use cyrus_proto::lmtp::{DeliveryOptions, EightBitHeaders, LmtpOptions};
-use cyrus_proto::net::{ClientCertificates, TlsOptions, TlsVersion};
 use cyrus_store::db::Engine;
 use cyrus_store::options::{
     ConversationLimits, Databases, DeleteMode, ExpungeMode, MetaFiles, PartitionPaths,
@@ -20,9 +19,12 @@ use cyrus_store::{
     PartitionChoice, SearchOptions, Separator, StoreOptions, VirtualDomains,
 };
 
+pub use self::tls::{outgoing_tls, tls};
 use crate::config::{Config, Opt};
 use crate::syslog::StoreLog;
 use crate::version::cyrus_version;
+
+mod tls;
 
 /// A setting that parses and still cannot be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +35,7 @@ pub struct SettingError {
     what: String,
 }
 
-fn bad(config: &Config, option: Opt, what: impl Into<String>) -> SettingError {
+pub(crate) fn bad(config: &Config, option: Opt, what: impl Into<String>) -> SettingError {
     SettingError {
         path: config.path().to_owned(),
         option: option.name(),
@@ -543,65 +545,4 @@ pub fn delivery(config: &Config) -> DeliveryOptions {
         excluded_uses: config.words(Opt::LmtpExcludeSpecialuse),
         surroundings: None,
     }
-}
-
-/// How TLS is served; `None` without a certificate.
-///
-/// # Errors
-/// The settings contradict each other.
-pub fn tls(config: &Config) -> Result<Option<TlsOptions>, SettingError> {
-    let certificate = config.file(Opt::TlsServerCert).filter(|path| is_enabled(path));
-    let key = config.file(Opt::TlsServerKey).filter(|path| is_enabled(path));
-    let (Some(certificate), Some(key)) = (certificate.clone(), key.or(certificate)) else {
-        return Ok(None);
-    };
-    let mut options = TlsOptions::new(certificate, key);
-    options.chain = config.file(Opt::TlsServerCaFile);
-    options.client_ca_file = config.file(Opt::TlsClientCaFile);
-    options.client_ca_folder = config.file(Opt::TlsClientCaDir);
-    options.client_crl = config.file(Opt::TlsCrlFile);
-    options.dh_parameters = config.file(Opt::TlsServerDhparam);
-    let authorities = options.client_ca_file.is_some() || options.client_ca_folder.is_some();
-    options.client_certificates = match config.choice(Opt::TlsClientCerts) {
-        "require" => ClientCertificates::Require,
-        // Without an authority, every certificate would be a bad one.
-        "optional" if authorities => ClientCertificates::Optional,
-        _ => ClientCertificates::Ignore,
-    };
-    let mut versions = Vec::new();
-    for word in config.words(Opt::TlsVersions) {
-        match word.as_str() {
-            "tls1_0" => versions.push(TlsVersion::Tls1_0),
-            "tls1_1" => versions.push(TlsVersion::Tls1_1),
-            "tls1_2" => versions.push(TlsVersion::Tls1_2),
-            "tls1_3" => versions.push(TlsVersion::Tls1_3),
-            "ssl2" | "ssl3" => {}
-            other => {
-                return Err(bad(
-                    config,
-                    Opt::TlsVersions,
-                    format!("unknown version '{other}'; there are tls1_0, tls1_1, tls1_2 and tls1_3"),
-                ));
-            }
-        }
-    }
-    let (Some(&oldest), Some(&newest)) = (versions.iter().min(), versions.iter().max()) else {
-        return Err(bad(config, Opt::TlsVersions, "no usable version is named"));
-    };
-    (options.oldest, options.newest) = (oldest, newest);
-    if config.is_set(Opt::TlsEccurve) {
-        options.groups = config.text(Opt::TlsEccurve).map(Into::into);
-    }
-    options.ciphers = config.text(Opt::TlsCiphers).map(Into::into);
-    options.prefer_server_ciphers = config.switch(Opt::TlsPreferServerCiphers);
-    options.resumption = config
-        .seconds(Opt::TlsSessionTimeout)
-        .is_none_or(|seconds| seconds > 0);
-    options.service = config.service().to_owned();
-    Ok(Some(options))
-}
-
-/// `disabled` in place of a file switches TLS off.
-fn is_enabled(path: &Path) -> bool {
-    path.as_os_str() != "disabled"
 }

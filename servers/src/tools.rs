@@ -15,7 +15,10 @@ pub mod cyr_deny;
 pub mod cyr_df;
 pub mod cyr_expire;
 pub mod cyr_info;
+pub mod cyr_pwd;
+pub mod cyr_snapshot;
 pub mod cyr_userseen;
+pub mod cyr_verify;
 pub mod cyr_withlock_run;
 mod databases;
 pub mod ipurge;
@@ -24,12 +27,14 @@ pub mod mbexamine;
 pub mod mbpath;
 pub mod mbtool;
 pub mod mkimap;
+mod progress;
 pub mod quota;
 pub mod reconstruct;
 pub mod relocate_by_id;
 
 pub mod squatter;
 mod time;
+pub mod tls_prune;
 pub mod unexpunge;
 
 use cyrus_store::{Store, StoreOptions};

@@ -632,7 +632,7 @@ fn damaged_quota_root_stops_deliveries_and_not_reading() {
     assert!(reply.starts_with('4'), "{reply}");
     let log = server.log();
     assert!(
-        log.contains(&quota.display().to_string()) && log.contains("run `quota -f`"),
+        log.contains(&quota.display().to_string()) && log.contains("run `reconstruct --everything`"),
         "{log}"
     );
 }

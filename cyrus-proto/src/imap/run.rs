@@ -197,6 +197,21 @@ fn run(
     if let (C::Expunge | C::UidExpunge(_) | C::Move { .. }, Some(selected)) = (&body, &mut request.mailbox) {
         selected.view.want_counts();
     }
+    // Those that work on the selected mailbox hear of it when they look at that.
+    let is_about_messages = matches!(
+        body,
+        C::Store { .. }
+            | C::Copy { .. }
+            | C::Move { .. }
+            | C::Expunge
+            | C::UidExpunge(_)
+            | C::Close
+            | C::Unselect
+    );
+    if !is_about_messages && request.is_deleted_user()? {
+        let text = format!("user {} has been deleted", request.user.name);
+        return Ok(Reply::bye(text));
+    }
     match body {
         C::Noop | C::Check => {
             match request.refresh(&News::ALL, out) {
@@ -367,6 +382,19 @@ pub(super) fn leave(mailbox: Box<Selected>) -> Job {
 }
 
 impl Request {
+    /// Whether the user is no more, or another one of his name: his INBOX is not the one that he had.
+    fn is_deleted_user(&self) -> Result<bool, MailboxError> {
+        let Some(id) = &self.user.inbox else {
+            return Ok(false);
+        };
+        let inbox = self.service.options.namespace.inbox(&self.user.name);
+        let found = self
+            .service
+            .store
+            .lookup(&inbox.map_err(MailboxError::BadName)?)?;
+        Ok(found.is_none_or(|entry| entry.id.as_ref() != Some(id)))
+    }
+
     /// The mailbox that the client means by a name.
     fn name(&self, client: &[u8]) -> Result<MailboxName, MailboxError> {
         let text = std::str::from_utf8(client).map_err(|_| MailboxError::NotFound)?;

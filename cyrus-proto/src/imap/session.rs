@@ -7,21 +7,22 @@ use std::time::Instant;
 
 use cyrus_acl::AuthState;
 use cyrus_store::search::Collation;
-use cyrus_store::{Log, QuotaRoot, Store};
+use cyrus_store::{Log, MailboxId, QuotaRoot, Store};
 
 use self::capability::Situation;
 use super::command::lex::Tokens;
 use super::command::{self, CommandBody, Needs, Refusal, Tag, Verb};
 use super::enabled::Enabled;
+use super::metrics::Metered;
 use super::notify::Notify;
 use super::options::ImapOptions;
 use super::response::{Code, Reply, put_capability};
 use super::run::{self, Request, StagedMessage};
 use super::selected::Selected;
-use crate::frame::{Command as Frame, Event, Framer, Reason, Refused};
+use crate::frame::{Command as Frame, Event, Framer, Limits, Reason, Refused};
 use crate::job::{Link, Peer, SecurityLayer, Step, TlsFacts};
 use crate::output::Output;
-use crate::sasl::{Authenticator, ConnectionFacts, Exchange};
+use crate::sasl::{Attempt, Authenticator, ConnectionFacts, Exchange};
 use crate::surroundings::Seat;
 
 pub(crate) mod capability;
@@ -61,6 +62,8 @@ pub struct User {
     pub(crate) session_id: String,
     /// Where the user's INBOX is, if another server has it (RFC 2221).
     pub(crate) referral: Option<String>,
+    /// The INBOX that the user had when he logged in. Without it he is no more, and his session ends.
+    pub(crate) inbox: Option<MailboxId>,
     /// What holds a place for the user.
     pub(crate) seat: Option<Mutex<Seat>>,
     /// The quota root that the user was last warned of, and when.
@@ -116,10 +119,13 @@ pub struct ImapSession {
     held: Option<Held>,
     /// A command whose time is taken.
     timed: Option<Box<watchman::Timed>>,
+    metered: Option<Metered>,
     /// Malformed commands in a row.
     bad_commands: u32,
     /// When the client last said something.
     active: Instant,
+    /// Since when nobody is logged in.
+    stranger_since: Instant,
     hinted: bool,
     /// COMPRESS was obeyed.
     compressed: bool,
@@ -139,6 +145,8 @@ enum State {
     NotAuthenticated,
     Authenticating {
         tag: Tag,
+        /// Whom the client says to be.
+        attempt: Attempt,
         exchange: Box<dyn Exchange>,
     },
     Authenticated {
@@ -163,7 +171,7 @@ enum Work {
     /// A command, to be answered with this tag.
     Command { tag: Tag, verb: Verb },
     /// A turn of LOGIN or AUTHENTICATE.
-    Login { tag: Tag, plain: bool },
+    Login { tag: Tag, attempt: Attempt, plain: bool },
     /// A place for a literal that is too large for memory.
     Staging { tag: Tag },
     /// A look at the mailbox during IDLE.
@@ -191,14 +199,14 @@ struct Held {
 /// Octets that a client may send ahead while its reply is held back.
 const MAX_HELD_INPUT: usize = 64 * 1024;
 
-/// Octets of a command, literals and all, before the login.
-const LOGIN_COMMAND: u64 = 160 * 1024;
+/// Octets of a command, literals and all, before the login: the largest Kerberos tickets in use, in base64.
+const LOGIN_COMMAND: usize = 64 * 1024;
 
 impl ImapSession {
     /// A session of `service` that has not begun.
     pub fn new(service: Arc<ImapService>) -> Self {
         Self {
-            framer: Framer::new(service.options.limits),
+            framer: Framer::new(strangers_limits(service.options.limits)),
             service,
             output: Output::new(),
             link: None,
@@ -211,8 +219,10 @@ impl ImapSession {
             next: None,
             held: None,
             timed: None,
+            metered: None,
             bad_commands: 0,
             active: Instant::now(),
+            stranger_since: Instant::now(),
             hinted: false,
             compressed: false,
             notify: None,
@@ -397,6 +407,7 @@ impl ImapSession {
             }
         };
         let name = head.verb.map_or("", Verb::name);
+        self.metered = Some(Metered::begin(head.verb, now));
         self.command_begins(&head.tag, name.as_bytes(), now);
         let needs = head.verb.map_or(Needs::Authenticated, Verb::needs);
         if needs >= Needs::Authenticated && self.current_user().is_none() {
@@ -666,14 +677,25 @@ impl ImapSession {
         }
     }
 
-    /// When the client must have said something.
+    /// When the client must have said something; or have logged in, whatever it says.
     fn autologout(&self) -> Option<Instant> {
         let allowance = match &self.state {
-            State::NotAuthenticated | State::Authenticating { .. } => ImapOptions::LOGIN_TIMEOUT,
+            State::NotAuthenticated | State::Authenticating { .. } => {
+                return self.stranger_since.checked_add(ImapOptions::LOGIN_TIMEOUT);
+            }
             State::Authenticated { .. } | State::Selected { .. } => self.options().autologout(),
             State::Idle { .. } => self.options().idle_autologout(),
             State::Logout => return None,
         };
         self.active.checked_add(allowance)
+    }
+}
+
+/// What of a command is kept of somebody who has not logged in.
+fn strangers_limits(limits: Limits) -> Limits {
+    Limits {
+        line: limits.line.min(LOGIN_COMMAND),
+        command: limits.command.min(LOGIN_COMMAND),
+        ..limits
     }
 }

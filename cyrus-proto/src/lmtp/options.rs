@@ -31,6 +31,8 @@ pub struct LmtpOptions {
     pub allow_plaintext: bool,
     /// How long a peer may be silent.
     pub timeout: Duration,
+    /// How long a peer may take to authenticate, where it must, whatever it says meanwhile.
+    pub login_timeout: Duration,
     /// Value of an `X-Sieve` field added to each message, where Sieve scripts are run.
     pub sieve: Option<String>,
     /// Clock, names and identifiers.
@@ -51,6 +53,7 @@ impl LmtpOptions {
             starttls: false,
             allow_plaintext: false,
             timeout: Duration::from_secs(300),
+            login_timeout: Duration::from_secs(10 * 60),
             sieve: None,
             environment: Arc::new(SystemEnvironment::new(server_name)),
         }
@@ -72,6 +75,11 @@ pub trait Environment: Send + Sync {
     fn host_name(&self, address: IpAddr) -> Option<String> {
         let _ = address;
         None
+    }
+
+    /// Takes a line for the log: who logged in or failed to.
+    fn note(&self, line: &str) {
+        let _ = line;
     }
 }
 

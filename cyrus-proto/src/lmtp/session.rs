@@ -24,7 +24,7 @@ use super::trace::{self, Origin};
 use crate::frame::{DataEvent, LineEvent, LineFramer};
 use crate::job::{Done, Job, Link, Peer, SecurityLayer, Session, Step, TlsFacts};
 use crate::output::Output;
-use crate::sasl::{Authenticator, ConnectionFacts, Exchange, Login, SaslError, Turn};
+use crate::sasl::{Attempt, Authenticator, ConnectionFacts, Exchange, Login, SaslError, Turn};
 
 /// One LMTP connection.
 pub struct LmtpSession<D: Deliverer> {
@@ -45,6 +45,8 @@ pub struct LmtpSession<D: Deliverer> {
     user: Option<String>,
     /// The peer authenticated, on this connection.
     authenticated: bool,
+    /// Whom the peer says to be, since it last began to authenticate.
+    attempt: Attempt,
     transaction: Option<Transaction<D::Recipient>>,
     /// The next transaction's name.
     session_id: String,
@@ -52,6 +54,7 @@ pub struct LmtpSession<D: Deliverer> {
     layer: Option<Box<dyn SecurityLayer>>,
     bad_commands: u32,
     failed_logins: u32,
+    began: Option<Instant>,
     last_heard: Option<Instant>,
     shutting_down: bool,
 }
@@ -101,7 +104,10 @@ enum Outcome<R> {
         host_name: HostName,
     },
     Delivered(Vec<Reply>),
-    Auth(Result<Turn, SaslError>),
+    Auth {
+        turn: Result<Turn, SaslError>,
+        host_name: HostName,
+    },
 }
 
 impl<D: Deliverer> LmtpService<D> {
@@ -156,11 +162,13 @@ impl<D: Deliverer> LmtpSession<D> {
             tls: None,
             user: shared.options.preauthorised.then(|| POSTMAN.to_owned()),
             authenticated: false,
+            attempt: Attempt::default(),
             transaction: None,
             session_id,
             layer: None,
             bad_commands: 0,
             failed_logins: 0,
+            began: None,
             last_heard: None,
             shutting_down: false,
             shared,
@@ -358,13 +366,10 @@ impl<D: Deliverer> LmtpSession<D> {
             batch = vec![Err(response::TOO_MANY_RECIPIENTS)];
         }
         let shared = Arc::clone(&self.shared);
-        let (peer, mut host_name) = (self.peer.clone(), self.host_name.clone());
+        let (peer, host_name) = (self.peer.clone(), self.host_name.clone());
         self.state = State::Busy;
         Some(Step::Run(Job::once(move |_: &mut Output| {
-            if let (HostName::Unknown, Peer::Tcp { remote, .. }) = (&host_name, &peer) {
-                let address = remote.ip().to_canonical();
-                host_name = HostName::Asked(shared.options.environment.host_name(address));
-            }
+            let host_name = host_name.ask(&peer, &shared.options);
             let results = batch
                 .into_iter()
                 .map(|rcpt| {
@@ -463,15 +468,19 @@ impl<D: Deliverer> LmtpSession<D> {
             self.say(&response::UNKNOWN_MECHANISM);
             return None;
         }
+        self.attempt = Attempt::new(mechanism);
         // RFC 4954, section 4: "=" is an initial response that is there and empty.
         let initial = match initial.as_deref().map(decode) {
             None => None,
             Some(Ok(initial)) => Some(initial),
             Some(Err(reply)) => {
-                self.login_failed(&reply);
+                self.login_failed(&reply, &not_base64());
                 return None;
             }
         };
+        if let Some(initial) = &initial {
+            self.attempt.hear(initial);
+        }
         if self.options().preauthorised {
             match initial {
                 None => self.challenge(b"", Pending::Postman),
@@ -489,16 +498,18 @@ impl<D: Deliverer> LmtpSession<D> {
 
     fn answer(&mut self, pending: Pending, line: &[u8]) -> Option<Step> {
         if line == b"*" {
-            self.login_failed(&response::CANCELED);
+            let canceled = SaslError::BadProtocol("the client canceled".to_owned());
+            self.login_failed(&response::CANCELED, &canceled);
             return None;
         }
         let response = match decode(line) {
             Ok(response) => response,
             Err(reply) => {
-                self.login_failed(&reply);
+                self.login_failed(&reply, &not_base64());
                 return None;
             }
         };
+        self.attempt.hear(&response);
         match pending {
             Pending::Exchange(exchange) => Some(self.run_auth(move || exchange.step(&response))),
             Pending::Postman => {
@@ -510,8 +521,11 @@ impl<D: Deliverer> LmtpSession<D> {
 
     fn run_auth(&mut self, work: impl FnOnce() -> Result<Turn, SaslError> + Send + 'static) -> Step {
         self.state = State::Busy;
-        Step::Run(Job::once(move |_: &mut Output| {
-            Outcome::<D::Recipient>::Auth(work())
+        let shared = Arc::clone(&self.shared);
+        let (peer, host_name) = (self.peer.clone(), self.host_name.clone());
+        Step::Run(Job::once(move |_: &mut Output| Outcome::<D::Recipient>::Auth {
+            turn: work(),
+            host_name: host_name.ask(&peer, &shared.options),
         }))
     }
 
@@ -526,7 +540,8 @@ impl<D: Deliverer> LmtpSession<D> {
             self.authenticated = true;
             self.say(&response::AUTHENTICATED);
         } else {
-            self.login_failed(&Reply::new(501, "5.5.4 authorization failure"));
+            let error = SaslError::NotAuthorized("there is only the postman here".to_owned());
+            self.login_failed(&Reply::new(501, "5.5.4 authorization failure"), &error);
         }
     }
 
@@ -534,15 +549,29 @@ impl<D: Deliverer> LmtpSession<D> {
         match turn {
             Ok(Turn::Challenge { data, exchange }) => self.challenge(&data, Pending::Exchange(exchange)),
             Ok(Turn::Done(login)) => self.logged_in(login),
-            Err(SaslError::NoMechanism(_)) => self.login_failed(&response::UNKNOWN_MECHANISM),
-            Err(error) => self.login_failed(&Reply::new(501, format!("5.5.4 {}", error.text()))),
+            Err(error @ SaslError::NoMechanism(_)) => {
+                self.login_failed(&response::UNKNOWN_MECHANISM, &error);
+            }
+            // RFC 4954, section 6
+            Err(error) if error.is_temporary() => {
+                self.login_failed(&Reply::new(454, format!("4.7.0 {}", error.text())), &error);
+            }
+            Err(error) => self.login_failed(&Reply::new(501, format!("5.5.4 {}", error.text())), &error),
         }
     }
 
     fn logged_in(&mut self, login: Login) {
         if !self.shared.deliverer.may_submit(&login.user) {
-            return self.login_failed(&Reply::new(501, "5.5.4 authorization failure"));
+            let error = SaslError::NotAuthorized(format!("{} is not among admins", login.user));
+            return self.login_failed(&Reply::new(501, "5.5.4 authorization failure"), &error);
         }
+        let tls = if self.tls.is_some() { "+TLS" } else { "" };
+        self.note(&format!(
+            "login: {} {} {}{tls} User logged in",
+            self.log_name(),
+            login.user,
+            login.mechanism
+        ));
         self.user = Some(login.user);
         self.authenticated = true;
         self.failed_logins = 0;
@@ -553,11 +582,28 @@ impl<D: Deliverer> LmtpSession<D> {
         }
     }
 
-    fn login_failed(&mut self, reply: &Reply) {
+    fn login_failed(&mut self, reply: &Reply, error: &SaslError) {
+        self.note(&format!(
+            "badlogin: {} {} [{error}]",
+            self.log_name(),
+            self.attempt
+        ));
         reply.encode(&mut self.output, &self.session_id);
         self.failed_logins += 1;
         if self.failed_logins >= Self::MAX_FAILED_LOGINS {
             self.say_and_close(&response::TOO_MANY_BAD);
+        }
+    }
+
+    fn note(&self, line: &str) {
+        self.options().environment.note(line);
+    }
+
+    /// The peer as the log names it: `host [address]`, as far as the host is known.
+    fn log_name(&self) -> String {
+        match &self.host_name {
+            HostName::Asked(Some(name)) => format!("{name} {}", self.peer.log_name()),
+            HostName::Asked(None) | HostName::Unknown => self.peer.log_name(),
         }
     }
 
@@ -592,6 +638,7 @@ impl<D: Deliverer> LmtpSession<D> {
 impl<D: Deliverer> Session for LmtpSession<D> {
     fn begin(&mut self, link: &Link, now: Instant) {
         self.last_heard = Some(now);
+        self.began = Some(now);
         self.peer = link.peer().clone();
         let mut facts = ConnectionFacts::new("lmtp", &self.peer);
         facts.allow_plaintext = self.options().allow_plaintext;
@@ -634,7 +681,10 @@ impl<D: Deliverer> Session for LmtpSession<D> {
                     reply.encode(&mut self.output, &self.session_id);
                 }
             }
-            Some(Outcome::Auth(turn)) => self.auth_turned(turn),
+            Some(Outcome::Auth { turn, host_name }) => {
+                self.host_name = host_name;
+                self.auth_turned(turn);
+            }
             None => self.say_and_close(&Reply::try_later()),
         }
     }
@@ -647,12 +697,16 @@ impl<D: Deliverer> Session for LmtpSession<D> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        match self.state {
-            State::Busy | State::Closing => None,
-            State::Ready | State::Answer(_) | State::Message(_) => self
-                .last_heard
-                .and_then(|heard| heard.checked_add(self.options().timeout)),
+        if matches!(self.state, State::Busy | State::Closing) {
+            return None;
         }
+        let after = |since: Option<Instant>, allowance| since?.checked_add(allowance);
+        let silence = after(self.last_heard, self.options().timeout);
+        let strangers = match self.user {
+            None => after(self.began, self.options().login_timeout),
+            Some(_) => None,
+        };
+        [silence, strangers].into_iter().flatten().min()
     }
 
     fn output(&mut self) -> &mut Output {
@@ -701,6 +755,22 @@ impl<D: Deliverer> LmtpSession<D> {
             }
         }
     }
+}
+
+impl HostName {
+    /// The name, looked up if that was not done yet. May block.
+    fn ask(self, peer: &Peer, options: &LmtpOptions) -> Self {
+        match (self, peer) {
+            (Self::Unknown, Peer::Tcp { remote, .. }) => {
+                Self::Asked(options.environment.host_name(remote.ip().to_canonical()))
+            }
+            (known, _) => known,
+        }
+    }
+}
+
+fn not_base64() -> SaslError {
+    SaslError::BadProtocol("what the client sent is not base64".to_owned())
 }
 
 /// Base64 of AUTH; `=` stands for nothing.

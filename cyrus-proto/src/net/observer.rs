@@ -33,6 +33,11 @@ pub trait Observer: Send + Sync {
         let _ = (service, octets);
     }
 
+    /// So many jobs wait for a worker now.
+    fn waiting(&self, jobs: usize) {
+        let _ = jobs;
+    }
+
     /// One piece of a job ran for this long.
     fn job_ran(&self, service: &str, took: Duration) {
         let _ = (service, took);

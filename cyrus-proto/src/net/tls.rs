@@ -5,8 +5,10 @@
 
 use std::io::{self, Read, Write};
 
+#[cfg(feature = "oauth")]
+pub(crate) use self::connect::connector;
 pub use self::connect::{ConnectTlsOptions, connect_tls};
-pub use self::serve::{ClientCertificates, TlsOptions, TlsServer, TlsVersion};
+pub use self::serve::{ClientCertificates, Identity, TlsOptions, TlsServer, TlsVersion};
 use crate::job::TlsFacts;
 
 mod connect;

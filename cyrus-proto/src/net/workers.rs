@@ -133,7 +133,9 @@ impl Submitter {
         // Workers that were woken count as idle until they have taken their tasks: so do tasks that wait for them.
         let (idle, crowded) = (queue.idle > 0, queue.tasks.len() > queue.idle);
         let watched = queue.watched;
+        let waiting = queue.tasks.len();
         drop(queue);
+        self.0.observer.waiting(waiting);
         if idle {
             self.0.filled.notify_one();
         }
@@ -204,6 +206,9 @@ impl Shared {
         let mut queue = self.lock();
         loop {
             if let Some((_, task)) = queue.tasks.pop_front() {
+                let waiting = queue.tasks.len();
+                drop(queue);
+                self.observer.waiting(waiting);
                 return Some(task);
             }
             if queue.closed {

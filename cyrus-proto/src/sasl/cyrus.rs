@@ -12,7 +12,7 @@ use sasl2_sys::sasl::*;
 
 use super::ffi::{self, Answers, Callbacks, Connection, Failure, Hooks, Outcome, Setting};
 use super::{Authenticator, ConnectionFacts, Exchange, Login, PlainPolicy, Policy, SaslError, Turn};
-use crate::job::{LayerError, SecurityLayer};
+use crate::job::{ChannelBinding, LayerError, SecurityLayer};
 
 /// How libsasl2 is to be used.
 #[derive(Clone)]
@@ -29,6 +29,8 @@ pub struct CyrusSaslOptions {
     pub minimum_layer: u32,
     /// The strongest layer offered, in bits; 0 for none.
     pub maximum_layer: u32,
+    /// Mechanisms that are not offered although the library has them.
+    pub hidden: Vec<String>,
     /// Names and who may act for whom.
     pub policy: Arc<dyn Policy>,
     /// Where the library's messages go.
@@ -45,6 +47,7 @@ impl CyrusSaslOptions {
             options: HashMap::new(),
             minimum_layer: 0,
             maximum_layer: 256,
+            hidden: Vec::new(),
             policy: Arc::new(PlainPolicy),
             log: Arc::new(Silent),
         }
@@ -95,6 +98,7 @@ struct Inner {
     realm: Option<CString>,
     minimum_layer: u32,
     maximum_layer: u32,
+    hidden: Vec<String>,
     /// What was offered before, by what the offer depends on. A handful of entries.
     offers: Mutex<HashMap<Offer, Arc<[String]>>>,
 }
@@ -166,6 +170,7 @@ impl CyrusSasl {
             realm: options.realm.map(|realm| text("realm", realm)).transpose()?,
             minimum_layer: options.minimum_layer,
             maximum_layer: options.maximum_layer,
+            hidden: options.hidden,
             offers: Mutex::default(),
         })))
     }
@@ -211,10 +216,8 @@ impl CyrusSasl {
         if let Some(user) = &facts.external_identity {
             connection.set_external_identity(&own(user)?).map_err(set_up)?;
         }
-        if let Some(data) = &facts.channel_binding {
-            connection
-                .set_channel_binding(c"tls-exporter", data)
-                .map_err(set_up)?;
+        if let Some(best) = facts.channel_bindings.first() {
+            bind(&mut connection, best).map_err(set_up)?;
         }
         Ok(connection)
     }
@@ -226,7 +229,17 @@ impl CyrusSasl {
             Err(failure) if failure.code == SASL_NOMECH => String::new(),
             Err(failure) => return Err(SaslError::Setup(failure.detail)),
         };
-        Ok(names.split_ascii_whitespace().map(str::to_owned).collect())
+        let hidden = |name: &str| {
+            self.0
+                .hidden
+                .iter()
+                .any(|hidden| hidden.eq_ignore_ascii_case(name))
+        };
+        Ok(names
+            .split_ascii_whitespace()
+            .filter(|name| !hidden(name))
+            .map(str::to_owned)
+            .collect())
     }
 }
 
@@ -236,7 +249,7 @@ impl Authenticator for CyrusSasl {
             service: facts.service.clone(),
             strength: facts.external_strength,
             external: facts.external_identity.is_some(),
-            binding: facts.channel_binding.is_some(),
+            binding: !facts.channel_bindings.is_empty(),
             plaintext: facts.allow_plaintext,
             anonymous: facts.allow_anonymous,
         };
@@ -258,9 +271,24 @@ impl Authenticator for CyrusSasl {
     ) -> Result<Turn, SaslError> {
         let name =
             CString::new(mechanism).map_err(|_| SaslError::NoMechanism("NUL in its name".to_owned()))?;
+        if self
+            .0
+            .hidden
+            .iter()
+            .any(|hidden| hidden.eq_ignore_ascii_case(mechanism))
+        {
+            return Err(SaslError::NoMechanism(format!("{mechanism} is not offered here")));
+        }
         let mut connection = self.connection(facts)?;
+        let mut bindings = match mechanism.to_ascii_uppercase().ends_with("-PLUS") {
+            true => facts.channel_bindings.clone(),
+            false => Vec::new(),
+        };
+        if let Some(initial) = initial {
+            choose_binding(&mut connection, &mut bindings, initial);
+        }
         let outcome = connection.start(&name, initial);
-        turn(connection, outcome)
+        turn(connection, bindings, outcome)
     }
 
     fn check_password(
@@ -288,22 +316,58 @@ impl Authenticator for CyrusSasl {
     }
 }
 
-struct Stepping(Connection);
+/// An exchange that goes on, and the channel bindings of which the client has not yet chosen one.
+struct Stepping {
+    connection: Connection,
+    bindings: Vec<ChannelBinding>,
+}
 
 impl Exchange for Stepping {
     fn step(self: Box<Self>, response: &[u8]) -> Result<Turn, SaslError> {
-        let Self(mut connection) = *self;
+        let Self {
+            mut connection,
+            mut bindings,
+        } = *self;
+        choose_binding(&mut connection, &mut bindings, response);
         let outcome = connection.step(response);
-        turn(connection, outcome)
+        turn(connection, bindings, outcome)
     }
 }
 
-fn turn(mut connection: Connection, outcome: Result<Outcome, Failure>) -> Result<Turn, SaslError> {
+/// The library takes one channel binding; the client's first message names the one that it means (RFC 5801, section 4).
+fn choose_binding(connection: &mut Connection, bindings: &mut Vec<ChannelBinding>, message: &[u8]) {
+    if message.is_empty() {
+        return;
+    }
+    let header = message.split(|&byte| byte == b',').next().unwrap_or_default();
+    let wanted = header.strip_prefix(b"p=").unwrap_or_default();
+    let chosen = std::mem::take(bindings)
+        .into_iter()
+        .find(|binding| binding.name.as_bytes() == wanted);
+    if let Some(chosen) = chosen {
+        // Where it cannot be set, the one set before differs, and the exchange fails for it.
+        let _ = bind(connection, &chosen);
+    }
+}
+
+fn bind(connection: &mut Connection, binding: &ChannelBinding) -> Result<(), Failure> {
+    let name = CString::new(binding.name).map_err(|_| Failure {
+        code: SASL_BADPARAM,
+        detail: "NUL in the name of a channel binding".to_owned(),
+    })?;
+    connection.set_channel_binding(&name, &binding.data)
+}
+
+fn turn(
+    mut connection: Connection,
+    bindings: Vec<ChannelBinding>,
+    outcome: Result<Outcome, Failure>,
+) -> Result<Turn, SaslError> {
     let success_data = match outcome.map_err(error)? {
         Outcome::Continue(data) => {
             return Ok(Turn::Challenge {
                 data,
-                exchange: Box::new(Stepping(connection)),
+                exchange: Box::new(Stepping { connection, bindings }),
             });
         }
         Outcome::Done(data) => data,

@@ -174,7 +174,11 @@ pub(super) struct Connection {
     /// Given to the library for as long as `raw` lives.
     _callbacks: Arc<Callbacks>,
     /// Likewise; the library keeps the pointer.
-    binding: Option<Box<Binding>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "the library keeps a pointer to one, which must not move"
+    )]
+    bindings: Vec<Box<Binding>>,
 }
 
 struct Binding {
@@ -238,7 +242,7 @@ impl Connection {
         Ok(Self {
             raw,
             _callbacks: Arc::clone(callbacks),
-            binding: None,
+            bindings: Vec::new(),
         })
     }
 
@@ -286,13 +290,14 @@ impl Connection {
             _data: data,
         });
         let result = self.set(SASL_CHANNEL_BINDING, (&raw const binding.raw).cast());
-        self.binding = Some(binding);
+        // Those from before live on: the library still points to one of them if it did not take this.
+        self.bindings.push(binding);
         result
     }
 
     fn set(&mut self, property: c_uint, value: *const c_void) -> Result<(), Failure> {
         // SAFETY: `raw` is live. Each caller passes the type that its property stands for; the library copies all but the
-        // channel binding, which `self.binding` keeps.
+        // channel binding, which `self.bindings` keeps.
         let code = unsafe { sasl_setprop(self.raw, property as c_int, value) };
         self.check(code)
     }

@@ -21,6 +21,7 @@ use crate::hot::{Hot, NameLocks};
 use crate::lock::{Guard, Wait};
 use crate::mailbox::{Annotation, CachedRecord, IndexWrite, write_annotations};
 use crate::message::CacheRecord;
+use crate::metrics::STORE;
 use crate::quota::QuotaCharges;
 use crate::staging::{Staged, create_over, link_over};
 use crate::store::Store;
@@ -767,6 +768,9 @@ fn announce(store: &Store, committed: Vec<Committed>) {
     store.forget_status(finished.iter().map(|(target, ..)| target.name.as_str()));
     for (target, uidvalidity, appends, publication) in finished {
         for accepted in appends {
+            STORE.appended.add(accepted.records.len() as u64);
+            let sizes = accepted.records.iter().map(|record| u64::from(record.size));
+            STORE.appended_octets.add(sizes.sum());
             if let Some(user) = target.seen_by.as_deref().filter(|_| !accepted.seen.is_empty())
                 && let Err(error) =
                     store.change_seen(user, &target.id, |state| state.seen.extend_from(&accepted.seen))

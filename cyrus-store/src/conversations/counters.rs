@@ -125,6 +125,25 @@ impl Store {
         self.change_counters(&path, |counters| raise(counters, kind, modseq))
     }
 
+    /// Lets no counter in this file be below what mailboxes have been given.
+    pub(crate) fn raise_all_counters(
+        &self,
+        path: &Path,
+        modseq: u64,
+        uidvalidity: u32,
+    ) -> Result<(), MailboxError> {
+        self.change_counters(path, |counters| {
+            counters.uidvalidity = counters.uidvalidity.max(uidvalidity);
+            for kind in [
+                CounterKind::Messages(MailboxKind::Email),
+                CounterKind::Folder(MailboxKind::Email),
+                CounterKind::Quota,
+            ] {
+                raise(counters, kind, modseq);
+            }
+        })
+    }
+
     /// A UIDVALIDITY and a modification sequence for a new mailbox of this kind, from the counters in this file.
     pub(crate) fn count_new_mailbox(
         &self,

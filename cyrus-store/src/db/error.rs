@@ -51,7 +51,8 @@ impl DbError {
             path: path.to_owned(),
             at,
             what: what.into(),
-            repair: "stop the server and run ctl_cyrusdb -r, or restore the file from a backup",
+            repair: "run ctl_cyrusdb -r, or `reconstruct --everything`, which salvages what can be read, or restore the file from a \
+                     backup",
         }
     }
 
@@ -61,7 +62,7 @@ impl DbError {
             path: path.to_owned(),
             at: 0,
             what: what.into(),
-            repair: "stop the server and restore the file from a backup, or move it out of the way",
+            repair: "restore the file from a backup, or run `reconstruct --everything`, which salvages what can be read",
         }
     }
 

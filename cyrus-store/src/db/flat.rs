@@ -307,6 +307,6 @@ fn damaged(path: &Path, at: usize, what: impl Into<Cow<'static, str>>) -> DbErro
         path: path.to_owned(),
         at: at as u64,
         what: what.into(),
-        repair: "it is a text file: mend the line by hand, or restore the file from a backup",
+        repair: "run `reconstruct --everything`, which keeps the lines that can be read, or mend the line by hand",
     }
 }

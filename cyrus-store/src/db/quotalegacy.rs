@@ -499,7 +499,7 @@ fn value_of(path: &Path, mut content: Vec<u8>) -> Result<Option<Vec<u8>>, DbErro
             path: path.to_owned(),
             at: content.len() as u64,
             what: "the last line has no end".into(),
-            repair: "run quota -f, or write the file anew: used octets and limit in one line",
+            repair: "run `reconstruct --everything`, or write the file anew: used octets and limit in one line",
         }),
     }
 }

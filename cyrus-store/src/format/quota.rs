@@ -182,6 +182,33 @@ impl Quota {
         Ok(quota)
     }
 
+    /// The limits that can still be made out in a damaged value; nothing if there is none.
+    pub(crate) fn salvage(value: &[u8]) -> Option<Self> {
+        let mut quota = Self::default();
+        for resource in Resource::ALL {
+            let opening = format!("{} (", resource.key());
+            let mut windows = value.windows(opening.len()).enumerate();
+            let is_key = |at: usize| {
+                at.checked_sub(1)
+                    .and_then(|at| value.get(at))
+                    .is_none_or(|before| *before != b'A')
+            };
+            let at =
+                windows.find_map(|(at, window)| (window == opening.as_bytes() && is_key(at)).then_some(at));
+            let rest = at.and_then(|at| value.get(at + opening.len()..));
+            let inside = rest.and_then(|rest| rest.split(|byte| *byte == b')').next());
+            let mut numbers = inside
+                .unwrap_or_default()
+                .split(|byte| *byte == b' ')
+                .map(decimal);
+            if let (Some(Some(_)), Some(Some(limit)), None) = (numbers.next(), numbers.next(), numbers.next())
+            {
+                quota.limit[resource as usize] = Some(limit);
+            }
+        }
+        (quota != Self::default()).then_some(quota)
+    }
+
     /// The bytes of the value, without a line end.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = b"%(".to_vec();

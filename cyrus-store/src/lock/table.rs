@@ -188,8 +188,10 @@ impl Pin {
         locked: impl FnOnce(Option<File>) -> Result<File, LockError>,
     ) -> Result<Held, LockError> {
         let pin = self.clone();
+        let begun = Instant::now();
         let kept = match self.turn(mode, wait)? {
             Turn::Joined(file, holder) => {
+                crate::metrics::STORE.locks.observe(begun.elapsed());
                 return Ok(Held {
                     pin,
                     mode,
@@ -200,6 +202,7 @@ impl Pin {
             Turn::First(kept) => kept,
         };
         let result = locked(kept);
+        crate::metrics::STORE.locks.observe(begun.elapsed());
         let mut state = lock(&self.entry.state);
         state.acquiring = false;
         self.entry.changed.notify_all();

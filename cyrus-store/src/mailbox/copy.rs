@@ -211,7 +211,7 @@ impl Mailbox {
 }
 
 /// The names of a message's flags.
-pub(super) fn flag_names(flags: Flags, table: &[Option<Keyword>]) -> FlagNames {
+pub(crate) fn flag_names(flags: Flags, table: &[Option<Keyword>]) -> FlagNames {
     let mut names = FlagNames::from(flags.system);
     if !flags.keywords.is_empty() {
         let known = flags.keywords.slots().filter_map(|slot| table.get(slot)?.clone());

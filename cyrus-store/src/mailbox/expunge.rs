@@ -54,6 +54,7 @@ impl Mailbox {
         let mut write = IndexWrite::begin(&self.store, &self.hot, locks)?;
         let expunged = self.mark_expunged(&mut write, uids, flags, wanted)?;
         write.commit(&self.entry.name, &self.id)?;
+        crate::metrics::STORE.expunged.add(expunged.len());
         Ok(expunged)
     }
 

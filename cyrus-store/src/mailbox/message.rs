@@ -15,6 +15,7 @@ use crate::hot::Hot;
 use crate::ident::Guid;
 use crate::log::Level;
 use crate::message::{CACHE_VERSION, CacheRecord, MessageParser};
+use crate::metrics::STORE;
 use crate::store::Store;
 use crate::sys::{File, Map, Open};
 use crate::uid::{ModSeq, Uid};
@@ -125,7 +126,10 @@ impl<'r> Message<'r> {
         let record = self.record()?;
         if record.cache_offset != 0 {
             match self.cached(&record)? {
-                Ok(found) => return Ok(found),
+                Ok(found) => {
+                    STORE.cache_hits.add(1);
+                    return Ok(found);
+                }
                 Err(fault) => {
                     let paths = &self.read.mailbox.hot.paths;
                     let path = if record.is_archived() {
@@ -153,6 +157,7 @@ impl<'r> Message<'r> {
                 }
             }
         }
+        STORE.cache_misses.add(1);
         let file = self.file()?;
         let parsed =
             MessageParser::parse(&file).map_err(|_| self.damaged(Damage::Impossible("message size")))?;

@@ -401,7 +401,7 @@ fn is_inner_inbox(name: &MailboxName) -> bool {
 }
 
 /// A unique id: 24 random digits and small letters, as Debian's Cyrus gives them.
-pub(super) fn new_id() -> Result<MailboxId, MailboxError> {
+pub(crate) fn new_id() -> Result<MailboxId, MailboxError> {
     let mut id = String::with_capacity(ID_LENGTH);
     while id.len() < ID_LENGTH {
         let mut noise = [0; 2 * ID_LENGTH];

@@ -52,7 +52,10 @@ impl Store {
         let hot = self.hot(self.paths_of(entry)?);
         let owner = entry.name.owner().map(Arc::from);
         let names = hot.lock_mailbox(self, owner, None, Mode::Shared, self.wait())?;
-        let locks = hot.lock_index(names, Mode::Exclusive, self.wait())?;
+        let (id, _) = entry.storage()?;
+        let locks = hot
+            .lock_index(names, Mode::Exclusive, self.wait())
+            .map_err(|error| self.deleted_or_damaged(error, id, &hot))?;
         IndexWrite::begin(self, &hot, locks)
     }
 

@@ -1,5 +1,7 @@
 //! `quota -f`: usage counted anew, and mailboxes brought under the quota root that their names say.
 
+use std::fmt;
+
 use super::QuotaRoot;
 use crate::error::MailboxError;
 use crate::format::quota::{Quota, Resource, Usage};
@@ -30,6 +32,23 @@ pub enum QuotaFault {
         /// As it is.
         now: u64,
     },
+}
+
+impl fmt::Display for QuotaFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root { mailbox, was, now } => {
+                let [was, now] = [was, now].map(|root| root.as_deref().unwrap_or("(none)"));
+                write!(f, "{mailbox}: quota root {was} --> {now}")
+            }
+            Self::Usage {
+                root,
+                resource,
+                was,
+                now,
+            } => write!(f, "{root}: {} usage was {was}, now {now}", resource.imap_name()),
+        }
+    }
 }
 
 impl Store {

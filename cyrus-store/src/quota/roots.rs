@@ -128,21 +128,16 @@ impl Store {
         prefix: &str,
         each: &mut dyn FnMut(QuotaRoot, Quota) -> ControlFlow<()>,
     ) -> Result<(), MailboxError> {
-        let mut roots = Vec::new();
-        let Some(mut db) = self.quotas(Create::No)? else {
-            return Ok(());
-        };
-        db.scan(prefix.as_bytes(), &mut |key, value| {
-            roots.push((key.to_vec(), Quota::parse(value)));
-            ControlFlow::Continue(())
-        })?;
-        drop(db);
-        for (key, quota) in roots {
-            let root = std::str::from_utf8(&key)
-                .ok()
-                .and_then(|root| QuotaRoot::parse(root).ok());
+        for (key, value) in self.raw_quotas()?.range(prefix.to_owned()..) {
+            if !key.starts_with(prefix) {
+                break;
+            }
+            let (root, quota) = (QuotaRoot::parse(key).ok(), Quota::parse(value));
             let (Some(root), Ok(quota)) = (root, quota) else {
-                let what = format_args!("quota root {} is damaged; run quota -f", key.escape_ascii());
+                let what = format_args!(
+                    "quota root {} is damaged; run `reconstruct --everything`",
+                    key.escape_debug()
+                );
                 self.log().record(Level::Error, what);
                 continue;
             };
@@ -278,6 +273,8 @@ impl Store {
             raise_modseq(self, root.as_str(), &mut quota, &BTreeMap::new())?;
             txn.put(key, &quota.to_bytes())?;
             txn.commit()?;
+            drop(db);
+            self.copy_limits_of(root, &quota);
         }
         Ok(before.is_none())
     }
@@ -442,7 +439,7 @@ impl Store {
     }
 
     /// All quota roots as one database; `None` if there are none yet.
-    fn quotas(&self, create: Create) -> Result<Option<Pooled>, MailboxError> {
+    pub(crate) fn quotas(&self, create: Create) -> Result<Option<Pooled>, MailboxError> {
         match self
             .databases()
             .open(&self.quotas_path(), self.options().databases.quota, create)

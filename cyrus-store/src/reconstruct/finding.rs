@@ -11,11 +11,15 @@ use crate::name::MailboxName;
 #[non_exhaustive]
 pub enum Finding {
     /// The index header cannot be read: flags and dates are known only from records that can.
-    IndexHeader(MailboxName, Fault),
-    /// Records of the index are damaged.
-    IndexRecords(MailboxName, u32),
+    IndexHeader(MailboxName, PathBuf, Fault),
+    /// Records of the index are damaged: how many, and where the first of them is.
+    IndexRecords(MailboxName, PathBuf, u32, u64),
     /// The header file cannot be read: the names of keywords are lost, the rest comes from the mailbox list.
-    Header(MailboxName, Fault),
+    Header(MailboxName, PathBuf, Fault),
+    /// The header file is not the one that the index was written with: it is not believed about rights.
+    HeaderChanged(MailboxName, PathBuf, Fault),
+    /// The annotations of messages cannot be read; what can be is kept.
+    Annotations(MailboxName, PathBuf, String),
     /// A header file that says something else than the mailbox list.
     HeaderDiffers(MailboxName, &'static str, String, String),
     /// The row of the mailbox list has other rights than the header file.
@@ -45,9 +49,31 @@ pub enum Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::IndexHeader(name, fault) => write!(f, "{name}: failed to read index header: {fault}"),
-            Self::IndexRecords(name, count) => write!(f, "{name}: {count} damaged index records"),
-            Self::Header(name, fault) => write!(f, "{name}: failed to read header file: {fault}"),
+            Self::IndexHeader(name, path, fault) => {
+                write!(
+                    f,
+                    "{name}: failed to read index header: {}: {fault}",
+                    path.display()
+                )
+            }
+            Self::IndexRecords(name, path, count, at) => write!(
+                f,
+                "{name}: {}: {count} damaged index records, the first at byte {at}",
+                path.display()
+            ),
+            Self::Header(name, path, fault) => {
+                write!(
+                    f,
+                    "{name}: failed to read header file: {}: {fault}",
+                    path.display()
+                )
+            }
+            Self::HeaderChanged(name, path, fault) => {
+                write!(f, "{name}: header file has changed: {}: {fault}", path.display())
+            }
+            Self::Annotations(name, path, what) => {
+                write!(f, "{name}: annotations of messages: {}: {what}", path.display())
+            }
             Self::HeaderDiffers(name, what, wrong, right) => {
                 write!(
                     f,

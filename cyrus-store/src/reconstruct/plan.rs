@@ -6,17 +6,20 @@ use std::time::UNIX_EPOCH;
 
 use cyrus_acl::{Acl, Identifier, Rights};
 
+use super::ahead::Ahead;
 use super::finding::Finding;
+use super::identity::{HeaderFile, is_foreign};
 use super::salvage::Salvaged;
 use super::{Mismatches, OddFiles, Reconstruct, Reconstructed, Spool, header_from_list};
 use crate::commit::midnight;
 use crate::error::MailboxError;
-use crate::flags::KeywordBits;
+use crate::flags::{KeywordBits, SystemFlags};
 use crate::format::cache::{self, CacheView};
 use crate::format::crc32;
 use crate::format::header::MailboxHeader;
 use crate::format::index::{IndexHeader, Layout, Record};
 use crate::format::{Damage, Fault};
+use crate::ident::Guid;
 use crate::mailbox::NewCache;
 use crate::mboxlist::MailboxEntry;
 use crate::name::MailboxName;
@@ -24,6 +27,7 @@ use crate::paths::MailboxPaths;
 use crate::staging::Facts;
 use crate::store::{Store, now};
 use crate::sys::{FileKind, Map, Open};
+use crate::uid::{Uid, UidSet};
 
 /// What a mailbox is to become.
 #[derive(Debug)]
@@ -63,13 +67,16 @@ enum Cache {
 }
 
 /// A pass over a mailbox.
-struct Pass<'p> {
-    store: &'p Store,
-    name: &'p MailboxName,
-    paths: &'p MailboxPaths,
-    how: &'p Reconstruct,
-    tell: &'p mut dyn FnMut(&Finding),
-    plan: Plan,
+pub(super) struct Pass<'p> {
+    pub(super) store: &'p Store,
+    pub(super) name: &'p MailboxName,
+    pub(super) paths: &'p MailboxPaths,
+    pub(super) how: &'p Reconstruct,
+    pub(super) tell: &'p mut dyn FnMut(&Finding),
+    pub(super) plan: Plan,
+    ahead: Ahead,
+    /// What the owner has seen, where the old index could not tell.
+    seen: UidSet,
     /// Octets of cache records kept in memory.
     kept: usize,
     /// Messages that get a new UID once the highest is known: the record, what its file says, and the file.
@@ -82,12 +89,22 @@ impl Plan {
         entry: &MailboxEntry,
         paths: &MailboxPaths,
         how: &Reconstruct,
+        ahead: Ahead,
         tell: &mut dyn FnMut(&Finding),
     ) -> Result<Self, MailboxError> {
         let bytes = read_if_there(store, &paths.index)?.unwrap_or_default();
-        let salvaged = Salvaged::of(&bytes);
+        let mut salvaged = Salvaged::of(&bytes);
         drop(bytes);
-        let header = new_header(entry, paths, &salvaged, how.version)?;
+        let spool = spool_of(store, paths)?;
+        let header_file = HeaderFile::of(read_if_there(store, &paths.header)?.as_deref());
+        if is_foreign(store, entry, &salvaged, &header_file, &spool)? {
+            salvaged = Salvaged {
+                fault: Some(Fault::new(0, Damage::Expected("the index of this mailbox"))),
+                ..Salvaged::default()
+            };
+        }
+        let mut header = new_header(entry, paths, &salvaged, how.version)?;
+        let seen = seen_by_owner(store, entry, &salvaged, &mut header)?;
         let generation = salvaged.header.as_ref().map(|header| header.generation);
         let caches = OldCaches::open(store, paths, generation);
         let mut pass = Pass {
@@ -96,6 +113,8 @@ impl Plan {
             paths,
             how,
             tell,
+            ahead,
+            seen,
             kept: 0,
             late: Vec::new(),
             plan: Self {
@@ -111,8 +130,7 @@ impl Plan {
             },
         };
         pass.index(entry);
-        pass.names()?;
-        let spool = pass.spool()?;
+        pass.names(header_file)?;
         pass.odd_files(spool.odd)?;
         pass.messages(&spool.messages)?;
         pass.latecomers()?;
@@ -130,10 +148,10 @@ impl Plan {
 
 /// The cache files as they were: of the data partition, and of the archive.
 #[derive(Debug, Default)]
-pub(super) struct OldCaches([Option<Map>; 2]);
+pub(crate) struct OldCaches([Option<Map>; 2]);
 
 impl OldCaches {
-    fn open(store: &Store, paths: &MailboxPaths, generation: Option<u32>) -> Self {
+    pub(crate) fn open(store: &Store, paths: &MailboxPaths, generation: Option<u32>) -> Self {
         Self([&paths.cache, &paths.archive_cache].map(|path| {
             // What cannot be read is made anew from the messages.
             let map = map_file(store, path).ok()?;
@@ -142,8 +160,13 @@ impl OldCaches {
         }))
     }
 
+    /// The file of the data partition, or of the archive.
+    pub(crate) fn map(&self, archived: bool) -> Option<&[u8]> {
+        self.0[usize::from(archived)].as_deref()
+    }
+
     /// The intact cache record of a message.
-    fn record(&self, record: &Record) -> Option<&[u8]> {
+    pub(crate) fn record(&self, record: &Record) -> Option<&[u8]> {
         let map = self.0[usize::from(record.is_archived())].as_deref()?;
         let view = CacheView::parse(map, record.cache_offset).ok()?;
         (view.crc() == record.cache_crc).then(|| view.bytes())
@@ -181,127 +204,9 @@ impl Planned {
 }
 
 impl Pass<'_> {
-    fn found(&mut self, finding: Finding) {
+    pub(super) fn found(&mut self, finding: Finding) {
         self.plan.summary.changed = true;
         (self.tell)(&finding);
-    }
-
-    /// Tells what is wrong with the index as a whole, and with the row that repeats its UIDVALIDITY.
-    fn index(&mut self, entry: &MailboxEntry) {
-        let name = self.name.clone();
-        if let Some(fault) = self.plan.salvaged.fault.clone() {
-            self.found(Finding::IndexHeader(name.clone(), fault));
-        }
-        if let Some(before) = &self.plan.salvaged.header {
-            let (from, to) = (before.layout.minor, self.plan.header.layout.minor);
-            if from != to {
-                self.found(Finding::Version(name.clone(), from, to));
-            }
-        }
-        let damaged = self.plan.salvaged.damaged;
-        if damaged > 0 {
-            self.found(Finding::IndexRecords(name.clone(), damaged));
-        }
-        let (row, index) = (entry.uidvalidity.0, self.plan.header.uidvalidity);
-        if row != index {
-            self.found(Finding::UidValidity(name, row, index));
-        }
-    }
-
-    /// The header file: keywords and rights come from it, the name and the unique id from the mailbox list.
-    fn names(&mut self) -> Result<(), MailboxError> {
-        let name = self.name.clone();
-        let bytes = read_if_there(self.store, &self.paths.header)?;
-        let parsed = match &bytes {
-            Some(bytes) => MailboxHeader::parse(bytes),
-            None => Err(Fault::new(0, Damage::Missing)),
-        };
-        let mut header = match parsed {
-            Ok(header) => header,
-            Err(fault) => {
-                self.found(Finding::Header(name, fault));
-                return Ok(());
-            }
-        };
-        let listed = self.plan.names.clone();
-        if header.id != listed.id {
-            let (wrong, right) = (header.id.to_string(), listed.id.to_string());
-            self.found(Finding::HeaderDiffers(name.clone(), "uniqueid", wrong, right));
-            header.id = listed.id;
-        }
-        if header.name != listed.name {
-            // The old form of the file has no name.
-            if !header.name.is_empty() {
-                let (wrong, right) = (header.name.clone(), listed.name.clone());
-                self.found(Finding::HeaderDiffers(name.clone(), "name", wrong, right));
-            }
-            header.name = listed.name;
-            header.mbtype = listed.mbtype;
-        }
-        if header.acl != listed.acl && !header.acl.is_empty() {
-            let text = |acl: &[(String, String)]| {
-                let pairs: Vec<String> = acl
-                    .iter()
-                    .map(|(who, rights)| format!("{who} {rights}"))
-                    .collect();
-                pairs.join(" ")
-            };
-            let (in_header, in_list) = (text(&header.acl), text(&listed.acl));
-            if self.how.prefer_list {
-                self.found(Finding::HeaderDiffers(name, "acl", in_header, in_list));
-                header.acl = listed.acl;
-            } else {
-                self.found(Finding::Rights(name, in_list, in_header));
-                self.plan.acl = Some(stored_acl(self.store, &header.acl));
-            }
-        } else if header.acl != listed.acl {
-            header.acl = listed.acl;
-        }
-        if header.quota_root.is_none() {
-            header.quota_root = listed.quota_root;
-        }
-        self.plan.names = header;
-        Ok(())
-    }
-
-    /// Every file in the directories of the mailbox.
-    fn spool(&self) -> Result<Spool, MailboxError> {
-        let mut spool = Spool {
-            messages: BTreeMap::new(),
-            odd: Vec::new(),
-        };
-        let directories = BTreeSet::from([(&self.paths.data, false), (&self.paths.archive, true)]);
-        for (directory, archive) in directories {
-            if archive && self.paths.archive == self.paths.data {
-                continue;
-            }
-            let entries = match self.store.disk().read_dir(directory) {
-                Err(error) if error.is_not_found() => continue,
-                done => done?,
-            };
-            for entry in entries {
-                if entry.kind == FileKind::Directory {
-                    continue;
-                }
-                let path = directory.join(&entry.name);
-                let text = entry.name.to_str().unwrap_or_default();
-                match uid_of(text) {
-                    Some(uid) => {
-                        // With two, the one outside the archive is what archiving has left.
-                        let found = spool
-                            .messages
-                            .entry(uid)
-                            .or_insert_with(|| (path.clone(), archive));
-                        if archive {
-                            *found = (path, archive);
-                        }
-                    }
-                    None if text.starts_with("cyrus.") => {}
-                    None => spool.odd.push(path),
-                }
-            }
-        }
-        Ok(spool)
     }
 
     fn odd_files(&mut self, odd: Vec<PathBuf>) -> Result<(), MailboxError> {
@@ -356,6 +261,9 @@ impl Pass<'_> {
     /// A record and its file.
     fn known(&mut self, mut record: Record, path: &Path, archive: bool) -> Result<(), MailboxError> {
         let uid = record.uid;
+        if Uid::new(uid).is_some_and(|uid| self.seen.contains(uid)) {
+            record.flags |= SystemFlags::SEEN.bits();
+        }
         if record.is_unlinked() {
             if record.flags & Record::NEEDS_CLEANUP == 0 {
                 // Put back by somebody: the record still knows its flags and dates.
@@ -372,6 +280,10 @@ impl Pass<'_> {
             record.flags ^= Record::ARCHIVED;
         }
         if record.is_expunged() {
+            if record.guid == Guid::default() {
+                let facts = self.describe(path)?;
+                fill(&mut record, &facts);
+            }
             let cache = self.cache_or_parse(&record);
             self.keep(record, cache);
             return Ok(());
@@ -381,13 +293,15 @@ impl Pass<'_> {
             false => self.store.disk().stat(path)?.size,
         };
         let cached = self.plan.caches.record(&record).is_some();
-        if cached && size == u64::from(record.size) && !self.how.parse_all {
+        // Indexes of long ago have no GUID.
+        let is_known = record.guid != Guid::default();
+        if cached && is_known && size == u64::from(record.size) && !self.how.parse_all {
             self.plan.summary.kept += 1;
             self.keep(record, Cache::Old);
             return Ok(());
         }
         let facts = self.describe(path)?;
-        if facts.guid == record.guid {
+        if facts.guid == record.guid || !is_known && size == u64::from(record.size) {
             if !cached {
                 self.found(Finding::Cache(self.name.clone(), uid));
             }
@@ -395,7 +309,10 @@ impl Pass<'_> {
             let before = record.clone();
             fill(&mut record, &facts);
             self.plan.summary.changed |= record != before;
-            let cache = self.parsed(facts);
+            let cache = match cached && record == before {
+                true => Cache::Old,
+                false => self.parsed(facts),
+            };
             self.keep(record, cache);
             return Ok(());
         }
@@ -439,6 +356,11 @@ impl Pass<'_> {
         };
         record.gmtime = record.internaldate;
         record.sentdate = midnight(self.store, record.internaldate);
+        if let Some(known) = self.trace_of(&facts) {
+            // From a backup, under a number of its own: what the index knows of the message counts, not the file's date.
+            record = Record { uid, ..known };
+            record.flags = record.flags & !Record::ARCHIVED | if archive { Record::ARCHIVED } else { 0 };
+        }
         let last = self.plan.header.last_uid;
         let lost = self.plan.salvaged.header.is_none() || self.plan.salvaged.may_have_had(uid);
         if uid > last || lost {
@@ -455,6 +377,13 @@ impl Pass<'_> {
             self.late.push((uid, record, facts, path.to_owned(), archive));
         }
         Ok(())
+    }
+
+    /// What is left of a message without file that was the same as this one.
+    fn trace_of(&self, facts: &Facts) -> Option<Record> {
+        let traces = self.plan.salvaged.records.values();
+        let mut same = traces.filter(|record| record.is_unlinked() && record.guid == facts.guid);
+        same.next_back().map(revived)
     }
 
     /// Gives new UIDs to messages whose own cannot be used any more.
@@ -527,16 +456,52 @@ impl Pass<'_> {
     }
 
     fn parsed(&mut self, facts: Facts) -> Cache {
-        if self.how.dry_run || self.kept > KEPT_CACHE {
+        if self.how.dry_run || self.kept > KEPT_CACHE || facts.cache.is_empty() {
             return Cache::Parse;
         }
         self.kept += facts.cache.len();
         Cache::Parsed(facts.cache)
     }
 
-    fn describe(&self, path: &Path) -> Result<Facts, MailboxError> {
-        self.store.describe(&map_file(self.store, path)?)
+    fn describe(&mut self, path: &Path) -> Result<Facts, MailboxError> {
+        match self.ahead.take(self.store, path)? {
+            Some(facts) => Ok(facts),
+            None => self.store.describe(&map_file(self.store, path)?),
+        }
     }
+}
+
+/// Every file in the directories of a mailbox.
+pub(crate) fn spool_of(store: &Store, paths: &MailboxPaths) -> Result<Spool, MailboxError> {
+    let mut spool = Spool {
+        messages: BTreeMap::new(),
+        odd: Vec::new(),
+    };
+    for (directory, archive) in [(&paths.data, false), (&paths.archive, true)] {
+        if archive && paths.archive == paths.data {
+            continue;
+        }
+        let entries = match store.disk().read_dir(directory) {
+            Err(error) if error.is_not_found() => continue,
+            done => done?,
+        };
+        for entry in entries {
+            if entry.kind == FileKind::Directory {
+                continue;
+            }
+            let path = directory.join(&entry.name);
+            let text = entry.name.to_str().unwrap_or_default();
+            match uid_of(text) {
+                Some(uid) => {
+                    // With two, the one outside the archive is what archiving has left.
+                    spool.messages.insert(uid, (path, archive));
+                }
+                None if text.starts_with("cyrus.") => {}
+                None => spool.odd.push(path),
+            }
+        }
+    }
+    Ok(spool)
 }
 
 /// What a message that comes back keeps of its old record.
@@ -600,6 +565,25 @@ fn new_header(
     Ok(header)
 }
 
+/// What the owner of a mailbox has seen, if that is to come into the index, which it has not been in before version 12.
+fn seen_by_owner(
+    store: &Store,
+    entry: &MailboxEntry,
+    salvaged: &Salvaged,
+    header: &mut IndexHeader,
+) -> Result<UidSet, MailboxError> {
+    let is_old = salvaged
+        .header
+        .as_ref()
+        .is_some_and(|before| !before.layout.is_writable());
+    let (Some(owner), Some(id), true) = (entry.name.owner(), &entry.id, is_old) else {
+        return Ok(UidSet::new());
+    };
+    let state = store.seen_state(&owner, id)?;
+    (header.recentuid, header.recenttime) = (state.lastuid, state.lastread);
+    Ok(state.seen)
+}
+
 pub(super) fn stored_acl(store: &Store, pairs: &[(String, String)]) -> Acl {
     let deleteright = store.options().deleteright;
     Acl::from_entries(pairs.iter().filter_map(|(identifier, rights)| {
@@ -610,21 +594,21 @@ pub(super) fn stored_acl(store: &Store, pairs: &[(String, String)]) -> Acl {
     }))
 }
 
-fn read_if_there(store: &Store, path: &Path) -> Result<Option<Vec<u8>>, MailboxError> {
+pub(crate) fn read_if_there(store: &Store, path: &Path) -> Result<Option<Vec<u8>>, MailboxError> {
     match store.disk().read(path) {
         Err(error) if error.is_not_found() => Ok(None),
         done => Ok(Some(done?)),
     }
 }
 
-fn map_file(store: &Store, path: &Path) -> Result<Map, MailboxError> {
+pub(crate) fn map_file(store: &Store, path: &Path) -> Result<Map, MailboxError> {
     let file = store.disk().open(path, Open::read())?;
     let size = usize::try_from(file.stat()?.size).unwrap_or(usize::MAX);
     Ok(file.map(size, 0)?)
 }
 
 /// The UID of a message file: `12.`
-fn uid_of(name: &str) -> Option<u32> {
+pub(super) fn uid_of(name: &str) -> Option<u32> {
     let digits = name.strip_suffix('.')?;
     let uid: u32 = digits.parse().ok()?;
     (uid > 0 && uid < u32::MAX && uid.to_string() == digits).then_some(uid)

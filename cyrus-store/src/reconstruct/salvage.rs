@@ -17,6 +17,8 @@ pub(super) struct Salvaged {
     pub(super) records: BTreeMap<u32, Record>,
     /// How many are damaged.
     pub(super) damaged: u32,
+    /// Where in the file the first of them is.
+    pub(super) first_damage: u64,
     /// UIDs that damaged records may have had.
     pub(super) holes: Vec<RangeInclusive<u32>>,
 }
@@ -55,11 +57,13 @@ impl Salvaged {
         };
         if promised != u32::MAX {
             self.damaged = promised.saturating_sub(present);
+            self.first_damage = frame.offset_of(present);
         }
         let mut open_from = (self.damaged > 0 && present == 0).then_some(1);
         let Ok(records) = frame.records(file) else { return };
         let mut last = 0;
-        for view in records.iter() {
+        let mut first = None;
+        for (number, view) in (0..).zip(records.iter()) {
             match view.record() {
                 Ok(record) if record.uid > 0 => {
                     if let Some(from) = open_from.take()
@@ -75,10 +79,12 @@ impl Salvaged {
                 }
                 _ => {
                     self.damaged += 1;
+                    first.get_or_insert(frame.offset_of(number));
                     open_from.get_or_insert(last.saturating_add(1));
                 }
             }
         }
+        self.first_damage = first.unwrap_or(self.first_damage);
         if self.damaged > 0 && promised != u32::MAX && present < promised {
             open_from.get_or_insert(last.saturating_add(1));
         }

@@ -102,7 +102,7 @@ impl Disk for RealDisk {
 
     fn sync_dir(&self, path: &Path) -> DiskResult<()> {
         fs::File::open(path)
-            .and_then(|dir| dir.sync_all())
+            .and_then(|dir| timed(|| dir.sync_all()))
             .map_err(|error| DiskError::new("fsync", path, error))
     }
 
@@ -125,7 +125,8 @@ impl Disk for RealDisk {
                 .and_then(|file| file.fd().map(|fd| (fd, file.path())))
             {
                 Some((fd, path)) if group.len() > SYNCED_SINGLY => {
-                    rustix::fs::syncfs(fd).map_err(|error| DiskError::new("syncfs", path, error))?;
+                    timed(|| rustix::fs::syncfs(fd))
+                        .map_err(|error| DiskError::new("syncfs", path, error))?;
                 }
                 _ => group.iter().try_for_each(|file| file.sync())?,
             }
@@ -145,6 +146,14 @@ impl RealFile {
     fn failed(&self, op: &'static str) -> impl FnOnce(io::Error) -> DiskError {
         move |error| DiskError::new(op, &self.path, error)
     }
+}
+
+/// Takes the time of a call that waits for the disk.
+fn timed<T>(sync: impl FnOnce() -> T) -> T {
+    let begun = std::time::Instant::now();
+    let done = sync();
+    crate::metrics::STORE.syncs.observe(begun.elapsed());
+    done
 }
 
 impl DiskFile for RealFile {
@@ -189,11 +198,11 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&self) -> DiskResult<()> {
-        self.file.sync_all().map_err(self.failed("fsync"))
+        timed(|| self.file.sync_all()).map_err(self.failed("fsync"))
     }
 
     fn sync_data(&self) -> DiskResult<()> {
-        self.file.sync_data().map_err(self.failed("fdatasync"))
+        timed(|| self.file.sync_data()).map_err(self.failed("fdatasync"))
     }
 
     fn set_modified(&self, time: SystemTime) -> DiskResult<()> {

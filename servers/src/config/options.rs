@@ -6,7 +6,7 @@ use super::spec::Area::*;
 use super::spec::ByteUnit::{KiB, Octets};
 use super::spec::Kind::{self, Bits, Bytes, Choice, Int, Switch, Text, Time, Word};
 use super::spec::TimeUnit::{Days, Minutes, Seconds};
-use super::spec::{Deprecated, LATER, OptionSpec, UNRELEASED};
+use super::spec::{Deprecated, LATER, OWN, OptionSpec, UNRELEASED};
 use super::words::*;
 
 const ON: Kind = Switch(true);
@@ -568,6 +568,7 @@ options! {
     Fastmailsharing "fastmailsharing", OFF, Dav, (3, 0, 0), CURRENT;
     Messagelimit "messagelimit", Int(0), Imap, LATER, CURRENT;
     Savelimit "savelimit", Int(0), Imap, LATER, CURRENT;
+    MetricsListen "metrics_listen", UNSET, Logs, LATER, CURRENT;
     ImapMaxLine "imap_max_line", Int(65536), Imap, LATER, CURRENT;
     ImapMaxLiterals "imap_max_literals", Int(1024), Imap, LATER, CURRENT;
     ImapMaxSequenceRanges "imap_max_sequence_ranges", Int(32768), Imap, LATER, CURRENT;
@@ -591,5 +592,19 @@ options! {
     ImapMaxUpdatedSearches "imap_max_updated_searches", Int(16), Imap, LATER, CURRENT;
     Utf8Only "utf8_only", OFF, Imap, LATER, CURRENT;
     MasterPidFile "master_pid_file", Text(Some("{configdirectory}/master.pid")), Master, LATER, CURRENT;
+    OauthJwtKeys "oauth_jwt_keys", UNSET, Login, OWN, CURRENT;
+    OauthIntrospectionUrl "oauth_introspection_url", UNSET, Login, OWN, CURRENT;
+    OauthClientId "oauth_client_id", UNSET, Login, OWN, CURRENT;
+    OauthClientSecret "oauth_client_secret", UNSET, Login, OWN, CURRENT;
+    OauthIssuer "oauth_issuer", UNSET, Login, OWN, CURRENT;
+    OauthAudience "oauth_audience", UNSET, Login, OWN, CURRENT;
+    OauthScope "oauth_scope", UNSET, Login, OWN, CURRENT;
+    OauthUsernameClaim "oauth_username_claim", Text(Some("sub")), Login, OWN, CURRENT;
+    OauthOpenidConfiguration "oauth_openid_configuration", UNSET, Login, OWN, CURRENT;
+    OauthTimeout "oauth_timeout", Time(Some("5s"), Seconds), Login, OWN, CURRENT;
+    FailedloginLimitPerHost "failedlogin_limit_per_host", Int(50), Login, OWN, CURRENT;
+    FailedloginLimitPerUser "failedlogin_limit_per_user", Int(20), Login, OWN, CURRENT;
+    FailedloginLongestWait "failedlogin_longest_wait", Time(Some("5m"), Seconds), Login, OWN, CURRENT;
+    TlsSniCerts "tls_sni_certs", UNSET, Tls, OWN, CURRENT;
     MasterReadyFile "master_ready_file", Text(Some("{configdirectory}/master.ready")), Master, LATER, CURRENT;
 }

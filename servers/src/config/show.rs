@@ -1,7 +1,7 @@
 //! A configuration as text, in the form of `cyr_info`.
 
 use super::options::OPTIONS;
-use super::spec::{Kind, LATER, OptionSpec};
+use super::spec::{Kind, LATER, OWN, OptionSpec};
 use super::value::Value;
 use super::{Config, Setting, lint};
 
@@ -23,7 +23,7 @@ pub fn settings(config: &Config, listing: Listing, since: Option<(u8, u8, u8)>) 
     let mut text = String::new();
     for spec in OPTIONS
         .iter()
-        .filter(|spec| spec.changed != LATER || listing == Listing::Set)
+        .filter(|spec| ![LATER, OWN].contains(&spec.changed) || listing == Listing::Set)
     {
         let setting = config.set[spec.id as usize].as_ref();
         let value = match listing {

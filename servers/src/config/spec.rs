@@ -159,7 +159,6 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::Autosievefolders,
     Opt::GenerateCompiledSieveScript,
     Opt::BoundaryLimit,
-    Opt::DebugCommand,
     Opt::DebugWritefailGuid,
     Opt::Imapmagicplus,
     Opt::ImprovedMboxlistSort,
@@ -177,10 +176,6 @@ pub(crate) const NOT_OBEYED: &[Opt] = &[
     Opt::SearchStopwordPath,
     Opt::SkiplistUnsafe,
     Opt::SortcacheDb,
-    Opt::Srvtab,
-    Opt::TlsClientCert,
-    Opt::TlsClientKey,
-    Opt::TlsServerCaDir,
 ];
 
 /// Options whose wish is always fulfilled, whatever they say; nothing has to read them.
@@ -227,3 +222,6 @@ pub const UNRELEASED: (u8, u8, u8) = (255, 255, 255);
 
 /// The release number of options that came after 3.6, which listings of its options leave out.
 pub(super) const LATER: (u8, u8, u8) = (3, 8, 0);
+
+/// The release number of options that are this server's own, which listings of Cyrus's options leave out, too.
+pub(super) const OWN: (u8, u8, u8) = (0, 1, 0);

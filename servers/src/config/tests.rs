@@ -1,4 +1,4 @@
-use super::spec::{ALWAYS_SO, LATER};
+use super::spec::{ALWAYS_SO, LATER, OWN};
 use super::*;
 
 fn load(text: &str, service: &str) -> Result<Config, ConfigError> {
@@ -14,7 +14,10 @@ fn error_of(text: &str) -> String {
 
 #[test]
 fn the_table_is_in_the_order_of_its_ids_and_its_defaults_parse() {
-    assert_eq!(OPTIONS.iter().filter(|spec| spec.changed != LATER).count(), 526);
+    let of_cyrus = OPTIONS
+        .iter()
+        .filter(|spec| ![LATER, OWN].contains(&spec.changed));
+    assert_eq!(of_cyrus.count(), 526);
     for (at, spec) in OPTIONS.iter().enumerate() {
         assert_eq!(spec.id as usize, at);
         assert_eq!(Opt::named(spec.name), Some(spec.id));

@@ -103,7 +103,9 @@ fn mend(context: &DbContext, path: &Path, engine: Engine) {
                 .map_or("no record in it can be read", |problem| &problem.what);
             log(
                 Level::Error,
-                &format!("can't recover {shown}: {what}; restore it from a backup, or remove it"),
+                &format!(
+                    "can't recover {shown}: {what}; restore it from a backup, or run `reconstruct --everything`"
+                ),
             );
             return;
         }
@@ -198,8 +200,24 @@ fn checkpoint(config: &Config, context: &DbContext) -> u8 {
             }
         }
     }
+    // Nothing else tells the limits of a quota root whose file is lost.
+    if let Err(error) = copy_limits(config) {
+        log(
+            Level::Error,
+            &format!("can't copy the limits of quota roots: {error}"),
+        );
+        failed = true;
+    }
     log(Level::Notice, "done checkpointing cyrus databases");
     u8::from(failed)
+}
+
+fn copy_limits(config: &Config) -> Result<(), MailboxError> {
+    match settings::store(config) {
+        Ok(options) => Store::open(options)?.copy_limits(),
+        // It is for the services to say what is wrong with their settings.
+        Err(_) => Ok(()),
+    }
 }
 
 fn rotate(latest: &Path, before: &Path) -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use cyrus_store::db::{self, Create, Db, DbError, Engine};
+use cyrus_store::db::{self, Create, Db, DbContext, DbError, Engine, Recovered, Salvage};
 
 use super::databases::{ABSOLUTE_PLEASE, BACKENDS, context};
 use super::{OS_ERROR, SOFTWARE, TEMPORARY, USAGE, enter, fatal};
@@ -58,6 +58,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, input: &mut dyn Read, out: 
         let opens = db::open(&context, path, engine, Create::No).and_then(|mut file| file.get(b"$"));
         return if opens.is_ok() { INCONSISTENT } else { TEMPORARY };
     }
+    // It can be mended, and taken apart for what is left.
+    if matches!(action.as_str(), "recover" | "repair" | "salvage") {
+        return mend(&context, path, engine, action, out);
+    }
     // So can its structure.
     if action == "dump" {
         let shown = db::dump(&context, path, engine, &mut |line| match out
@@ -86,6 +90,46 @@ pub fn run(args: impl IntoIterator<Item = OsString>, input: &mut dyn Read, out: 
             fatal(&error, TEMPORARY)
         }
     }
+}
+
+/// Mends a file without guessing, or with `salvage` keeps what can be read of it.
+fn mend(context: &DbContext, path: &Path, engine: Engine, action: &str, out: &mut dyn Write) -> u8 {
+    let done = match action {
+        "salvage" => db::salvage(context, path, engine),
+        _ => db::recover(context, path, engine).map(Salvage::Recovered),
+    };
+    let (told, code) = match done {
+        Ok(Salvage::Recovered(Recovered::Clean { records })) => {
+            (format!("nothing is wrong with it, {records} records"), 0)
+        }
+        Ok(Salvage::Recovered(Recovered::Mended { records })) => (format!("mended, {records} records"), 0),
+        Ok(Salvage::Recovered(Recovered::Rebuilt { records })) => {
+            (format!("rebuilt from its transactions, {records} records"), 0)
+        }
+        Ok(Salvage::Salvaged {
+            records,
+            damaged,
+            aside,
+        }) => (
+            format!(
+                "{records} records salvaged, {damaged} places could not be read; the damaged file is {}",
+                aside.display()
+            ),
+            INCONSISTENT,
+        ),
+        Err(error) => {
+            log(Level::Error, &error.to_string());
+            return fatal(
+                &format_args!(
+                    "{error}; `cyr_dbtool {} {engine} salvage` keeps what can be read",
+                    path.display()
+                ),
+                TEMPORARY,
+            );
+        }
+    };
+    let _ = writeln!(out, "{}: {told}", path.display());
+    code
 }
 
 fn perform(
@@ -192,6 +236,8 @@ usage: cyr_dbtool [-C imapd.conf] [-n] <db file> <format> <action> [<key>] [<val
   delete <key>        removes an entry
   dump                how the file is built: its records and what they point to
   consistent          whether the file is without damage
+  recover             undoes what was left unfinished, and rebuilds the file if every transaction can be read
+  salvage             the same, and where that cannot be done, keeps what can be read; the damaged file stays beside it
   repack              writes the file anew without what is no longer needed
   damage              begins a commit and stops in it, to try recovery
   batch               commands from stdin: SHOW, GET, SET, DELETE, BEGIN, COMMIT, ABORT

@@ -1,7 +1,10 @@
 //! `cyr_info`: settings in effect, defaults, unknown settings, running sessions.
 
+mod top;
+
 use std::ffi::OsString;
 use std::io::Write;
+use std::time::Duration;
 
 use super::{USAGE, fatal, load_config};
 use crate::config::{Config, ConfigError, Listing, settings, unknown_settings};
@@ -9,7 +12,7 @@ use crate::{cyrus_conf, getopt, procdir, version};
 
 /// Runs with the arguments `args` (without the program's name), writing to `out`.
 pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> u8 {
-    let line = match getopt::parse(args, "C:M:n:s:") {
+    let line = match getopt::parse(args, "C:M:n:s:i:1") {
         Ok(line) => line,
         Err(bad) => {
             eprintln!("cyr_info: {bad}");
@@ -19,6 +22,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> u8 
     let since = match line.argument('s').map(release).transpose() {
         Ok(since) => since,
         Err(NotARelease) => return usage(),
+    };
+    let interval = match line.argument('i').map(str::parse::<f64>) {
+        None => INTERVAL,
+        Some(Ok(seconds)) if (0.1..=3600.0).contains(&seconds) => Duration::from_secs_f64(seconds),
+        Some(_) => return usage(),
     };
     let Some(command) = line.arguments.first() else {
         return usage();
@@ -36,6 +44,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> u8 
         "conf-default" => print(out, &settings(&config, Listing::Default, since)),
         "conf-lint" => lint(&config, line.argument('M'), out),
         "proc" => processes(&config, out),
+        "top" => top::run(&config.proc_directory(), interval, line.has('1'), out),
         _ => usage(),
     }
 }
@@ -79,6 +88,9 @@ fn usage() -> u8 {
     USAGE
 }
 
+/// How often the live view looks.
+const INTERVAL: Duration = Duration::from_secs(2);
+
 struct NotARelease;
 
 /// `3.1.8` as numbers; missing ones are 0, and what follows them does not matter.
@@ -107,17 +119,19 @@ fn release(text: &str) -> Result<(u8, u8, u8), NotARelease> {
 }
 
 const TEXT: &str = "\
-usage: cyr_info [-C imapd.conf] [-M cyrus.conf] [-n service] [-s release] command
+usage: cyr_info [-C imapd.conf] [-M cyrus.conf] [-n service] [-s release] [-i seconds] [-1] command
 
   conf          settings that differ from their defaults
   conf-all      all settings
   conf-default  all defaults
   conf-lint     settings that nobody knows; reasons on stderr
   proc          sessions that are open
+  top           the same as a live view, with the processes that serve them
   version       the version
 
 -n shows the settings as that service sees them.
--s marks options that have changed after that release.";
+-s marks options that have changed after that release.
+-i is how often the live view looks, -1 has it look once.";
 
 #[cfg(test)]
 mod tests {

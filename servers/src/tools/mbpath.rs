@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cyrus_store::{MailboxEntry, MailboxId, MailboxName, Namespace, Store, utf7};
 use serde_json::{Map, Value, json};
 
-use super::{BAD_USAGE, DATA_ERROR, enter, fatal, open_store};
+use super::{BAD_USAGE, DATA_ERROR, cyr_pwd, enter, fatal, open_store};
 use crate::config::{Config, Opt};
 use crate::getopt::{self, CommandLine};
 use crate::settings;
@@ -179,29 +179,7 @@ impl Tool {
         let path = std::path::absolute(argument)
             .and_then(|path| path.canonicalize().or(Ok(path)))
             .map_err(|error| format!("{argument}: {error}"))?;
-        let id = path
-            .file_name()
-            .and_then(|id| id.to_str())
-            .and_then(MailboxId::new);
-        if let Some(id) = id
-            && let Some(entry) = self.store.lookup_id(&id).map_err(|error| error.to_string())?
-        {
-            return Ok(Some(entry.name.clone()));
-        }
-        let options = self.store.options();
-        for roots in options.partitions.values() {
-            for root in [Some(&roots.data), roots.meta.as_ref(), roots.archive.as_ref()]
-                .into_iter()
-                .flatten()
-            {
-                if let Ok(sub) = path.strip_prefix(root)
-                    && let Some(name) = options.name_of_legacy_dir(sub)
-                {
-                    return Ok(Some(name));
-                }
-            }
-        }
-        Ok(None)
+        cyr_pwd::name_at(&self.store, &path).map_err(|error| error.to_string())
     }
 
     fn places(&self, entry: &MailboxEntry) -> Result<Places, String> {

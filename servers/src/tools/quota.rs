@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use cyrus_store::{MailboxError, Namespace, Quota, QuotaFault, QuotaRoot, Resource, Store};
 use serde_json::json;
@@ -50,7 +51,10 @@ impl Tool {
         let prefixes = self.prefixes(line)?;
         let mut whole = true;
         if line.has('f') {
-            for (root, _) in &self.roots(&prefixes)? {
+            let roots = self.roots(&prefixes)?;
+            let mut progress = Progress::new(roots.len());
+            for (root, _) in &roots {
+                progress.next();
                 match self.store.fix_quota_root(root, line.has('n')) {
                     Ok(faults) => faults.iter().for_each(|fault| {
                         let _ = writeln!(out, "{}", self.describe(fault));
@@ -183,7 +187,64 @@ impl Tool {
     }
 }
 
+/// How far it is, told on stderr once a second where it takes longer.
+struct Progress {
+    done: usize,
+    of: usize,
+    begun: Instant,
+    told: Instant,
+}
+
+impl Progress {
+    fn new(of: usize) -> Self {
+        let now = Instant::now();
+        Self {
+            done: 0,
+            of,
+            begun: now,
+            told: now,
+        }
+    }
+
+    /// Another one begins.
+    fn next(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.told) >= Duration::from_secs(1) {
+            self.told = now;
+            eprintln!("{}", self.text(now.duration_since(self.begun)));
+        }
+        self.done += 1;
+    }
+
+    fn text(&self, taken: Duration) -> String {
+        let rate = self.done as f64 / taken.as_secs_f64().max(0.001);
+        let left = self.of.saturating_sub(self.done) as f64 / rate.max(0.001);
+        format!(
+            "quota: {} of {} quota roots, {rate:.1} a second, {left:.0} seconds left",
+            self.done, self.of
+        )
+    }
+}
+
 fn usage() -> u8 {
     eprintln!("usage: quota [-C <alt_config>] [-d <domain>] [-f] [-q] [-J] [-n] [-u] [mailbox-spec]...");
     BAD_USAGE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_has_a_rate_and_an_end() {
+        let progress = Progress {
+            done: 20,
+            ..Progress::new(100)
+        };
+        let text = progress.text(Duration::from_secs(2));
+        assert_eq!(
+            text,
+            "quota: 20 of 100 quota roots, 10.0 a second, 8 seconds left"
+        );
+    }
 }

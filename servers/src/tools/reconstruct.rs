@@ -1,6 +1,9 @@
-//! `reconstruct`: rebuilds mailboxes from what is left of them, and with `-f`, `-p`, `-P` and `-m` the mailbox list, too.
+//! `reconstruct`: rebuilds mailboxes from what is left of them, with `-f`, `-p`, `-P` and `-m` the mailbox list, too, and with
+//! `--everything` whatever can be derived.
 
-use std::collections::BTreeMap;
+mod everything;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -9,9 +12,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use cyrus_acl::AuthState;
 use cyrus_store::{
-    Adopted, Found, MailboxError, MailboxName, Mismatches, Namespace, OddFiles, Pattern, Reconstruct, Store,
+    Adopted, Found, MailboxError, MailboxId, MailboxName, Mismatches, Namespace, OddFiles, Pattern,
+    Reconstruct, SameId, Store,
 };
 
+use super::progress::Progress;
 use super::{BAD_USAGE, TEMPORARY, enter, fatal, open_store};
 use crate::getopt::{self, CommandLine};
 use crate::settings;
@@ -20,7 +25,11 @@ use crate::settings;
 ///
 /// The exit code tells whether everything could be rebuilt.
 pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> u8 {
-    let line = match getopt::parse(args, "C:p:xrfsqnGRUoOMmV:uP") {
+    let args = args.into_iter().map(|arg| match arg == "--everything" {
+        true => "-A".into(),
+        false => arg,
+    });
+    let line = match getopt::parse(args, "C:p:xrfsqnGIRUoOMmV:uPA") {
         Ok(line) => line,
         Err(bad) => {
             eprintln!("reconstruct: {bad}");
@@ -48,9 +57,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> u8 
         how,
         quiet: line.has('q'),
         failed: false,
+        messages: Messages::default(),
+        owners: BTreeSet::new(),
         out,
     };
     let done = match () {
+        () if line.has('A') => tool.everything(&config, &line),
         () if line.has('P') => tool.adopt_paths(&line),
         () if line.has('m') => tool.rebuild_list(&line),
         () => tool.rebuild_mailboxes(&line),
@@ -86,6 +98,7 @@ fn how(line: &CommandLine) -> Result<Reconstruct, String> {
             () => Mismatches::Tell,
         },
         prefer_list: line.has('M'),
+        count_later: true,
         version,
     })
 }
@@ -96,7 +109,21 @@ struct Tool<'o> {
     how: Reconstruct,
     quiet: bool,
     failed: bool,
+    messages: Messages,
+    /// Users of whom mailboxes were rebuilt.
+    owners: BTreeSet<String>,
     out: &'o mut dyn Write,
+}
+
+/// What became of mailboxes and their messages.
+#[derive(Default)]
+struct Messages {
+    mailboxes: u32,
+    rebuilt: u32,
+    failed: u32,
+    kept: u64,
+    added: u64,
+    lost: u64,
 }
 
 /// What an argument means.
@@ -113,7 +140,7 @@ impl Tool<'_> {
         let wanted = self.wanted(line);
         if line.has('f') || line.has('p') {
             let partition = line.argument('p').map(str::to_owned);
-            self.discover(line.has('x'), &mut |found, name| {
+            self.discover(line.has('x'), line.has('p'), &mut |found, name| {
                 let here = partition
                     .as_deref()
                     .is_none_or(|partition| found.partition.as_str() == partition);
@@ -148,10 +175,44 @@ impl Tool<'_> {
                 eprintln!("{argument}: no such mailbox");
             }
         }
+        self.part_ids(&names, line.has('I'))?;
+        let mut progress = Progress::of("mailboxes", names.len() as u64, self.quiet);
         for name in names {
             self.rebuild(&name);
+            progress.step();
+        }
+        for owner in std::mem::take(&mut self.owners) {
+            if let Err(error) = self.store.count_conversations(&owner) {
+                self.failed = true;
+                eprintln!("conversations of {owner}: {error}; then run `ctl_conversationsdb -b {owner}`");
+            }
         }
         Ok(())
+    }
+
+    /// Mailboxes that share a unique id are told of; with `-I`, all but one get another.
+    fn part_ids(&mut self, names: &[MailboxName], replace: bool) -> Result<(), MailboxError> {
+        let mut ids: HashMap<MailboxId, MailboxName> = HashMap::new();
+        let mut clashes = false;
+        for name in names {
+            let Some(entry) = self.store.lookup(name)? else {
+                continue;
+            };
+            let Some(id) = &entry.id else { continue };
+            clashes |= ids.insert(id.clone(), name.clone()).is_some();
+        }
+        if !clashes {
+            return Ok(());
+        }
+        let same_id = match replace {
+            true => SameId::Replace,
+            false => SameId::Tell,
+        };
+        let out = &mut *self.out;
+        self.store
+            .repair_rows(same_id, false, self.how.dry_run, &mut |repair| {
+                let _ = writeln!(out, "{repair}");
+            })
     }
 
     fn wanted(&self, line: &CommandLine) -> Vec<(String, Wanted)> {
@@ -185,15 +246,26 @@ impl Tool<'_> {
         let done = self.store.reconstruct(name, &self.how, &mut |finding| {
             let _ = writeln!(out, "{finding}");
         });
+        let all = &mut self.messages;
+        all.mailboxes += 1;
         match done {
-            Ok(_) if self.quiet => {}
-            Ok(_) => {
-                let _ = writeln!(out, "{}", self.namespace.to_client(name, None, true));
+            Ok(done) => {
+                all.rebuilt += u32::from(done.changed);
+                all.kept += u64::from(done.messages.saturating_sub(done.added));
+                all.added += u64::from(done.added);
+                all.lost += u64::from(done.lost);
+                if done.changed && !self.how.dry_run {
+                    self.owners.extend(name.owner());
+                }
+                if !self.quiet {
+                    let _ = writeln!(out, "{}", self.namespace.to_client(name, None, true));
+                }
             }
             // Deleted while the others were rebuilt.
-            Err(MailboxError::NotFound) => {}
+            Err(MailboxError::NotFound) => all.mailboxes -= 1,
             Err(error) => {
                 self.failed = true;
+                all.failed += 1;
                 eprintln!("{name}: {error}");
             }
         }
@@ -202,9 +274,12 @@ impl Tool<'_> {
     }
 
     /// Puts mailboxes that are on the disk but not in the list into it.
+    ///
+    /// Directories with nothing but messages are taken for mailboxes only with `leftovers`.
     fn discover(
         &mut self,
         fresh: bool,
+        leftovers: bool,
         wanted: &mut dyn FnMut(&Found, &MailboxName) -> bool,
     ) -> Result<Tally, MailboxError> {
         let mut all = BTreeMap::new();
@@ -223,14 +298,31 @@ impl Tool<'_> {
             eprintln!("{}: {fault}; its mailbox cannot be told", path.display());
         }
         for (name, places) in &all {
-            for found in places {
-                if wanted(found, name) {
+            for found in places.iter().filter(|found| wanted(found, name)) {
+                if self.store.is_leftover(found) && !leftovers {
+                    self.tell_of_leftover(found, name)?;
+                } else {
                     self.adopt(found, name, fresh, &mut tally)?;
                 }
             }
         }
         self.failed |= tally.lost > 0;
         Ok(tally)
+    }
+
+    /// Tells of messages that are in no mailbox.
+    fn tell_of_leftover(&mut self, found: &Found, name: &MailboxName) -> Result<(), MailboxError> {
+        if self.store.lookup(name)?.is_none() && !self.quiet {
+            let directory = found.path.parent().unwrap_or(&found.path);
+            let shown = self.namespace.to_client(name, None, true);
+            let _ = writeln!(
+                self.out,
+                "{}: messages of no mailbox; `reconstruct -p {} {shown}` makes one of them",
+                directory.display(),
+                found.partition
+            );
+        }
+        Ok(())
     }
 
     fn adopt(
@@ -260,28 +352,56 @@ impl Tool<'_> {
 
     /// `-m`: the mailbox list as a whole, from what is left of it and from the header files of all partitions.
     fn rebuild_list(&mut self, line: &CommandLine) -> Result<(), MailboxError> {
-        if let Err(error) = self.store.rows() {
-            let path = self.store.mailbox_list_path();
-            eprintln!("{error}");
-            if self.how.dry_run {
-                eprintln!("{}: would be put aside and made anew", path.display());
-                return Ok(());
-            }
-            let seconds = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs());
-            let aside = path.with_extension(format!("db.damaged.{seconds}"));
-            std::fs::rename(&path, &aside).map_err(|error| MailboxError::Refused(error.to_string()))?;
-            self.store.forget_idle();
-            eprintln!("{}: put aside as {}", path.display(), aside.display());
+        let mut salvaged = false;
+        let out = &mut *self.out;
+        let dry_run = self.how.dry_run;
+        self.store.repair_list(dry_run, &mut |repair| {
+            salvaged = true;
+            let _ = writeln!(out, "{repair}");
+        })?;
+        if !self.list_is_readable()? {
+            return Ok(());
         }
-        let tally = self.discover(line.has('x'), &mut |_, _| true)?;
+        let same_id = match line.has('I') {
+            true => SameId::Replace,
+            false => SameId::Tell,
+        };
+        let out = &mut *self.out;
+        self.store
+            .repair_rows(same_id, salvaged, dry_run, &mut |repair| {
+                let _ = writeln!(out, "{repair}");
+            })?;
+        let tally = self.discover(line.has('x'), false, &mut |_, _| true)?;
         let _ = writeln!(
             self.out,
             "mailbox list: {} kept, {} rebuilt, {} lost",
             tally.kept, tally.added, tally.lost
         );
         Ok(())
+    }
+
+    /// Whether the mailbox list can be read. One that cannot, although what could be salvaged was, is put aside.
+    fn list_is_readable(&mut self) -> Result<bool, MailboxError> {
+        let Err(error) = self.store.rows() else {
+            return Ok(true);
+        };
+        let path = self.store.mailbox_list_path();
+        eprintln!("{error}");
+        if self.how.dry_run {
+            eprintln!(
+                "{}: would be salvaged or made anew, which cannot be tried without changing it; run reconstruct without -n",
+                path.display()
+            );
+            return Ok(false);
+        }
+        let seconds = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let aside = path.with_extension(format!("db.damaged.{seconds}"));
+        std::fs::rename(&path, &aside).map_err(|error| MailboxError::Refused(error.to_string()))?;
+        self.store.forget_idle();
+        eprintln!("{}: put aside as {}", path.display(), aside.display());
+        Ok(true)
     }
 
     /// `-P`: mailboxes given by their header files.
@@ -343,11 +463,13 @@ A tool to reconstruct mailboxes.
 -x                 do not import the rights of mailboxes that are added
 -r                 recursively reconstruct
 -f                 examine the filesystem for mailboxes that the list lacks
--m                 rebuild the mailbox list from all partitions
+-m                 rebuild the mailbox list from what is left of it and from all partitions
+--everything, -A   rebuild whatever can be derived: databases, mailbox list, mailboxes, quotas, conversations
 -s                 don't stat underlying files
 -q                 run quietly
 -n                 do not make changes
 -G                 force re-parsing (checks GUID correctness)
+-I                 give a new unique id to mailboxes that have that of another
 -R                 give messages that changed on disk a new UID
 -U                 remove messages that changed on disk
 -o                 ignore odd files in mailbox directories

@@ -12,6 +12,7 @@ mod perl;
 mod roundcube;
 mod sasl;
 mod smtp_source;
+mod terminal;
 
 use crate::rig::programs::{Programs, has_client};
 use crate::rig::server::{Server, Start};

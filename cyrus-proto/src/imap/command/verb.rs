@@ -80,6 +80,14 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::ALL.len();
+
+    /// All of them.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().map(|(verb, ..)| *verb)
+    }
+
     const ALL: &'static [(Self, &'static str, Needs)] = &[
         (Self::Append, "Append", Needs::Authenticated),
         (Self::Authenticate, "Authenticate", Needs::Nothing),

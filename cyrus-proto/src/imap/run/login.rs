@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cyrus_acl::AuthState;
-use cyrus_store::{Level, Occasion};
+use cyrus_store::{Level, MailboxId, Occasion};
 
 use super::{Outcome, referral};
 use crate::imap::session::{ImapService, User};
@@ -23,10 +23,10 @@ pub(in crate::imap) enum LoginTurn {
         data: Vec<u8>,
         exchange: Box<dyn Exchange>,
     },
-    /// Refused; `user` is the name tried, or the mechanism.
-    Failed { user: String, error: SaslError },
+    /// Refused.
+    Failed { error: SaslError },
     /// The credentials are right, but name nobody.
-    NoIdentity { user: String, reason: String },
+    NoIdentity { reason: String },
     /// The credentials are right, and there is no room.
     Full { login: Login, reason: String },
     /// Logged in.
@@ -54,7 +54,6 @@ pub(in crate::imap) fn login(
     anonymous: bool,
 ) -> Job {
     Job::once(move |_: &mut Output| {
-        let name = crate::imap::command::lex::printable(&user);
         let checked = match anonymous {
             true => Ok(Login {
                 user: "anonymous".to_owned(),
@@ -66,7 +65,7 @@ pub(in crate::imap) fn login(
             }),
             false => service.authenticator.check_password(&facts, &user, &password),
         };
-        outcome(&service, &peer, name, checked.map(Turn::Done))
+        outcome(&service, &peer, checked.map(Turn::Done))
     })
 }
 
@@ -82,7 +81,7 @@ pub(in crate::imap) fn authenticate(
         let turn = service
             .authenticator
             .start(&facts, &mechanism, initial.as_deref());
-        outcome(&service, &peer, mechanism, turn)
+        outcome(&service, &peer, turn)
     })
 }
 
@@ -95,29 +94,26 @@ pub(in crate::imap) fn authenticate_step(
 ) -> Job {
     Job::once(move |_: &mut Output| {
         let turn = exchange.step(&response);
-        outcome(&service, &peer, "SASL".to_owned(), turn)
+        outcome(&service, &peer, turn)
     })
 }
 
-fn outcome(service: &ImapService, peer: &Peer, user: String, turn: Result<Turn, SaslError>) -> Outcome {
+fn outcome(service: &ImapService, peer: &Peer, turn: Result<Turn, SaslError>) -> Outcome {
     let surroundings = &service.options.surroundings;
     let turn = match turn {
         Ok(Turn::Challenge { data, exchange }) => LoginTurn::Challenge { data, exchange },
-        Err(error) => LoginTurn::Failed { user, error },
+        Err(error) => LoginTurn::Failed { error },
         Ok(Turn::Done(login)) => match identity(service, &login) {
             Ok(mut user) => match surroundings.admit(&user.name, peer) {
                 Ok(seat) => {
                     user.seat = seat.map(Mutex::new);
-                    welcome(service, &user);
+                    user.inbox = welcome(service, &user);
                     let notice = surroundings.message_of_the_day();
                     LoginTurn::Done { login, user, notice }
                 }
                 Err(reason) => LoginTurn::Full { login, reason },
             },
-            Err(reason) => LoginTurn::NoIdentity {
-                user: login.user,
-                reason,
-            },
+            Err(reason) => LoginTurn::NoIdentity { reason },
         },
     };
     let peer = log_name(&**surroundings, peer);
@@ -136,6 +132,7 @@ fn identity(service: &ImapService, login: &Login) -> Result<User, String> {
         referral: referral::home(&service.store, &name),
         auth: auth.with_admin(admin),
         name,
+        inbox: None,
         seat: None,
         warned: Mutex::new(None),
         session_id: session_id(&service.options.servername),
@@ -143,25 +140,28 @@ fn identity(service: &ImapService, login: &Login) -> Result<User, String> {
 }
 
 /// Makes the INBOX of a user who has none, if the site wants that; else notes that he has none, gets no mail, and cannot say
-/// why.
-fn welcome(service: &ImapService, user: &User) {
+/// why. Returns the INBOX.
+fn welcome(service: &ImapService, user: &User) -> Option<MailboxId> {
     if user.is_admin() || user.auth.is_anonymous() {
-        return;
+        return None;
     }
     let namespace = &service.options.namespace;
     let name = &user.name;
     if let Err(error) = service.store.autocreate(name, Occasion::Login, namespace) {
         let what = format_args!("no INBOX could be made for {name}: {error}");
-        return service.log.record(Level::Error, what);
+        service.log.record(Level::Error, what);
+        return None;
     }
-    let Ok(inbox) = namespace.inbox(name) else { return };
-    if let Ok(None) = service.store.lookup(&inbox) {
+    let inbox = namespace.inbox(name).ok()?;
+    let found = service.store.lookup(&inbox).ok()?;
+    if found.is_none() {
         // As an administrator writes it.
         let shown = namespace.to_client(&inbox, None, true);
         let what =
             format_args!("{name} has logged in and has no INBOX; `createmailbox {shown}` in cyradm makes it");
         service.log.record(Level::Notice, what);
     }
+    found?.id.clone()
 }
 
 /// `server-time-process-number-random`, as log readers know it.

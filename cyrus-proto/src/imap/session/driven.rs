@@ -6,7 +6,7 @@ use cyrus_store::Level;
 
 use super::{ImapSession, MAX_HELD_INPUT, State, Work, capability};
 use crate::imap::options::ServerInfo;
-use crate::imap::response::{Code, Reply};
+use crate::imap::response::{Code, Reply, Status};
 use crate::imap::run::Outcome;
 use crate::job::{Done, Link, Session, Step, TlsFacts};
 use crate::output::Output;
@@ -15,6 +15,7 @@ impl Session for ImapSession {
     fn begin(&mut self, link: &Link, now: Instant) {
         self.link = Some(link.clone());
         self.active = now;
+        self.stranger_since = now;
         let capability = Code::Capability(self.capabilities(capability::greeting));
         let options = self.options();
         let text = match options.serverinfo {
@@ -74,6 +75,9 @@ impl Session for ImapSession {
         match (work, outcome) {
             (Work::Command { tag, verb }, Outcome::Command { reply, mailbox }) => {
                 self.select(mailbox);
+                if reply.status == Status::Bye {
+                    return self.bye(&reply);
+                }
                 self.after_command(verb, &reply);
                 self.reply(&tag, &reply);
                 self.command_ends(now);
@@ -89,8 +93,8 @@ impl Session for ImapSession {
             }
             (Work::Notify { tag }, outcome @ Outcome::Notify { .. }) => self.notified(tag, outcome),
             (Work::Push, Outcome::Command { mailbox, .. }) => self.give_back(mailbox),
-            (Work::Login { tag, plain }, Outcome::Login(turn)) => {
-                self.login_turn(tag, plain, *turn, now);
+            (Work::Login { tag, attempt, plain }, Outcome::Login(turn)) => {
+                self.login_turn(tag, attempt, plain, *turn, now);
                 if !matches!(self.state, State::Authenticating { .. }) {
                     self.command_ends(now);
                 }

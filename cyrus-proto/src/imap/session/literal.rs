@@ -57,7 +57,8 @@ impl ImapSession {
         let (Some(mailbox), Some(place)) = (target, place) else {
             let early = self.current_user().is_none();
             let whole = announced.size.saturating_add(so_far_len);
-            let too_large = announced.size > self.options().maxliteral || early && whole > LOGIN_COMMAND;
+            let too_large =
+                announced.size > self.options().maxliteral || early && whole > LOGIN_COMMAND as u64;
             if too_large || !announced.fits_in_memory {
                 self.refuse_literal(
                     &tag,

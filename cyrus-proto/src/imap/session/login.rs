@@ -12,7 +12,7 @@ use crate::imap::command::Tag;
 use crate::imap::response::{Code, Reply, put_capability, put_continuation};
 use crate::imap::run::{self, LoginTurn, Turned};
 use crate::job::Step;
-use crate::sasl::SaslError;
+use crate::sasl::{Attempt, SaslError};
 
 impl ImapSession {
     /// `LOGIN user password`
@@ -43,7 +43,11 @@ impl ImapSession {
             self.reply(&tag, &Reply::no("Login only available under a layer"));
             return None;
         }
-        self.work = Some(Work::Login { tag, plain: true });
+        self.work = Some(Work::Login {
+            tag,
+            attempt: Attempt::with_password(&user),
+            plain: true,
+        });
         let service = self.service.clone();
         let facts = self.facts();
         Some(Step::Run(run::login(
@@ -72,20 +76,23 @@ impl ImapSession {
             self.reply(&tag, &Reply::no("Authentication only available under a layer"));
             return None;
         }
+        let mut attempt = Attempt::new(&mechanism);
         let initial = match initial.map(|initial| STANDARD.decode(initial)) {
             None => None,
-            Some(Ok(initial)) => Some(initial),
+            Some(Ok(initial)) => {
+                attempt.hear(&initial);
+                Some(initial)
+            }
             Some(Err(_)) => {
-                self.login_failed(
-                    &tag,
-                    &mechanism,
-                    &SaslError::BadProtocol("not base64".into()),
-                    now,
-                );
+                self.not_base64(&tag, &attempt, now);
                 return None;
             }
         };
-        self.work = Some(Work::Login { tag, plain: false });
+        self.work = Some(Work::Login {
+            tag,
+            attempt,
+            plain: false,
+        });
         let service = self.service.clone();
         let facts = self.facts();
         Some(Step::Run(run::authenticate(
@@ -99,8 +106,12 @@ impl ImapSession {
 
     /// The client's response to a challenge.
     pub(super) fn authenticate_line(&mut self, line: &[u8], now: Instant) -> Option<Step> {
-        let (tag, exchange) = match std::mem::replace(&mut self.state, State::NotAuthenticated) {
-            State::Authenticating { tag, exchange } => (tag, exchange),
+        let (tag, mut attempt, exchange) = match std::mem::replace(&mut self.state, State::NotAuthenticated) {
+            State::Authenticating {
+                tag,
+                attempt,
+                exchange,
+            } => (tag, attempt, exchange),
             other => {
                 self.state = other;
                 return None;
@@ -112,7 +123,12 @@ impl ImapSession {
         }
         match STANDARD.decode(line) {
             Ok(response) => {
-                self.work = Some(Work::Login { tag, plain: false });
+                attempt.hear(&response);
+                self.work = Some(Work::Login {
+                    tag,
+                    attempt,
+                    plain: false,
+                });
                 let service = self.service.clone();
                 Some(Step::Run(run::authenticate_step(
                     service,
@@ -122,30 +138,47 @@ impl ImapSession {
                 )))
             }
             Err(_) => {
-                self.login_failed(&tag, "SASL", &SaslError::BadProtocol("not base64".into()), now);
+                self.not_base64(&tag, &attempt, now);
                 None
             }
         }
     }
 
+    fn not_base64(&mut self, tag: &Tag, attempt: &Attempt, now: Instant) {
+        let error = SaslError::BadProtocol("what the client sent is not base64".to_owned());
+        self.hold(tag, Reply::no(error.text()), attempt, &error, now);
+    }
+
     /// A turn of the exchange came back.
-    pub(super) fn login_turn(&mut self, tag: Tag, plain: bool, turned: Turned, now: Instant) {
+    pub(super) fn login_turn(
+        &mut self,
+        tag: Tag,
+        attempt: Attempt,
+        plain: bool,
+        turned: Turned,
+        now: Instant,
+    ) {
         self.peer_name = Some(turned.peer.into());
         match turned.turn {
             LoginTurn::Challenge { data, exchange } => {
                 let data = STANDARD.encode(data);
                 self.write(|out| put_continuation(out, &data));
-                self.state = State::Authenticating { tag, exchange };
+                self.state = State::Authenticating {
+                    tag,
+                    attempt,
+                    exchange,
+                };
             }
-            LoginTurn::Failed { user, error } if plain => {
-                let text = format!("Login failed: {}", error.text());
-                let mechanism = format!("plaintext {user}");
-                self.hold(&tag, Reply::no(text), &mechanism, &error, now);
+            LoginTurn::Failed { error } => {
+                let reply = match plain {
+                    true => Reply::no(format!("Login failed: {}", error.text())),
+                    false => Reply::no(error.text()),
+                };
+                self.hold(&tag, reply, &attempt, &error, now);
             }
-            LoginTurn::Failed { user, error } => self.login_failed(&tag, &user, &error, now),
-            LoginTurn::NoIdentity { user, reason } => {
+            LoginTurn::NoIdentity { reason } => {
                 let error = SaslError::NotAuthorized(reason);
-                self.login_failed(&tag, &user, &error, now);
+                self.hold(&tag, Reply::no(error.text()), &attempt, &error, now);
             }
             LoginTurn::Full { login, reason } => {
                 let log = &self.service.log;
@@ -161,21 +194,17 @@ impl ImapSession {
         }
     }
 
-    fn login_failed(&mut self, tag: &Tag, mechanism: &str, error: &SaslError, now: Instant) {
-        self.hold(tag, Reply::no(error.text()), mechanism, error, now);
-    }
-
     /// Notes the failure and keeps the reply back for `failedloginpause`.
-    fn hold(&mut self, tag: &Tag, reply: Reply, mechanism: &str, error: &SaslError, now: Instant) {
+    fn hold(&mut self, tag: &Tag, reply: Reply, attempt: &Attempt, error: &SaslError, now: Instant) {
         let peer = self.log_name();
         let log = &self.service.log;
         log.record(
             Level::Notice,
-            format_args!("badlogin: {peer} {mechanism} [{error}]"),
+            format_args!("badlogin: {peer} {attempt} [{error}]"),
         );
-        let reply = match error {
-            SaslError::Unavailable(_) | SaslError::Setup(_) => reply.with(Code::Unavailable),
-            _ => reply,
+        let reply = match error.is_temporary() {
+            true => reply.with(Code::Unavailable),
+            false => reply,
         };
         let mut text = Vec::new();
         reply.put_tagged(&mut text, tag);
@@ -203,6 +232,7 @@ impl ImapSession {
             ),
         );
         self.state = State::Authenticated { user: Arc::new(user) };
+        self.framer.set_limits(self.service.options.limits);
         let mut text = Vec::new();
         if !secure
             && plain

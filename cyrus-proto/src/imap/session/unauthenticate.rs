@@ -3,7 +3,7 @@
 use cyrus_store::Level;
 use cyrus_store::search::Collation;
 
-use super::{ImapSession, Next, State, capability};
+use super::{ImapSession, Next, State, capability, strangers_limits};
 use crate::imap::command::Tag;
 use crate::imap::enabled::Enabled;
 use crate::imap::response::{Code, Reply};
@@ -26,6 +26,9 @@ impl ImapSession {
         );
         self.leave();
         self.state = State::NotAuthenticated;
+        self.stranger_since = self.active;
+        self.framer
+            .set_limits(strangers_limits(self.service.options.limits));
         self.enabled = Enabled::NONE;
         self.compressed = false;
         self.notify = None;

@@ -63,6 +63,9 @@ impl ImapSession {
 
     /// Notes a command that took long.
     pub(super) fn command_ends(&mut self, now: Instant) {
+        if let Some(metered) = self.metered.take() {
+            metered.end(now);
+        }
         let (Some(timed), Some(least)) = (self.timed.take(), self.options().slow_command) else {
             return;
         };

@@ -1,6 +1,6 @@
 //! The connecting side, over native-tls.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use native_tls::{
     Certificate, HandshakeError, Identity, MidHandshakeTlsStream, Protocol, TlsConnector, TlsStream,
@@ -12,8 +12,10 @@ use crate::job::TlsFacts;
 /// How to connect to another server with TLS.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectTlsOptions {
-    /// PEM file of a certification authority to trust besides the system's.
+    /// PEM file of certification authorities to trust besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// Folder of such files (named by the hashes of their names, as c_rehash does it).
+    pub ca_folder: Option<PathBuf>,
     /// PEM files of our own certificate chain and its PKCS#8 key, if the server wants one.
     pub identity: Option<(PathBuf, PathBuf)>,
     /// Take any certificate: only for peers that are trusted otherwise.
@@ -25,29 +27,7 @@ pub struct ConnectTlsOptions {
 /// # Errors
 /// A file cannot be used.
 pub fn connect_tls(server_name: &str, options: &ConnectTlsOptions) -> Result<Box<dyn TlsPipe>, TlsError> {
-    let setting = |what: String, error: &dyn std::fmt::Display| TlsError::Setting {
-        what,
-        reason: error.to_string(),
-    };
-    let file =
-        |path: &PathBuf| std::fs::read(path).map_err(|error| setting(path.display().to_string(), &error));
-    let mut builder = TlsConnector::builder();
-    builder.min_protocol_version(Some(Protocol::Tlsv12));
-    if let Some(path) = &options.ca_file {
-        let authority = Certificate::from_pem(&file(path)?)
-            .map_err(|error| setting(format!("CA certificate {}", path.display()), &error))?;
-        builder.add_root_certificate(authority);
-    }
-    if let Some((chain, key)) = &options.identity {
-        let identity = Identity::from_pkcs8(&file(chain)?, &file(key)?)
-            .map_err(|error| setting(format!("client certificate {}", chain.display()), &error))?;
-        builder.identity(identity);
-    }
-    builder.danger_accept_invalid_certs(options.accept_any_certificate);
-    builder.danger_accept_invalid_hostnames(options.accept_any_certificate);
-    let connector = builder
-        .build()
-        .map_err(|error| setting("TLS client".to_owned(), &error))?;
+    let connector = connector(options)?;
     match connector.connect(server_name, Wire::default()) {
         Ok(stream) => Ok(Box::new(Client {
             state: State::Open(stream),
@@ -56,6 +36,73 @@ pub fn connect_tls(server_name: &str, options: &ConnectTlsOptions) -> Result<Box
             state: State::Handshaking(half),
         })),
         Err(HandshakeError::Failure(error)) => Err(TlsError::Peer(error.to_string())),
+    }
+}
+
+/// What makes connections with these options.
+///
+/// # Errors
+/// A file cannot be used.
+pub(crate) fn connector(options: &ConnectTlsOptions) -> Result<TlsConnector, TlsError> {
+    let mut builder = TlsConnector::builder();
+    builder.min_protocol_version(Some(Protocol::Tlsv12));
+    for path in authorities(options)? {
+        let what = || format!("CA certificate {}", path.display());
+        let authorities =
+            Certificate::stack_from_pem(&read(&path)?).map_err(|error| setting(what(), &error))?;
+        for authority in authorities {
+            builder.add_root_certificate(authority);
+        }
+    }
+    if let Some((chain, key)) = &options.identity {
+        let identity = Identity::from_pkcs8(&read(chain)?, &read(key)?)
+            .map_err(|error| setting(format!("client certificate {}", chain.display()), &error))?;
+        builder.identity(identity);
+    }
+    builder.danger_accept_invalid_certs(options.accept_any_certificate);
+    builder.danger_accept_invalid_hostnames(options.accept_any_certificate);
+    builder
+        .build()
+        .map_err(|error| setting("TLS client".to_owned(), &error))
+}
+
+/// The files of authorities to trust.
+fn authorities(options: &ConnectTlsOptions) -> Result<Vec<PathBuf>, TlsError> {
+    let mut files: Vec<PathBuf> = options.ca_file.iter().cloned().collect();
+    if let Some(folder) = &options.ca_folder {
+        let entries =
+            std::fs::read_dir(folder).map_err(|error| setting(folder.display().to_string(), &error))?;
+        files.extend(
+            entries
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|path| is_hash(path)),
+        );
+    }
+    Ok(files)
+}
+
+/// Whether a file is named by a hash: eight hexadecimal digits, a dot and a number.
+fn is_hash(path: &Path) -> bool {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let Some((hash, number)) = name.split_once('.') else {
+        return false;
+    };
+    let all = |text: &str, is: fn(&u8) -> bool| !text.is_empty() && text.as_bytes().iter().all(is);
+    hash.len() == 8 && all(hash, u8::is_ascii_hexdigit) && all(number, u8::is_ascii_digit)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|error| setting(path.display().to_string(), &error))
+}
+
+fn setting(what: String, error: &dyn std::fmt::Display) -> TlsError {
+    TlsError::Setting {
+        what,
+        reason: error.to_string(),
     }
 }
 

@@ -1,19 +1,17 @@
 //! The serving side, over openssl.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
-use openssl::ssl::{
-    ErrorCode, Ssl, SslContext, SslContextBuilder, SslFiletype, SslMethod, SslMode, SslOptions,
-    SslSessionCacheMode, SslStream, SslVerifyMode, SslVersion,
-};
-
-use openssl::x509::store::X509Lookup;
-use openssl::x509::verify::X509VerifyFlags;
+use openssl::ssl::{ErrorCode, Ssl, SslContext, SslRef, SslStream, SslVersion};
+use openssl::x509::X509Ref;
 
 use super::{Handshake, TlsError, TlsPipe, TlsRead, Wire};
-use crate::job::TlsFacts;
+use crate::job::{ChannelBinding, TlsFacts};
+
+mod context;
 
 /// How a server speaks TLS.
 #[derive(Clone, Debug)]
@@ -22,6 +20,10 @@ pub struct TlsOptions {
     pub certificate: PathBuf,
     /// PEM file with the private key; may be the same file.
     pub key: PathBuf,
+    /// Further certificates for the same names with keys of other kinds: clients get the best that they can use.
+    pub others: Vec<Identity>,
+    /// Certificates for clients that ask for one of the names in them (SNI); all others get `certificate`.
+    pub by_name: Vec<Identity>,
     /// PEM file with more of the chain, if it is not in `certificate`.
     pub chain: Option<PathBuf>,
     /// PEM file with the authorities that may sign client certificates.
@@ -38,6 +40,8 @@ pub struct TlsOptions {
     pub oldest: TlsVersion,
     /// The newest version spoken.
     pub newest: TlsVersion,
+    /// Versions between the two that are not spoken.
+    pub left_out: Vec<TlsVersion>,
     /// OpenSSL's cipher list for TLS 1.2 and before; `None` leaves the library's.
     pub ciphers: Option<String>,
     /// OpenSSL's cipher suites for TLS 1.3; `None` leaves the library's.
@@ -58,6 +62,8 @@ impl TlsOptions {
         Self {
             certificate: certificate.into(),
             key: key.into(),
+            others: Vec::new(),
+            by_name: Vec::new(),
             chain: None,
             client_ca_file: None,
             client_ca_folder: None,
@@ -66,6 +72,7 @@ impl TlsOptions {
             client_certificates: ClientCertificates::Ignore,
             oldest: TlsVersion::Tls1_2,
             newest: TlsVersion::Tls1_3,
+            left_out: Vec::new(),
             ciphers: None,
             cipher_suites: None,
             groups: None,
@@ -74,6 +81,31 @@ impl TlsOptions {
             service: "cyrus".to_owned(),
         }
     }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let identities = self.others.iter().chain(&self.by_name);
+        let mut files: Vec<PathBuf> = identities
+            .flat_map(|identity| [&identity.certificate, &identity.key])
+            .chain([&self.certificate, &self.key])
+            .chain(&self.chain)
+            .chain(&self.client_ca_file)
+            .chain(&self.client_crl)
+            .chain(&self.dh_parameters)
+            .cloned()
+            .collect();
+        files.sort();
+        files.dedup();
+        files
+    }
+}
+
+/// A certificate with its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// PEM file with the certificate, and the rest of its chain after it.
+    pub certificate: PathBuf,
+    /// PEM file with the private key; may be the same file.
+    pub key: PathBuf,
 }
 
 /// What to do about client certificates.
@@ -101,92 +133,42 @@ pub enum TlsVersion {
     Tls1_3,
 }
 
-impl TlsVersion {
-    fn openssl(self) -> SslVersion {
-        match self {
-            Self::Tls1_0 => SslVersion::TLS1,
-            Self::Tls1_1 => SslVersion::TLS1_1,
-            Self::Tls1_2 => SslVersion::TLS1_2,
-            Self::Tls1_3 => SslVersion::TLS1_3,
-        }
-    }
+/// A server's certificates and settings, read and checked once and shared by its connections. Cheap to clone; all clones
+/// are renewed together.
+#[derive(Clone)]
+pub struct TlsServer(Arc<Current>);
+
+struct Current {
+    options: TlsOptions,
+    context: RwLock<SslContext>,
 }
 
-/// A server's certificates and settings, read and checked once and shared by its connections.
-#[derive(Clone)]
-pub struct TlsServer(SslContext);
-
 impl TlsServer {
-    /// Reads the files and checks that key and certificate belong together.
+    /// Reads the files and checks that keys and certificates belong together.
     ///
     /// # Errors
     /// [`TlsError::Setting`], naming the option and the file.
     pub fn new(options: &TlsOptions) -> Result<Self, TlsError> {
-        let mut builder = SslContext::builder(SslMethod::tls_server()).map_err(at("TLS"))?;
-        let b = &mut builder;
-        b.set_min_proto_version(Some(options.oldest.openssl()))
-            .map_err(at("oldest TLS version"))?;
-        b.set_max_proto_version(Some(options.newest.openssl()))
-            .map_err(at("newest TLS version"))?;
-        b.set_certificate_chain_file(&options.certificate)
-            .map_err(file("certificate", &options.certificate))?;
-        let read = b.set_private_key_file(&options.key, SslFiletype::PEM);
-        read.map_err(|error| match is_mismatch(&error) {
-            true => TlsError::Setting {
-                what: format!("private key {}", options.key.display()),
-                reason: format!(
-                    "it does not belong to the certificate {}; check tls_server_key and tls_server_cert",
-                    options.certificate.display()
-                ),
-            },
-            false => file("private key", &options.key)(error),
-        })?;
-        b.check_private_key().map_err(file("private key", &options.key))?;
-        if let Some(path) = &options.chain {
-            add_chain(b, path)?;
-        }
-        if let Some(list) = &options.ciphers {
-            b.set_cipher_list(list)
-                .map_err(at(&format!("ciphers {list:?}")))?;
-        }
-        if let Some(list) = &options.cipher_suites {
-            b.set_ciphersuites(list)
-                .map_err(at(&format!("TLS 1.3 cipher suites {list:?}")))?;
-        }
-        if let Some(list) = &options.groups {
-            b.set_groups_list(list)
-                .map_err(at(&format!("key exchange groups {list:?}")))?;
-        }
-        if let Some(path) = &options.dh_parameters {
-            let what = "Diffie-Hellman parameters";
-            let parameters = openssl::dh::Dh::params_from_pem(&read_pem(what, path)?);
-            b.set_tmp_dh(&*parameters.map_err(file(what, path))?)
-                .map_err(file(what, path))?;
-        }
-        client_certificates(b, options)?;
-        let mut flags =
-            SslOptions::NO_COMPRESSION | SslOptions::NO_RENEGOTIATION | SslOptions::SINGLE_ECDH_USE;
-        if options.prefer_server_ciphers {
-            flags |= SslOptions::CIPHER_SERVER_PREFERENCE;
-        }
-        if !options.resumption {
-            flags |= SslOptions::NO_TICKET;
-        }
-        b.set_options(flags);
-        // Sessions live in tickets that clients keep; a cache here would only grow.
-        b.set_session_cache_mode(SslSessionCacheMode::OFF);
-        b.set_session_id_context(
-            options
-                .service
-                .as_bytes()
-                .get(..MAX_CONTEXT)
-                .unwrap_or(options.service.as_bytes()),
-        )
-        .map_err(at("session context"))?;
-        b.set_mode(
-            SslMode::ENABLE_PARTIAL_WRITE | SslMode::ACCEPT_MOVING_WRITE_BUFFER | SslMode::RELEASE_BUFFERS,
-        );
-        Ok(Self(builder.build()))
+        Ok(Self(Arc::new(Current {
+            context: RwLock::new(context::build(options)?),
+            options: options.clone(),
+        })))
+    }
+
+    /// Reads the files again, for the handshakes to come; connections that are up keep what they have. Sessions from before
+    /// cannot be resumed any more, because the keys of their tickets are new, too.
+    ///
+    /// # Errors
+    /// As in [`new`](Self::new); what was there before stays in use.
+    pub fn renew(&self) -> Result<(), TlsError> {
+        let fresh = context::build(&self.0.options)?;
+        *self.0.context.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
+    /// Every file that was read.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.0.options.files()
     }
 
     /// A pipe that waits for a client's handshake.
@@ -194,8 +176,14 @@ impl TlsServer {
     /// # Errors
     /// The library is out of memory.
     pub fn accept(&self) -> Result<Box<dyn TlsPipe>, TlsError> {
-        let ssl = Ssl::new(&self.0).map_err(at("TLS"))?;
-        let stream = SslStream::new(ssl, Wire::default()).map_err(at("TLS"))?;
+        let context = self
+            .0
+            .context
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let ssl = Ssl::new(&context).map_err(context::at("TLS"))?;
+        let stream = SslStream::new(ssl, Wire::default()).map_err(context::at("TLS"))?;
         Ok(Box::new(Accepted { stream }))
     }
 }
@@ -205,87 +193,6 @@ impl std::fmt::Debug for TlsServer {
         f.write_str("TlsServer")
     }
 }
-
-fn read_pem(what: &str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|error| TlsError::Setting {
-        what: format!("{what} {}", path.display()),
-        reason: error.to_string(),
-    })
-}
-
-fn add_chain(builder: &mut SslContextBuilder, path: &Path) -> Result<(), TlsError> {
-    let pem = read_pem("certificate chain", path)?;
-    let chain = openssl::x509::X509::stack_from_pem(&pem).map_err(file("certificate chain", path))?;
-    for certificate in chain {
-        builder
-            .add_extra_chain_cert(certificate)
-            .map_err(file("certificate chain", path))?;
-    }
-    Ok(())
-}
-
-fn client_certificates(builder: &mut SslContextBuilder, options: &TlsOptions) -> Result<(), TlsError> {
-    let mode = match options.client_certificates {
-        ClientCertificates::Ignore => SslVerifyMode::NONE,
-        ClientCertificates::Optional => SslVerifyMode::PEER,
-        ClientCertificates::Require => SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT,
-    };
-    builder.set_verify(mode);
-    if options.client_ca_file.is_none() && options.client_ca_folder.is_none() {
-        return Ok(());
-    }
-    builder
-        .load_verify_locations(
-            options.client_ca_file.as_deref(),
-            options.client_ca_folder.as_deref(),
-        )
-        .map_err(|error| TlsError::Setting {
-            what: format!(
-                "client certificate authorities {:?} {:?}",
-                options.client_ca_file, options.client_ca_folder
-            ),
-            reason: error.to_string(),
-        })?;
-    if let Some(path) = &options.client_ca_file {
-        let names = openssl::x509::X509Name::load_client_ca_file(path).map_err(file("client CA", path))?;
-        builder.set_client_ca_list(names);
-    }
-    if let Some(path) = &options.client_crl {
-        let what = "certificate revocation list";
-        let store = builder.cert_store_mut();
-        store
-            .add_lookup(X509Lookup::file())
-            .and_then(|lookup| lookup.load_crl_file(path, SslFiletype::PEM))
-            .map_err(file(what, path))?;
-        store
-            .set_flags(X509VerifyFlags::CRL_CHECK)
-            .map_err(file(what, path))?;
-    }
-    Ok(())
-}
-
-/// Whether a key was refused since the certificate has another.
-fn is_mismatch(error: &ErrorStack) -> bool {
-    let mut reasons = error.errors().iter().filter_map(openssl::error::Error::reason);
-    reasons.any(|reason| reason.ends_with("mismatch"))
-}
-
-fn at(what: &str) -> impl Fn(ErrorStack) -> TlsError {
-    move |error| TlsError::Setting {
-        what: what.to_owned(),
-        reason: error.to_string(),
-    }
-}
-
-fn file(what: &str, path: &Path) -> impl Fn(ErrorStack) -> TlsError {
-    move |error| TlsError::Setting {
-        what: format!("{what} {}", path.display()),
-        reason: error.to_string(),
-    }
-}
-
-/// Octets of a session context that OpenSSL takes.
-const MAX_CONTEXT: usize = 32;
 
 struct Accepted {
     stream: SslStream<Wire>,
@@ -345,39 +252,76 @@ impl Accepted {
             strength_bits: cipher.map_or(0, |cipher| u32::try_from(cipher.bits().secret).unwrap_or(0)),
             version: ssl.version_str().to_owned(),
             cipher: cipher.map_or_else(String::new, |cipher| cipher.name().to_owned()),
-            client_identity: self.client_identity(),
-            channel_binding: self.channel_binding(),
+            client_identity: client_identity(ssl),
+            channel_bindings: channel_bindings(ssl),
             resumed: ssl.session_reused(),
         }
     }
+}
 
-    /// The common name in the client's certificate. OpenSSL says "verified" also when none came, so both are asked.
-    fn client_identity(&self) -> Option<String> {
-        let ssl = self.stream.ssl();
-        let certificate = ssl.peer_certificate()?;
-        if ssl.verify_result() != openssl::x509::X509VerifyResult::OK {
-            return None;
-        }
-        let name = certificate
-            .subject_name()
-            .entries_by_nid(Nid::COMMONNAME)
-            .last()?
-            .data()
-            .to_string()
-            .ok()?;
-        let unusable = ['\0', char::REPLACEMENT_CHARACTER];
-        (!name.is_empty() && !name.contains(unusable)).then_some(name)
+/// The common name in the client's certificate. OpenSSL says "verified" also when none came, so both are asked.
+fn client_identity(ssl: &SslRef) -> Option<String> {
+    let certificate = ssl.peer_certificate()?;
+    if ssl.verify_result() != openssl::x509::X509VerifyResult::OK {
+        return None;
     }
+    let name = certificate
+        .subject_name()
+        .entries_by_nid(Nid::COMMONNAME)
+        .next()?
+        .data()
+        .to_string()
+        .ok()?;
+    let unusable = ['\0', char::REPLACEMENT_CHARACTER];
+    (!name.is_empty() && !name.contains(unusable)).then_some(name)
+}
 
-    /// RFC 9266; only TLS 1.3 (and 1.2 with extended master secrets, which cannot be asked for here) may export it.
-    fn channel_binding(&self) -> Option<Vec<u8>> {
-        let ssl = self.stream.ssl();
-        if ssl.version2() != Some(SslVersion::TLS1_3) {
-            return None;
+/// What only the two ends of this connection know, best first: RFC 9266's where it is safe, RFC 5929's otherwise.
+fn channel_bindings(ssl: &SslRef) -> Vec<ChannelBinding> {
+    let is_newest = ssl.version2() == Some(SslVersion::TLS1_3);
+    let mut bindings = Vec::new();
+    // Without extended master secrets (RFC 7627) two connections can be made to have the same.
+    if is_newest || ssl.extms_support() == Some(true) {
+        let mut data = vec![0; 32];
+        let exported = ssl.export_keying_material(&mut data, "EXPORTER-Channel-Binding", Some(b""));
+        if exported.is_ok() {
+            bindings.push(ChannelBinding {
+                name: "tls-exporter",
+                data,
+            });
         }
-        let mut binding = vec![0; 32];
-        ssl.export_keying_material(&mut binding, "EXPORTER-Channel-Binding", Some(b""))
-            .ok()?;
-        Some(binding)
+        // TLS 1.3 has none.
+        if !is_newest {
+            let mut data = vec![0; 64];
+            // The first Finished message: the client's, or the server's when a session is resumed.
+            let count = match ssl.session_reused() {
+                true => ssl.finished(&mut data),
+                false => ssl.peer_finished(&mut data),
+            };
+            data.truncate(count);
+            bindings.push(ChannelBinding {
+                name: "tls-unique",
+                data,
+            });
+        }
     }
+    bindings.extend(ssl.certificate().and_then(|certificate| {
+        Some(ChannelBinding {
+            name: "tls-server-end-point",
+            data: end_point(certificate)?,
+        })
+    }));
+    bindings
+}
+
+/// RFC 5929, section 4.1: the certificate, by the hash function of its signature, or by SHA-256 for one that was weak.
+fn end_point(certificate: &X509Ref) -> Option<Vec<u8>> {
+    let algorithm = certificate.signature_algorithm().object().nid();
+    let digest = match algorithm.signature_algorithms()?.digest {
+        Nid::MD5 | Nid::SHA1 => MessageDigest::sha256(),
+        // Ed25519 has none of its own.
+        Nid::UNDEF => return None,
+        digest => MessageDigest::from_nid(digest)?,
+    };
+    Some(certificate.digest(digest).ok()?.to_vec())
 }

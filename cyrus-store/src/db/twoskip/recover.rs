@@ -211,8 +211,9 @@ pub(super) fn replay(path: &Path, bytes: &[u8]) -> Result<(Keys, u64), DbError> 
         .unwrap_or(bytes.len());
     let bytes = bytes.get(..end).unwrap_or(bytes);
 
-    let mut now: BTreeMap<Vec<u8>, (u64, Vec<u8>)> = BTreeMap::new();
-    let mut at_commit = now.clone();
+    let mut now = Keys::new();
+    // What the keys were before the transaction in hand changed them.
+    let mut undo: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();
     let mut commit_end = EMPTY_SIZE;
     let mut keys: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
     let mut at = EMPTY_SIZE;
@@ -237,7 +238,8 @@ pub(super) fn replay(path: &Path, bytes: &[u8]) -> Result<(Keys, u64), DbError> 
             Kind::Dummy => return Err(DbError::damaged(path, at, "a second dummy record")),
             Kind::Live => {
                 keys.insert(at, record.key.to_vec());
-                now.insert(record.key.to_vec(), (at, record.value.to_vec()));
+                let before = now.insert(record.key.to_vec(), record.value.to_vec());
+                undo.push((record.key.to_vec(), before));
             }
             Kind::Delete => {
                 let gone = match record.pointer(0) {
@@ -250,10 +252,11 @@ pub(super) fn replay(path: &Path, bytes: &[u8]) -> Result<(Keys, u64), DbError> 
                 let gone = gone.ok_or_else(|| {
                     DbError::damaged(path, at, "a deletion of a key that is not to be found")
                 })?;
-                now.remove(&gone);
+                let before = now.remove(&gone);
+                undo.push((gone, before));
             }
             Kind::Commit => {
-                at_commit = now.clone();
+                undo.clear();
                 commit_end = at + record.size() as u64;
             }
         }
@@ -275,13 +278,15 @@ pub(super) fn replay(path: &Path, bytes: &[u8]) -> Result<(Keys, u64), DbError> 
             commit_end,
             "the last transaction has no end",
         )),
-        _ => Ok((
-            at_commit
-                .into_iter()
-                .map(|(key, (_, value))| (key, value))
-                .collect(),
-            generation,
-        )),
+        _ => {
+            while let Some((key, before)) = undo.pop() {
+                match before {
+                    Some(value) => now.insert(key, value),
+                    None => now.remove(&key),
+                };
+            }
+            Ok((now, generation))
+        }
     }
 }
 

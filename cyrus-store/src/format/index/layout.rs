@@ -26,6 +26,8 @@ pub(super) type Field<T> = fn(&mut IndexHeader) -> &mut T;
 /// Where a record keeps the fields that not every version has, or not in the same place.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RecordLayout {
+    pub(super) guid: Option<usize>,
+    pub(super) modseq: Option<usize>,
     pub(super) gmtime: Option<usize>,
     pub(super) savedate: Option<usize>,
     pub(super) cid: Option<usize>,
@@ -41,7 +43,7 @@ impl Layout {
     }
 
     /// The version that new mailboxes get.
-    pub const NEWEST: &'static Self = &ALL[6];
+    pub const NEWEST: &'static Self = &ALL[10];
 
     /// Whether mailboxes of this version can be written: from 12 on, records carry CRCs, the owner's `\Seen` is in
     /// the index, and expunged messages keep their records.
@@ -73,10 +75,48 @@ pub(super) const LAST_UPDATED: usize = 28;
 pub(super) const FLAGS: usize = 32;
 pub(super) const USER_FLAGS: usize = 36;
 pub(super) const CACHE_VERSION: usize = 56;
-pub(super) const GUID: usize = 60;
-pub(super) const MODSEQ: usize = 80;
 
-static ALL: [Layout; 7] = [
+static ALL: [Layout; 11] = [
+    Layout {
+        minor: 6,
+        header_size: 76,
+        record_size: 60,
+        header_crc: None,
+        counts_expunged: false,
+        header32: HEADER_10,
+        header64: HEADER64_6,
+        record: RECORD_6,
+    },
+    Layout {
+        minor: 7,
+        header_size: 76,
+        record_size: 72,
+        header_crc: None,
+        counts_expunged: false,
+        header32: HEADER_10,
+        header64: HEADER64_6,
+        record: RECORD_6,
+    },
+    Layout {
+        minor: 8,
+        header_size: 92,
+        record_size: 80,
+        header_crc: None,
+        counts_expunged: false,
+        header32: HEADER_10,
+        header64: HEADER64_10,
+        record: RECORD_8,
+    },
+    Layout {
+        minor: 9,
+        header_size: 96,
+        record_size: 80,
+        header_crc: None,
+        counts_expunged: false,
+        header32: HEADER_10,
+        header64: HEADER64_10,
+        record: RECORD_8,
+    },
     Layout {
         minor: 10,
         header_size: 96,
@@ -86,6 +126,8 @@ static ALL: [Layout; 7] = [
         header32: HEADER_10,
         header64: HEADER64_10,
         record: RecordLayout {
+            guid: Some(60),
+            modseq: Some(80),
             gmtime: None,
             savedate: None,
             cid: None,
@@ -103,6 +145,8 @@ static ALL: [Layout; 7] = [
         header32: HEADER_12,
         header64: HEADER64_12,
         record: RecordLayout {
+            guid: Some(60),
+            modseq: Some(80),
             gmtime: Some(20),
             savedate: None,
             cid: None,
@@ -166,7 +210,25 @@ static ALL: [Layout; 7] = [
     },
 ];
 
+const RECORD_6: RecordLayout = RecordLayout {
+    guid: None,
+    modseq: None,
+    gmtime: None,
+    savedate: None,
+    cid: None,
+    createdmodseq: None,
+    cache_crc: None,
+    crc: None,
+};
+
+const RECORD_8: RecordLayout = RecordLayout {
+    modseq: Some(72),
+    ..RECORD_6
+};
+
 const RECORD_13: RecordLayout = RecordLayout {
+    guid: Some(60),
+    modseq: Some(80),
     gmtime: Some(20),
     savedate: None,
     cid: Some(88),
@@ -176,6 +238,8 @@ const RECORD_13: RecordLayout = RecordLayout {
 };
 
 const RECORD_16: RecordLayout = RecordLayout {
+    guid: Some(60),
+    modseq: Some(80),
     gmtime: Some(20),
     savedate: Some(52),
     cid: Some(88),
@@ -184,6 +248,7 @@ const RECORD_16: RecordLayout = RecordLayout {
     crc: Some(108),
 };
 
+const HEADER64_6: &[(usize, Field<u64>)] = &[(32, |h| &mut h.quota_mailbox_used)];
 const HEADER64_10: &[(usize, Field<u64>)] = &[
     (32, |h| &mut h.quota_mailbox_used),
     (68, |h| &mut h.highestmodseq),
@@ -200,7 +265,7 @@ const HEADER64_16: &[(usize, Field<u64>)] = &[
     (128, |h| &mut h.createdmodseq),
 ];
 
-/// The 32-bit fields of versions 10, 12, 13, 14 to 16, and 17: each list is the beginning of the next.
+/// The 32-bit fields of versions up to 10, of 12, 13, 14 to 16, and 17: each list is the beginning of the next.
 const FIELDS: [(usize, Field<u32>); 21] = [
     (24, |h| &mut h.last_appenddate),
     (28, |h| &mut h.last_uid),

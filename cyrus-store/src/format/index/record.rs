@@ -1,8 +1,8 @@
 //! One message's record, borrowed from the file for scanning or decoded for use.
 
 use super::layout::{
-    CACHE_OFFSET, CACHE_VERSION, FLAGS, GUID, HEADER_SIZE, INTERNALDATE, LAST_UPDATED, MODSEQ, SENTDATE,
-    SIZE, UID, USER_FLAGS,
+    CACHE_OFFSET, CACHE_VERSION, FLAGS, HEADER_SIZE, INTERNALDATE, LAST_UPDATED, SENTDATE, SIZE, UID,
+    USER_FLAGS,
 };
 use super::{Damage, Fault, Layout, be32, be64, crc32, put32, put64};
 use crate::flags::{KeywordBits, SystemFlags};
@@ -106,10 +106,12 @@ impl Record {
             CACHE_VERSION,
             high_offset << 16 | u32::from(self.cache_version),
         );
-        if let Some(guid) = bytes.get_mut(GUID..GUID + 20) {
+        if let Some(guid) = at.guid.and_then(|at| bytes.get_mut(at..at + 20)) {
             guid.copy_from_slice(&self.guid.0);
         }
-        put64(bytes, MODSEQ, self.modseq);
+        if let Some(at) = at.modseq {
+            put64(bytes, at, self.modseq);
+        }
         if let Some(at) = at.gmtime {
             put32(bytes, at, self.gmtime);
         }
@@ -162,9 +164,9 @@ impl<'a> RecordView<'a> {
         self.word(FLAGS)
     }
 
-    /// Modification sequence.
+    /// Modification sequence; one in versions without.
     pub fn modseq(&self) -> u64 {
-        self.long(MODSEQ)
+        self.layout.record.modseq.map_or(1, |at| self.long(at))
     }
 
     /// Whether the message is gone for clients.
@@ -214,9 +216,10 @@ impl<'a> RecordView<'a> {
         self.layout.record.createdmodseq.map_or(0, |at| self.long(at))
     }
 
-    /// SHA-1 of the message file.
+    /// SHA-1 of the message file; zeros in versions without.
     pub fn guid(&self) -> Guid {
-        let guid = self.bytes.get(GUID..).and_then(|rest| rest.first_chunk::<20>());
+        let at = self.layout.record.guid;
+        let guid = at.and_then(|at| self.bytes.get(at..)?.first_chunk::<20>());
         Guid(guid.copied().unwrap_or_default())
     }
 

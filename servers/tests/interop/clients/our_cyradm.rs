@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use super::served;
 use crate::rig::programs::{Programs, both};
 use crate::rig::server::Server;
+use crate::rig::site::Site;
 
 const SCRIPT: &str = include_str!("our_cyradm.script");
 
@@ -86,6 +87,34 @@ fn our_cyradm_prints_what_that_of_debian_prints_at_either_server() {
             (only_in(&ours, &debian), only_in(&debian, &ours)),
             (nothing.clone(), nothing)
         );
+    }
+}
+
+#[test]
+fn s146_partitions_are_chosen_and_changed_through_our_cyradm() {
+    let (Some(ours), Some(our_programs)) = (ours(), Programs::ours()) else {
+        return;
+    };
+    for daemons in [Programs::real, Programs::ours] {
+        let Some(programs) = daemons() else { return };
+        let site = Site::new(&[], &[]);
+        let part2 = site.root().join("part2");
+        std::fs::create_dir(&part2).expect("a partition");
+        site.own(&part2);
+        site.configure(&format!("partition-part2: {}\n", part2.display()));
+        let server = site.start(&programs);
+        let script = site.root().join("script");
+        let lines = "cm shared part2\ncm moved\nrenm moved moved part2\ncm --partition default back\n\
+                     renm --partition part2 back back\n";
+        std::fs::write(&script, lines).expect("a script");
+        let input = std::fs::File::open(&script).expect("it was written");
+        let said = cyradm(ours.as_os_str(), &server, &["--auth", "PLAIN"], input.into());
+        assert!(said.stderr.is_empty(), "{}", both(&said));
+        for name in ["shared", "moved", "back"] {
+            let path = site.tool_ok(&our_programs, "mbpath", &[name]);
+            assert!(path.starts_with(&part2.display().to_string()), "{name}: {path}");
+        }
+        server.stop();
     }
 }
 

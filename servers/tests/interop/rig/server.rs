@@ -16,7 +16,7 @@ use super::programs::{Programs, as_service_user};
 use super::site::Site;
 
 /// What a start differs in from the usual.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Start {
     /// Recover the databases first; not when other daemons are at work on the site.
     pub(crate) recover: bool,
@@ -28,6 +28,12 @@ pub(crate) struct Start {
     pub(crate) lmtp_port: bool,
     /// The ports for IMAP and IMAPS; free ones otherwise.
     pub(crate) ports: Option<(u16, u16)>,
+    /// A port for LMTP that must be authenticated.
+    pub(crate) lmtp: Option<u16>,
+    /// Let our daemons write their log to the server's own, [`Server::log`].
+    pub(crate) verbose: bool,
+    /// What the daemons find in their environment besides what the test has.
+    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 impl Default for Start {
@@ -38,6 +44,9 @@ impl Default for Start {
             tls: false,
             lmtp_port: false,
             ports: None,
+            lmtp: None,
+            verbose: false,
+            environment: Vec::new(),
         }
     }
 }
@@ -50,6 +59,7 @@ pub(crate) struct Server {
     pub(crate) imaps_port: u16,
     pub(crate) lmtp_port: u16,
     pub(crate) lmtp_socket: PathBuf,
+    log: PathBuf,
 }
 
 impl Server {
@@ -86,6 +96,11 @@ impl Server {
                 "  {name}lmtpport cmd=\"{lmtpd}\" listen=\"127.0.0.1:{lmtp_port}\"\n"
             ));
         }
+        if let Some(port) = start.lmtp {
+            cyrus_conf.push_str(&format!(
+                "  {name}lmtptcp cmd=\"{lmtpd}\" listen=\"127.0.0.1:{port}\"\n"
+            ));
+        }
         cyrus_conf.push_str(&format!(
             "  {name}lmtp cmd=\"{lmtpd}\" listen=\"{}\"\n}}\nEVENTS {{\n}}\n",
             lmtp_socket.display()
@@ -98,12 +113,17 @@ impl Server {
         }
         let cyrus_conf_path = site.root().join(format!("{name}.cyrus.conf"));
         std::fs::write(&cyrus_conf_path, cyrus_conf).expect("cyrus.conf");
-        let log = std::fs::File::create(site.root().join(format!("{name}.log"))).expect("the master's log");
+        let log_path = site.root().join(format!("{name}.log"));
+        let log = std::fs::File::create(&log_path).expect("the master's log");
         let mut command = as_service_user(programs.path("master"));
         command.arg("-C").arg(site.conf()).arg("-M").arg(cyrus_conf_path);
         command
             .args(["-p", &format!("{root}/{name}.pid"), "-l", "512"])
             .current_dir(site.root());
+        command.envs(start.environment);
+        if start.verbose {
+            command.env("CYRUS_VERBOSE", "1");
+        }
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second descriptor"))
@@ -117,6 +137,7 @@ impl Server {
             imaps_port,
             lmtp_port,
             lmtp_socket,
+            log: log_path,
         };
         server.wait_ready();
         server
@@ -149,6 +170,12 @@ impl Server {
     /// A connection to lmtpd after LHLO; panics if that fails.
     pub(crate) fn lmtp(&self) -> Lmtp {
         Lmtp::connect(&self.lmtp_socket).unwrap_or_else(|error| panic!("{} lmtpd: {error}", self.name))
+    }
+
+    /// What master and its children have written.
+    pub(crate) fn log(&self) -> String {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
     }
 
     /// The process ids of `master`'s children.
@@ -225,7 +252,7 @@ impl Drop for Server {
 }
 
 /// A port that nothing listens on, outside the range that outgoing connections draw theirs from.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -94,7 +94,8 @@ impl Site {
         }
     }
 
-    fn password(&self, user: &str, realm: &str) {
+    /// Gives a user the password `pass`.
+    pub(crate) fn password(&self, user: &str, realm: &str) {
         let mut child = Command::new("/usr/sbin/saslpasswd2")
             .args(["-c", "-p", "-u", realm, "-f"])
             .args([self.root().join("sasldb2").as_os_str(), user.as_ref()])

@@ -94,7 +94,7 @@ fn base64(text: &str) -> String {
 }
 
 #[test]
-fn s082_denied_users_are_kept_out_by_both_with_the_same_words() {
+fn denied_users_are_kept_out_by_both_with_the_same_words() {
     let Some(real) = treated(Programs::real(), Programs::real()) else {
         return;
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::Pair;
+use crate::rig::programs::as_service_user;
 
 const LEGACY: &str = "legacy-virtdomains-conversations";
 const BY_ID: &str = "default-uuid";
@@ -71,7 +72,7 @@ fn reports_are_those_of_cyrus() {
 }
 
 #[test]
-fn readers_and_subscribers_are_counted_as_cyrus_counts_readers() {
+fn s153_readers_and_subscribers_are_counted_as_cyrus_counts_readers() {
     let Some(pair) = Pair::of_fixture(LEGACY) else {
         return;
     };
@@ -135,7 +136,7 @@ fn a_mailbox_gets_another_id_and_cyrus_finds_nothing_to_repair() {
 }
 
 #[test]
-fn messages_are_purged_as_by_cyrus() {
+fn s153_messages_are_purged_as_by_cyrus() {
     let Some(pair) = Pair::of_fixture(BY_ID) else {
         return;
     };
@@ -211,6 +212,61 @@ fn special_uses_of_old_configurations_are_set_as_by_cyrus() {
     }
     pair.same_lines("cvt_xlist_specialuse", &["-v", "user/*"], |_| true);
     pair.same_lines("cvt_xlist_specialuse", &["-v", "user/*"], |_| true);
+}
+
+#[test]
+fn the_current_directory_is_known_as_to_cyrus() {
+    let Some(pair) = Pair::of_fixture(BY_ID) else {
+        return;
+    };
+    pair.same("cyr_pwd", &[]);
+    pair.same_code("cyr_pwd", &["x"]);
+    for (site, programs) in [
+        (&pair.real, &pair.real_programs),
+        (&pair.ours, &pair.our_programs),
+    ] {
+        let path = site.tool_ok(programs, "mbpath", &["user/alice/Projects"]);
+        let mut command = as_service_user(programs.reachable(&site.root().join("programs")).path("cyr_pwd"));
+        command.arg("-C").arg(site.conf()).current_dir(path.trim());
+        let output = command.output().expect("cyr_pwd can be run");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout).trim(),
+            "user/alice/Projects"
+        );
+    }
+}
+
+#[test]
+fn tls_sessions_past_their_time_are_forgotten_as_by_cyrus() {
+    let Some(pair) = Pair::of_fixture(BY_ID) else {
+        return;
+    };
+    pair.same("tls_prune", &[]);
+    pair.same_code("tls_prune", &["-x"]);
+    let key = |letter: char| String::from(letter).repeat(32);
+    for site in [&pair.real, &pair.ours] {
+        // The time is eight octets in the order of the host: printable ones are long past, or far ahead.
+        let (old, new) = ("AAAA\0\0\0\0", "zzzzzzz\0");
+        let input = format!("{}\t{old}session\n{}\t{new}session\n", key('a'), key('b'));
+        let (text, path) = (
+            site.root().join("conf/sessions"),
+            site.root().join("conf/tls_sessions.db"),
+        );
+        std::fs::write(&text, input).expect("a database");
+        let (text, path) = (text.display().to_string(), path.display().to_string());
+        site.own(Path::new(&text));
+        site.tool_ok(
+            &pair.our_programs,
+            "cvt_cyrusdb",
+            &[&text, "flat", &path, "twoskip"],
+        );
+    }
+    pair.same("tls_prune", &[]);
+    for site in [&pair.real, &pair.ours] {
+        let path = site.root().join("conf/tls_sessions.db").display().to_string();
+        let left = site.tool_ok(&pair.real_programs, "cyr_dbtool", &[&path, "twoskip", "show"]);
+        assert!(left.contains(&key('b')) && !left.contains(&key('a')), "{left}");
+    }
 }
 
 /// A line of mbexamine without the moments at which it was changed.
