@@ -84,7 +84,7 @@ impl Verb {
     pub(crate) const COUNT: usize = Self::ALL.len();
 
     /// All of them.
-    pub(crate) fn all() -> impl Iterator<Item = Self> {
+    pub fn all() -> impl Iterator<Item = Self> {
         Self::ALL.iter().map(|(verb, ..)| *verb)
     }
 
@@ -152,11 +152,6 @@ impl Verb {
         (Self::Xmove, "Xmove", Needs::Selected),
         (Self::Xwarmup, "Xwarmup", Needs::Authenticated),
     ];
-
-    /// All commands.
-    pub fn all() -> impl Iterator<Item = Self> {
-        Self::ALL.iter().map(|&(verb, ..)| verb)
-    }
 
     /// The command of this name, in any case.
     pub fn parse(name: &[u8]) -> Option<Self> {
