@@ -5,11 +5,8 @@
 #   build   compiler, OpenSSL and Cyrus SASL with headers
 #   run     the above, and what makes the demo's certificate and password and reads its mail
 #   test    the above, and the peers of the interoperability tests: Debian's own Cyrus, mbsync, offlineimap, mutt,
-<<<<<<< HEAD
-#           neomutt, two IMAP modules of Perl, Roundcube with Chromium, postfix's smtp-source
-=======
-#           neomutt, two IMAP modules of Perl, postfix's smtp-source, a Kerberos KDC and its clients, fail2ban
->>>>>>> main
+#           neomutt, two IMAP modules of Perl, Roundcube with Chromium, postfix's smtp-source, a Kerberos KDC and its
+#           clients, fail2ban
 #
 # Works as root or through sudo, asks no questions, and lets no daemon start: neither now (policy-rc.d, put in place
 # for the installation only) nor at the next boot (services that this script brought in are disabled again).
@@ -19,15 +16,9 @@ build=(build-essential pkg-config libssl-dev libsasl2-dev)
 run=(openssl sasl2-bin libsasl2-modules libsasl2-modules-db curl)
 test=(cyrus-common cyrus-imapd cyrus-admin cyrus-clients cyrus-pop3d isync offlineimap3
     mutt neomutt libmail-imaptalk-perl libmail-imapclient-perl tmux postfix python3 xz-utils procps
-<<<<<<< HEAD
     util-linux strace roundcube-core roundcube-sqlite3 php-cli php-sqlite3 chromium chromium-driver
-    python3-selenium)
-services=(cyrus-imapd postfix saslauthd)
-=======
-    util-linux strace
-    krb5-kdc krb5-admin-server krb5-user libsasl2-modules-gssapi-mit python3-gssapi fail2ban)
+    python3-selenium krb5-kdc krb5-admin-server krb5-user libsasl2-modules-gssapi-mit python3-gssapi fail2ban)
 services=(cyrus-imapd postfix saslauthd krb5-kdc krb5-admin-server fail2ban)
->>>>>>> main
 
 case ${1:-} in
 build) wanted=("${build[@]}") ;;
