@@ -7,8 +7,12 @@ use std::sync::Arc;
 use crate::Identifier;
 use crate::identifier::{IdentifierError, check_userid};
 
+mod equivalents;
+mod krb5;
 pub mod unix;
 
+pub use equivalents::Equivalents;
+pub use krb5::Krb5;
 pub use unix::{GroupSource, SystemGroups, Unix};
 
 /// An authorization mechanism: how identifiers are spelled, and which of them stand for a given user.
@@ -61,6 +65,12 @@ pub trait Mechanism: Send + Sync {
         let userid = self.canonical(userid)?;
         let groups = self.groups(&userid)?;
         Ok(AuthState::new(userid, groups))
+    }
+
+    /// The user of this site as whom an identity logs in, if that is another spelling than its own: what a map of
+    /// identities says, or the name without the local realm. Asked before it matters which realms may log in.
+    fn local_identity(&self, _userid: &str) -> Option<String> {
+        None
     }
 }
 

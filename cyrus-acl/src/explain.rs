@@ -62,6 +62,8 @@ pub enum Reason {
     Administrator(Rights),
     /// This is the system itself, which has these whatever entries say.
     System(Rights),
+    /// The mailbox is deleted, and what entries say of it counts for administrators alone.
+    Deleted,
     /// An entry is about somebody else.
     NotApplicable {
         /// Whom the entry names.
@@ -156,12 +158,20 @@ impl fmt::Display for Explanation {
                         Because(*because, user)
                     )?;
                 }
-                Reason::Owner(rights) => writeln!(f, "  {user} is the owner and always has {rights}")?,
+                Reason::Owner(rights) => {
+                    writeln!(
+                        f,
+                        "  {user} is the owner and always has {rights} (implicit_owner_rights)"
+                    )?;
+                }
                 Reason::Administrator(rights) => {
-                    writeln!(f, "  {user} is an administrator and always has {rights}")?;
+                    writeln!(f, "  {user} is an administrator and always has {rights} (admins)")?;
                 }
                 Reason::System(rights) => {
                     writeln!(f, "  this is the system itself, which always has {rights}")?
+                }
+                Reason::Deleted => {
+                    f.write_str("  the mailbox is deleted: only administrators have rights\n")?
                 }
                 Reason::NotApplicable { identifier } if identifier.group().is_some() => {
                     writeln!(f, "  {identifier} does not apply: {user} is not in this group")?;
@@ -211,8 +221,8 @@ mod tests {
              \x20 group:staff grants a: fred is in this group\n\
              \x20 the right a brings switedn with it (acl_admin_implies_write)\n\
              \x20 -anyone takes away l: this is everybody\n\
-             \x20 fred is the owner and always has lkxcan\n\
-             \x20 fred is an administrator and always has la\n\
+             \x20 fred is the owner and always has lkxcan (implicit_owner_rights)\n\
+             \x20 fred is an administrator and always has la (admins)\n\
              \x20 group:mail does not apply: fred is not in this group\n\
              \x20 -bob is someone else\n"
         );

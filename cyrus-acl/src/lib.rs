@@ -23,7 +23,9 @@ mod identifier;
 mod rights;
 
 pub use acl::{Acl, AclError, ModifyMode, OwnerRule};
-pub use auth::{AuthError, AuthState, GroupSource, Mechanism, Membership, SystemGroups, Unix};
+pub use auth::{
+    AuthError, AuthState, Equivalents, GroupSource, Krb5, Mechanism, Membership, SystemGroups, Unix,
+};
 pub use effective::{Grantable, Policy, Relation, effective, grantable};
 pub use explain::{Explanation, Reason, explain};
 pub use identifier::{Identifier, IdentifierError};
