@@ -14,6 +14,7 @@ pub mod header;
 pub mod index;
 pub mod mboxentry;
 pub mod mboxkey;
+pub mod ptscache;
 pub mod quota;
 pub mod seen;
 pub(crate) mod skiplist;

@@ -50,6 +50,7 @@ pub mod namespace;
 pub mod options;
 mod partitions;
 pub mod paths;
+pub mod pts;
 mod quota;
 mod reconstruct;
 mod repair;

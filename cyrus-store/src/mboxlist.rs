@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cyrus_acl::{Acl, AuthState, Identifier, Relation, Rights, effective};
+use cyrus_acl::{Acl, AuthState, Explanation, Identifier, Reason, Relation, Rights, effective, explain};
 
 use crate::db::{Create, DbError, Pooled};
 use crate::error::MailboxError;
@@ -169,12 +169,37 @@ impl Store {
         if !auth.is_admin() && entry.name.is_deleted(&self.options().deleted_prefix) {
             return Rights::NONE;
         }
-        let owner = entry.name.owner_even_deleted(&self.options().deleted_prefix);
-        let relation = match owner {
+        effective(
+            &entry.acl,
+            auth,
+            self.relation(entry, auth),
+            &self.options().acl_policy,
+        )
+    }
+
+    /// Why [`Store::rights`] answers what it does.
+    pub fn explain_rights(&self, entry: &MailboxEntry, auth: &AuthState) -> Explanation {
+        if !auth.is_admin() && entry.name.is_deleted(&self.options().deleted_prefix) {
+            return Explanation {
+                userid: auth.userid().to_owned(),
+                rights: Rights::NONE,
+                reasons: vec![Reason::Deleted],
+            };
+        }
+        explain(
+            &entry.acl,
+            auth,
+            self.relation(entry, auth),
+            &self.options().acl_policy,
+        )
+    }
+
+    /// Whether a mailbox, which may be deleted, is the user's own.
+    fn relation(&self, entry: &MailboxEntry, auth: &AuthState) -> Relation {
+        match entry.name.owner_even_deleted(&self.options().deleted_prefix) {
             Some(owner) if owner == auth.userid() && !auth.is_system() => Relation::Owner,
             _ => Relation::Other,
-        };
-        effective(&entry.acl, auth, relation, &self.options().acl_policy)
+        }
     }
 
     /// The row of a mailbox that the user may know of, with his rights there.
