@@ -100,3 +100,28 @@ fn a_session_is_served_over_pipes() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("\r\na OK ") && said.contains("\r\nb OK "), "{said}");
 }
+
+#[test]
+fn s066_a_site_writes_its_own_mechanism_in_under_sixty_lines() {
+    let source = include_str!("site_roles.rs");
+    let lines = source.lines().filter(|line| !line.is_empty());
+    assert!(lines.count() < 60);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("roles");
+    std::fs::write(&file, "sales: fred bob\nboard: carol\n").unwrap();
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_site_roles"));
+        let output = command.arg(&file).args(args).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr))
+    };
+    let (said, _) = run(&["Fred", "role:sales", "lrs"]);
+    assert_eq!(
+        said,
+        "fred has lrs\n  role:sales grants lrs: fred is in this group\n"
+    );
+    let (said, _) = run(&["fred", "role:board", "lrs"]);
+    assert_eq!(said, "fred has no rights\n  role:board is someone else\n");
+    let (_, refused) = run(&["fred", "role:nosuch", "lrs"]);
+    assert!(refused.contains("there is no role"), "{refused}");
+}
