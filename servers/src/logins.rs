@@ -106,6 +106,15 @@ struct SitePolicy {
 impl Policy for SitePolicy {
     fn canonical_user(&self, user: &str, realm: Option<&str>) -> Option<String> {
         let mut user = user.to_owned();
+        if !user.contains('@')
+            && let Some(realm) = realm.filter(|realm| !realm.is_empty())
+            && let Some(local) = self.mechanism.local_identity(&format!("{user}@{realm}"))
+        {
+            return Some(local);
+        }
+        if let Some(local) = self.mechanism.local_identity(&user) {
+            return Some(local);
+        }
         if let Some(realm) = realm.filter(|realm| !realm.is_empty() && !self.is_own_realm(realm))
             && !user.contains('@')
         {
@@ -125,6 +134,9 @@ impl Policy for SitePolicy {
     }
 
     fn canonical_user_at(&self, user: &str, realm: Option<&str>, local: IpAddr) -> Option<String> {
+        if self.mechanism.local_identity(user).is_some() {
+            return self.canonical_user(user, realm);
+        }
         let own_realm = realm.is_none_or(|realm| realm.is_empty() || self.is_own_realm(realm));
         let domain = self.names.as_ref().filter(|_| own_realm && !user.contains('@'));
         match domain.and_then(|names| domain_of(&names.of(local)?)) {

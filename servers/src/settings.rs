@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cyrus_acl::{DeleteRight, Mechanism, Policy, Rights, Unix};
+use cyrus_acl::{DeleteRight, Krb5, Mechanism, Policy, Rights, Unix};
 use cyrus_proto::imap::command::Limit;
 use cyrus_proto::imap::{ImapOptions, ServerInfo};
 use cyrus_proto::lmtp::{DeliveryOptions, EightBitHeaders, LmtpOptions};
@@ -13,17 +13,20 @@ use cyrus_store::db::Engine;
 use cyrus_store::options::{
     ConversationLimits, Databases, DeleteMode, ExpungeMode, MetaFiles, PartitionPaths,
 };
+use cyrus_store::pts::{Pts, PtsOptions};
 use cyrus_store::search::Whitespace;
 use cyrus_store::{
     Archiving, Autocreate, ChoiceMode, Definitions, Keyword, Level, Log, MailboxKind, Namespace, Partition,
     PartitionChoice, SearchOptions, Separator, StoreOptions, VirtualDomains,
 };
 
+use self::kerberos::EquivalentsFile;
 pub use self::tls::{outgoing_tls, tls};
 use crate::config::{Config, Opt};
 use crate::syslog::StoreLog;
 use crate::version::cyrus_version;
 
+mod kerberos;
 mod tls;
 
 /// A setting that parses and still cannot be carried out.
@@ -283,17 +286,22 @@ fn partition(config: &Config, option: Opt, name: &str) -> Result<Partition, Sett
     })
 }
 
+/// The engine of a database.
+fn engine(config: &Config, option: Opt) -> Result<Engine, SettingError> {
+    let name = config.choice(option);
+    name.parse().map_err(|_| {
+        bad(
+            config,
+            option,
+            format!(
+                "this build has no '{name}'; convert the file with cvt_cyrusdb to twoskip, skiplist or flat"
+            ),
+        )
+    })
+}
+
 fn databases(config: &Config) -> Result<Databases, SettingError> {
-    let engine = |option| -> Result<Engine, SettingError> {
-        let name = config.choice(option);
-        name.parse().map_err(|_| {
-            bad(
-                config,
-                option,
-                format!("this build has no '{name}'; convert the file with cvt_cyrusdb to twoskip, skiplist or flat"),
-            )
-        })
-    };
+    let engine = |option| engine(config, option);
     Ok(Databases {
         mboxlist: engine(Opt::MboxlistDb)?,
         mboxlist_path: config.file(Opt::MboxlistDbPath),
@@ -352,12 +360,32 @@ fn mechanism(config: &Config) -> Result<Arc<dyn Mechanism>, SettingError> {
                 .group_enable(config.switch(Opt::UnixGroupEnable))
                 .username_tolower(config.switch(Opt::UsernameTolower)),
         )),
+        "krb5" => {
+            let map = EquivalentsFile::new(PathBuf::from(config.string(Opt::KrbEquiv)));
+            let krb5 = Krb5::new(kerberos::local_realm());
+            Ok(Arc::new(krb5.with_equivalents(move || map.now())))
+        }
+        "pts" => Ok(Arc::new(Pts::new(pts(config)?, Arc::new(StoreLog)))),
         other => Err(bad(
             config,
             Opt::AuthMech,
-            format!("this build has no '{other}', only unix"),
+            format!("this build has no '{other}', only unix, krb5 and pts"),
         )),
     }
+}
+
+/// Where ptloader and its database are.
+fn pts(config: &Config) -> Result<PtsOptions, SettingError> {
+    let mut options = PtsOptions::new(&config.configdirectory());
+    options.engine = engine(config, Opt::PtscacheDb)?;
+    options.lifetime = config.duration(Opt::PtscacheTimeout).unwrap_or_default();
+    if let Some(path) = config.file(Opt::PtscacheDbPath) {
+        options.database = path;
+    }
+    if let Some(path) = config.file(Opt::PtloaderSock) {
+        options.socket = path;
+    }
+    Ok(options)
 }
 
 /// How names look to clients.

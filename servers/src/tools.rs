@@ -9,6 +9,7 @@ pub mod ctl_deliver;
 pub mod ctl_mboxlist;
 pub mod cvt_cyrusdb;
 pub mod cvt_xlist_specialuse;
+pub mod cyr_acl;
 pub mod cyr_buildinfo;
 pub mod cyr_dbtool;
 pub mod cyr_deny;

@@ -605,6 +605,7 @@ options! {
     FailedloginLimitPerHost "failedlogin_limit_per_host", Int(50), Login, OWN, CURRENT;
     FailedloginLimitPerUser "failedlogin_limit_per_user", Int(20), Login, OWN, CURRENT;
     FailedloginLongestWait "failedlogin_longest_wait", Time(Some("5m"), Seconds), Login, OWN, CURRENT;
+    KrbEquiv "krb_equiv", Text(Some("/etc/krb.equiv")), Acl, OWN, CURRENT;
     TlsSniCerts "tls_sni_certs", UNSET, Tls, OWN, CURRENT;
     MasterReadyFile "master_ready_file", Text(Some("{configdirectory}/master.ready")), Master, LATER, CURRENT;
 }

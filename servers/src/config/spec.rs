@@ -129,7 +129,7 @@ areas! {
     Notification false "new-mail notification";
     ObjectStorage false "object storage";
     Pop3 false "POP3";
-    Pts false "ptloader groups";
+    Pts true "ptloader groups";
     Quota true "quotas";
     Replication false "replication";
     ReverseAcls true "reverse ACLs";
@@ -147,6 +147,12 @@ areas! {
 
 /// Options of capabilities that this build has, which nothing here obeys yet. Setting one is reported.
 pub(crate) const NOT_OBEYED: &[Opt] = &[
+    // These are for ptloader itself, which is Cyrus's.
+    Opt::AfsptsLocalrealms,
+    Opt::AfsptsMycell,
+    Opt::PtsModule,
+    Opt::Ptskrb5Convert524,
+    Opt::Ptskrb5StripDefaultRealm,
     Opt::AnnotationCallout,
     Opt::AnnotationCalloutDisableAppend,
     Opt::Allowdeleted,

@@ -3,6 +3,7 @@
 
 mod logins;
 mod made;
+mod mechanisms;
 mod names;
 mod namespaces;
 mod oracle;
