@@ -6,7 +6,7 @@
 #   run     the above, and what makes the demo's certificate and password and reads its mail
 #   test    the above, and the peers of the interoperability tests: Debian's own Cyrus, mbsync, offlineimap, mutt,
 #           neomutt, two IMAP modules of Perl, Roundcube with Chromium, postfix's smtp-source, a Kerberos KDC and its
-#           clients, fail2ban
+#           clients, fail2ban, slapd
 #
 # Works as root or through sudo, asks no questions, and lets no daemon start: neither now (policy-rc.d, put in place
 # for the installation only) nor at the next boot (services that this script brought in are disabled again).
@@ -17,8 +17,8 @@ run=(openssl sasl2-bin libsasl2-modules libsasl2-modules-db curl)
 test=(cyrus-common cyrus-imapd cyrus-admin cyrus-clients cyrus-pop3d isync offlineimap3
     mutt neomutt libmail-imaptalk-perl libmail-imapclient-perl tmux postfix python3 xz-utils procps
     util-linux strace roundcube-core roundcube-sqlite3 php-cli php-sqlite3 chromium chromium-driver
-    python3-selenium krb5-kdc krb5-admin-server krb5-user libsasl2-modules-gssapi-mit python3-gssapi fail2ban)
-services=(cyrus-imapd postfix saslauthd krb5-kdc krb5-admin-server fail2ban)
+    python3-selenium krb5-kdc krb5-admin-server krb5-user libsasl2-modules-gssapi-mit python3-gssapi fail2ban slapd)
+services=(cyrus-imapd postfix saslauthd krb5-kdc krb5-admin-server fail2ban slapd)
 
 case ${1:-} in
 build) wanted=("${build[@]}") ;;

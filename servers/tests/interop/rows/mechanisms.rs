@@ -238,3 +238,32 @@ fn cyr_acl_says_why_a_user_has_what_he_has() {
     assert_eq!(json["rights"], "lr");
     assert_eq!(json["reasons"][1]["identifier"], "-bovik");
 }
+
+#[test]
+fn s062_and_s063_groups_of_the_system_hold_their_members_unless_they_are_switched_off() {
+    for programs in implementations() {
+        let name = programs.name;
+        for (enabled, told) in [
+            ("yes", "* MYRIGHTS bboard lr"),
+            ("no", "NO Mailbox does not exist"),
+        ] {
+            let site = site(&[("unix_group_enable", enabled)]);
+            let server = site.start(&programs);
+            let mut admin = Imap::login(server.imap_port, "admin").expect("the administrator");
+            admin.ok("CREATE bboard");
+            admin.ok("SETACL bboard anyone \"\"");
+            admin.ok("SETACL bboard group:daemon lr");
+            for unknown in ["group:no-such-group", "group:"] {
+                let reply = says(&mut admin, &format!("SETACL bboard {unknown} lr"));
+                assert!(
+                    reply.starts_with("NO Invalid identifier"),
+                    "{name}: {unknown}: {reply}"
+                );
+            }
+            // The group is the one of his account, and nobody checks a password: S061.
+            let mut daemon = Imap::login(server.imap_port, "daemon").expect("daemon");
+            let rights = says(&mut daemon, "MYRIGHTS bboard");
+            assert!(rights.starts_with(told), "{name}, {enabled}: {rights}");
+        }
+    }
+}
