@@ -1,8 +1,11 @@
 //! Debian's Roundcube, driven through headless Chromium: a user logs in, lists, reads, searches and moves mail.
 
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{mail, served};
 use crate::rig::programs::{Programs, both, found_or_skip, has_client, run};
@@ -64,6 +67,8 @@ impl Webmail {
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second descriptor"))
             .stderr(log)
+            // Its workers are processes of their own.
+            .process_group(0)
             .spawn()
             .expect("php (package php-cli)");
         let webmail = Self { php, port };
@@ -78,7 +83,7 @@ impl Webmail {
 
 impl Drop for Webmail {
     fn drop(&mut self) {
-        let _ = self.php.kill();
+        let _ = kill_process_group(Pid::from_child(&self.php), Signal::KILL);
         let _ = self.php.wait();
     }
 }

@@ -19,6 +19,7 @@ static SERVED: Group = Group {
         "u135", "u136", "u137", "u138", "u141", "u142", "u143", "u144", "u145", "u146",
     ],
     running: Mutex::new([std::sync::Weak::new(), std::sync::Weak::new()]),
+    turn: Mutex::new(()),
 };
 
 fn with_inbox(served: &Shared, user: &str) -> (Imap, Imap) {

@@ -21,6 +21,7 @@ static SERVED: Group = Group {
         "u113", "u114", "u115", "u115b", "u116", "u117", "u118", "u119", "u119b",
     ],
     running: Mutex::new([std::sync::Weak::new(), std::sync::Weak::new()]),
+    turn: Mutex::new(()),
 };
 
 /// A message of so many octets.

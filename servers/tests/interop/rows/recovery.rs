@@ -21,6 +21,7 @@ static SERVED: Group = Group {
         "u180", "u181", "u186", "v186", "u187", "u189", "u190", "u194", "u195", "u198",
     ],
     running: Mutex::new([std::sync::Weak::new(), std::sync::Weak::new()]),
+    turn: Mutex::new(()),
 };
 
 /// A user with an INBOX, logged in, and its directory.

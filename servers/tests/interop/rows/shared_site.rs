@@ -14,6 +14,9 @@ pub(super) struct Group {
     pub(super) options: &'static [(&'static str, &'static str)],
     pub(super) users: &'static [&'static str],
     pub(super) running: Mutex<[Weak<Shared>; 2]>,
+    /// Rows take turns: where two processes of real Cyrus wait for each other, one of them gets a System I/O error, and
+    /// its tools walk over mailboxes of other rows.
+    pub(super) turn: Mutex<()>,
 }
 
 /// A site that a server is at work on.
@@ -78,7 +81,9 @@ impl Group {
         for (at, programs) in [Programs::ours(), Programs::real()].into_iter().enumerate() {
             if let Some(programs) = programs {
                 println!("with {}", programs.name);
-                row(&self.shared(at, programs));
+                let shared = self.shared(at, programs);
+                let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+                row(&shared);
             }
         }
     }
